@@ -1,0 +1,1 @@
+"""One file per question: configuration, run, figure and verdict."""

@@ -1,0 +1,254 @@
+"""Exact and sampled free energy, WBIC and λ̂ against n, for every problem (claims N1 and N2)."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from slt_jax import plotting, store
+from slt_jax.cli import ExperimentConfig, run_experiment
+from slt_jax.compare import against_asymptote, calibration_of, estimate_in
+from slt_jax.compilations import CompilationCounter
+from slt_jax.curves import EVIDENCE_SIZE, free_energy_curve
+from slt_jax.estimators import mean_over_data_sets, monte_carlo_mean
+from slt_jax.model import Problem, discover_problems
+from slt_jax.samplers.smc import SMCSettings
+from slt_jax.sweep import map_problems, temperature_nodes
+
+NAME = "free_energy"
+
+
+@dataclass(frozen=True)
+class Config(ExperimentConfig):
+    """Every field is a flag."""
+
+    out: Path = Path("results") / NAME
+    """folder for results (made if missing)"""
+    problems: tuple[str, ...] = ()
+    """names of problems; none means all that are marked for show"""
+    sample_sizes: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000, 10000)
+    """n of the sampled curve, increasing, each at least 3"""
+    exact_sizes: tuple[int, ...] = (30000, 100000)
+    """further n of the exact curve"""
+    data_sets: int = 16
+    """independent data sets, at least 2"""
+    seeds: int = 8
+    """independent SMC runs on each data set, at least 2; they give the error bars"""
+    num_chains: int = 32
+    """HMC chains of a run"""
+    chain_length: int = 16
+    """states of a chain; chains × states is the population"""
+    integration_steps: int = 6
+    """leapfrog steps of a move"""
+    ess_fraction: float = 0.5
+    """share of effective sample size that a change of temperature may not fall below"""
+    step_size: float = 0.4
+    """first HMC step in units of the population's standard deviation; tuned on the way"""
+    oracle_level: int = 2
+    """refinement of the exact answers, 1 to 3"""
+    float64: bool = False
+    """sample in double precision"""
+
+
+PRESETS = {
+    "laptop": Config(),
+    "smoke": Config(
+        preset="smoke",
+        problems=("linear_3", "monomial_1_1", "reduced_rank_5_4_3_1"),
+        sample_sizes=(10, 100),
+        exact_sizes=(1000,),
+        data_sets=3,
+        seeds=3,
+        num_chains=16,
+        chain_length=8,
+    ),
+    "paper": Config(
+        preset="paper",
+        sample_sizes=(10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000),
+        exact_sizes=(300000, 1000000),
+        data_sets=100,
+        seeds=16,
+        num_chains=128,
+        chain_length=32,
+    ),
+}
+
+
+def main() -> None:
+    """Command line."""
+    run_experiment(NAME, (__doc__ or "").strip(), PRESETS, run)
+
+
+def run(config: Config) -> None:
+    """Compute the curves, print the table, write dataset, verdict and figure."""
+    problems = choose(config)
+    folder = store.prepare_folder(config.out)
+    with CompilationCounter() as compiled:
+        curves = map_problems(lambda problem: compute(config, problem), problems)
+    verdict = judge(config, problems, curves, compiled.counts["smc_batch"])
+    print(table(problems, curves))
+    print(verdict["statement"])
+    dataset = xr.concat(
+        list(curves.values()), dim=xr.Variable("problem", list(curves)), join="outer"
+    )
+    provenance = store.provenance(config)
+    dataset.attrs.update(provenance)
+    verdict["provenance"] = provenance
+    store.write_dataset(dataset, folder / f"{NAME}.nc")
+    figure = plotting.free_energy_figure(
+        curves, {p.name: p.theory for p in problems}, {p.name: p.summary for p in problems}
+    )
+    for place in (folder, config.figures_dir and store.prepare_folder(config.figures_dir)):
+        if place is not None:
+            store.write_json(verdict, place / f"{NAME}.json")
+            plotting.save_figure(figure, place, NAME)
+    print(f"written to {folder}: {NAME}.nc, .json, .png, .svg, .pdf", file=sys.stderr)
+
+
+def choose(config: Config) -> list[Problem]:
+    """Problems of a config, which is checked first.
+
+    Raises ValueError that names the value and what is allowed.
+    """
+    known = discover_problems()
+    for name in config.problems:
+        if name not in known:
+            raise ValueError(f"problem {name!r}: choose from {', '.join(known)}")
+    sizes = config.sample_sizes + config.exact_sizes
+    for n in sizes:
+        temperature_nodes(n)
+    if not config.sample_sizes or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
+        raise ValueError(f"sample sizes {sizes}: must increase, sampled before exact ones")
+    least = {"data_sets": 2, "seeds": 2, "num_chains": 2, "chain_length": 2, "integration_steps": 1}
+    for field, minimum in least.items():
+        if getattr(config, field) < minimum:
+            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
+    if not 0 < config.ess_fraction < 1:
+        raise ValueError(f"ess_fraction = {config.ess_fraction}: must lie between 0 and 1")
+    if not (config.step_size > 0 and np.isfinite(config.step_size)):
+        raise ValueError(f"step_size = {config.step_size}: must be positive and finite")
+    chosen = config.problems or tuple(name for name, p in known.items() if p.showcase)
+    return [known[name] for name in chosen]
+
+
+def compute(config: Config, problem: Problem) -> xr.Dataset:
+    """The curve of one problem as the config asks for it."""
+    settings = SMCSettings(
+        num_chains=config.num_chains,
+        chain_length=config.chain_length,
+        num_integration_steps=config.integration_steps,
+        ess_fraction=config.ess_fraction,
+    )
+    return free_energy_curve(
+        problem, config.sample_sizes, config.exact_sizes, config.data_sets, config.seeds,
+        settings, step_size=config.step_size, oracle_level=config.oracle_level,
+        seed=config.seed, float64=config.float64,
+    )  # fmt: skip
+
+
+def judge(
+    config: Config, problems: list[Problem], curves: dict[str, xr.Dataset], compilations: int
+) -> dict[str, Any]:
+    """What the curves say of N1 (the evidence is a density) and N2 (F_n; WBIC estimates it)."""
+    rows: dict[str, Any] = {}
+    for problem in problems:
+        curve = curves[problem.name]
+        last = curve.sel(n=config.sample_sizes[-1])
+        difference = mean_over_data_sets((last["wbic"] - last["free_energy"]).to_numpy())
+        done = curve["converged"].sel(n=list(config.sample_sizes)).to_numpy()
+        row: dict[str, Any] = {
+            "jobs": int(done.size),
+            "not_converged": int(done.size - done.sum()),
+            "calibration": calibration_of(curve, ("free_energy", "free_energy_ti", "wbic")),
+            "wbic_minus_free_energy": float(difference.value),
+            "wbic_minus_free_energy_se": float(difference.standard_error),
+        }
+        if problem.theory is not None:
+            row["learning_coefficient"] = str(problem.theory.learning_coefficient)
+            row["multiplicity"] = problem.theory.multiplicity
+            row |= against_asymptote(curve, problem.theory)
+        for name in ("evidence_integral", "evidence_integral_se"):
+            if name in curve:
+                row[name] = float(curve[name])
+        rows[problem.name] = row
+    return {
+        "claims": ["N1", "N2"],
+        "problems": rows,
+        "compilations": compilations,
+        "models": len({problem.model for problem in problems}),
+        "sizes": list(config.sample_sizes),
+        "statement": statement(config, rows, compilations, len({p.model for p in problems})),
+    }
+
+
+def statement(config: Config, rows: dict[str, Any], compilations: int, models: int) -> str:
+    """The verdict in words, from the numbers of the rows."""
+    compared = [row["calibration"]["free_energy"] for row in rows.values() if row["calibration"]]
+    count = sum(c["comparisons"] for c in compared)
+    covered = sum(c["comparisons"] * c["coverage_95"] for c in compared)
+    integrals = [
+        abs(row["evidence_integral"] - 1) / row["evidence_integral_se"]
+        for row in rows.values()
+        if "evidence_integral" in row
+    ]
+    gaps = [abs(row["wbic_minus_free_energy"]) for row in rows.values()]
+    lines = [
+        f"{compilations} compilations of the sampler for {models} models and "
+        f"{len(config.sample_sizes)} sample sizes; "
+        f"{sum(row['not_converged'] for row in rows.values())} of "
+        f"{sum(row['jobs'] for row in rows.values())} jobs did not converge."
+    ]
+    if integrals:
+        holds = "holds" if max(integrals) < 4 else "fails"
+        lines.append(
+            f"N1 {holds}: the evidence at n = {EVIDENCE_SIZE} integrates to 1 over data "
+            f"sets within {max(integrals):.1f} standard errors for {len(integrals)} problems."
+        )
+    if count:
+        share = covered / count
+        off = abs(share - 0.95) / np.sqrt(0.95 * 0.05 / count)
+        holds = "holds" if off < 3 else "fails"
+        lines.append(
+            f"N2 {holds} for the sampled F_n: 95 % intervals cover the exact value in "
+            f"{share:.1%} of {count} jobs, largest deviation "
+            f"{max(c['largest'] for c in compared):.1f} s.e. WBIC is F_n to leading order only: "
+            f"at n = {config.sample_sizes[-1]} it is off by {min(gaps):.2f} to {max(gaps):.2f} "
+            "nats on average."
+        )
+    return "\n".join(lines)
+
+
+def table(problems: list[Problem], curves: dict[str, xr.Dataset]) -> str:
+    """Means over data sets, relative to nL_n(w₀), in nats; ± is one Monte-Carlo standard error.
+
+    For λ̂ it is the standard error between data sets. ``!`` counts jobs that did not converge.
+    """
+    head = f"{'problem':<24}{'n':>8}{'exact F_n':>11}{'sampled F_n':>17}{'WBIC':>17}"
+    lines = [head + f"{'λ̂ (WBIC)':>18}{'λ':>7}{'m':>4}"]
+    for problem in problems:
+        curve, theory = curves[problem.name], problem.theory
+        known = (f"{theory.learning_coefficient!s:>7}{theory.multiplicity:>4}") if theory else ""
+        for n in curve["n"].to_numpy():
+            at = curve.sel(n=n)
+            text = f"{problem.name:<24}{n:>8}"
+            exact = at.get("exact_free_energy")
+            text += f"{float(exact.mean()):>11.3f}" if exact is not None else f"{'–':>11}"
+            if np.isfinite(at["free_energy"].to_numpy()).any():
+                for name in ("free_energy", "wbic"):
+                    mean = monte_carlo_mean(estimate_in(at, name))
+                    text += f"{float(mean.value):>9.3f} ± {float(mean.standard_error):<5.3f}"
+                estimate = mean_over_data_sets(at["lambda_wbic"].to_numpy())
+                text += f"{float(estimate.value):>10.3f} ± {float(estimate.standard_error):<5.3f}"
+                bad = int((~at["converged"].to_numpy().astype(bool)).sum())
+                known_here = known + (f"  ! {bad} of {at.sizes['replicate']}" if bad else "")
+            else:
+                known_here = " " * 52 + known
+            lines.append(text + known_here)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

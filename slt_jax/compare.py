@@ -1,0 +1,80 @@
+"""Reads a curve of one problem: sampled against exact, exact against the asymptote."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from slt_jax.estimators import (
+    Estimate,
+    calibrate,
+    mean_over_data_sets,
+    slope_coefficient,
+)
+from slt_jax.theory import Theory
+
+SLOPE_FROM = 100
+
+
+def estimate_in(curve: xr.Dataset, name: str) -> Estimate:
+    """The estimate ``name`` with its error ``name_se``, shape [n, replicate]."""
+    return Estimate(
+        curve[name].to_numpy(),
+        curve[f"{name}_se"].to_numpy(),
+        float(curve.attrs["degrees_of_freedom"]),
+    )
+
+
+def calibration_of(curve: xr.Dataset, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Coverage of each estimate ``x`` that has an ``exact_x``, over converged jobs.
+
+    Empty where no job can be compared or the seeds are too few for a t-distribution's variance.
+    """
+    found = {}
+    for name in names:
+        exact = curve.get(f"exact_{name.removesuffix('_ti')}")
+        if exact is None or curve.attrs["degrees_of_freedom"] < 3:
+            continue
+        usable = curve["converged"].to_numpy().astype(bool)
+        sampled = estimate_in(curve, name)
+        chosen = sampled._replace(
+            value=sampled.value[usable], standard_error=sampled.standard_error[usable]
+        )
+        if usable.any():
+            found[name] = calibrate(chosen, exact.to_numpy()[usable])._asdict()
+    return found
+
+
+def best_free_energy(curve: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """n [N] and F_n − nL_n(w₀) [N, replicate]: exact where there is an oracle, else sampled."""
+    name = "exact_free_energy" if "exact_free_energy" in curve else "free_energy"
+    complete = np.isfinite(curve[name].to_numpy()).all(axis=1)
+    return curve["n"].to_numpy()[complete], curve[name].to_numpy()[complete]
+
+
+def against_asymptote(curve: xr.Dataset, theory: Theory) -> dict[str, Any]:
+    """The slope of the free energy from n = 100 on, and how its increments near the theory's.
+
+    ``increments`` lists, per pair of consecutive decades available, E[F_{10n} − F_n] (relative
+    to w₀) minus that of λ log n − (m−1) log log n, in nats, with the error between data sets.
+    """
+    n, values = best_free_energy(curve)
+    large = n >= SLOPE_FROM
+    result: dict[str, Any] = {"increments": []}
+    if large.sum() >= 2:
+        slope = slope_coefficient(values[large].T, n[large], theory.multiplicity)
+        result["slope"] = float(slope.value)
+        result["slope_se"] = float(slope.standard_error)
+    for start in range(len(n)):
+        for stop in np.flatnonzero(n == 10 * n[start]):
+            expected = np.diff(theory.free_energy_asymptote(n[np.array([start, stop])]))[0]
+            gap = mean_over_data_sets(values[stop] - values[start] - expected)
+            result["increments"].append(
+                {
+                    "from_n": int(n[start]),
+                    "to_n": int(n[stop]),
+                    "gap": float(gap.value),
+                    "gap_se": float(gap.standard_error),
+                }
+            )
+    return result

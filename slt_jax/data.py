@@ -1,0 +1,134 @@
+"""Data sets of a problem and their summaries, at any n and for any number of replicates.
+
+Datum i of replicate r depends on (key, r, i) alone: a data set of size n is the beginning of
+the one of size n + 1, whatever the batch, the grid of n or the machine.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from slt_jax.model import Data, DataSummary, FeatureSummary, Problem, Summary
+from slt_jax.precision import in_float64
+
+CHUNK = 4096
+
+
+@in_float64
+def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
+    """Data ``start`` to ``start + n`` of the data set that ``key`` stands for.
+
+    Returns Data with leading axis n, in float64. Raises ValueError for n < 1.
+    """
+    if n < 1:
+        raise ValueError(f"n = {n}: a data set needs n ≥ 1")
+    return _simulate(problem, key, start, n)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _simulate(problem: Problem, key: Array, start: int, n: int) -> Data:
+    indices = start + jnp.arange(n)
+    return Data(*jax.vmap(lambda i: problem.simulate(jax.random.fold_in(key, i)))(indices))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _chunk_summary(problem: Problem, keys: Array, start: int, stop: int) -> FeatureSummary:
+    """Sufficient statistics of data start … stop − 1 (at most CHUNK of them) of every replicate."""
+    weights = (start + jnp.arange(CHUNK) < stop).astype(float)
+    optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
+
+    def one(key: Array) -> Summary:
+        return problem.model.summarise(optimum, _simulate(problem, key, start, CHUNK), weights)
+
+    return jax.lax.map(one, keys)
+
+
+def validate_data(problem: Problem, data: Data) -> None:
+    """Refuse data that the model cannot have produced.
+
+    Raises ValueError for different lengths of x and y, for shapes that differ from what the
+    problem simulates, and for values that are not finite, naming the first offender.
+    """
+    example = jax.eval_shape(problem.simulate, jax.random.key(0))
+    for name, values, expected in zip(("x", "y"), data, example, strict=True):
+        if np.ndim(values) == 0 or np.shape(values)[1:] != expected.shape:
+            raise ValueError(
+                f"{name} has shape {np.shape(values)}; {problem.name} needs "
+                f"(n, {', '.join(map(str, expected.shape))})".replace(", )", ",)")
+            )
+        bad = np.argwhere(~np.isfinite(np.asarray(values)))
+        if bad.size:
+            place = ", ".join(map(str, bad[0]))
+            value = np.asarray(values)[tuple(bad[0])]
+            raise ValueError(f"{name}[{place}] is {value}; data must be finite")
+    if len(data.x) != len(data.y):
+        raise ValueError(f"x has {len(data.x)} data and y has {len(data.y)}; they must agree")
+
+
+@in_float64
+def summarise(problem: Problem, data: Data, weights: Array | None = None) -> Summary:
+    """Summary of given data with one weight a_i per datum (ones by default), in float64.
+
+    Raises ValueError for data that ``validate_data`` refuses and for weights that are not
+    finite or not of shape [n].
+    """
+    validate_data(problem, data)
+    data = Data(*(jnp.asarray(part, float) for part in data))
+    weights = jnp.ones(len(data.y)) if weights is None else jnp.asarray(weights, float)
+    if weights.shape != (len(data.y),):
+        raise ValueError(f"weights have shape {weights.shape}; they must be ({len(data.y)},)")
+    if not bool(jnp.all(jnp.isfinite(weights))):
+        raise ValueError("weights must be finite")
+    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
+    return problem.model.summarise(optimum, data, weights)
+
+
+@in_float64
+def summaries_along_n(
+    problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
+) -> list[Summary]:
+    """Summaries of nested data sets, one list entry per n, leading axis [replicate], float64.
+
+    Sufficient statistics are accumulated chunk by chunk, so memory does not grow with n and one
+    program serves every n; without them the data are padded to the largest n and weighted.
+    Raises ValueError for sample sizes that are not increasing integers ≥ 1.
+    """
+    sizes = [int(n) for n in sample_sizes]
+    if not sizes or sizes[0] < 1 or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
+        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing and ≥ 1")
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
+    if not problem.model.summary_is_additive:
+        return _padded_summaries(problem, keys, sizes)
+    collected: list[Summary] = []
+    total = _chunk_summary(problem, keys, 0, min(CHUNK, sizes[0]))
+    start = min(CHUNK, sizes[0])
+    for stop in sizes:
+        while start < stop:
+            part = _chunk_summary(problem, keys, start, stop)
+            total = jax.tree.map(jnp.add, total, part)._replace(origin=total.origin)
+            start = min(start + CHUNK, stop)
+        collected.append(total)
+    return collected
+
+
+def _padded_summaries(problem: Problem, keys: Array, sizes: list[int]) -> list[Summary]:
+    largest = sizes[-1]
+    optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
+    data = jax.vmap(lambda k: _simulate(problem, k, 0, largest))(keys)
+    summarise_all = jax.vmap(problem.model.summarise, (None, 0, None))
+    return [summarise_all(optimum, data, (jnp.arange(largest) < n).astype(float)) for n in sizes]
+
+
+def scaled(summary: Summary, beta: Array | float) -> Summary:
+    """The summary with every datum's weight multiplied by β."""
+    if isinstance(summary, DataSummary):
+        return summary._replace(weights=beta * summary.weights)
+    return summary._replace(
+        gram=beta * summary.gram,
+        cross=beta * summary.cross,
+        reference=beta * summary.reference,
+    )

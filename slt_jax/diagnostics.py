@@ -1,0 +1,192 @@
+"""Whether chains have converged, and how much their draws are worth.
+
+Functions of draws [chain, draw, ...] on the host, in float64: the result has the axes after the
+second, one number for each quantity that was traced. A draw that is not finite makes it NaN, and
+so do draws that never change; NaN never counts as converged.
+
+Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner, Rank-normalization, folding, and
+localization: an improved R̂, Bayesian Analysis 16, 2021.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from numpyro import diagnostics as numpyro_diagnostics
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+Floats = NDArray[np.float64]
+
+MIN_DRAWS = 4
+
+
+class Thresholds(NamedTuple):
+    """What ``judge`` asks for.
+
+    ``max_r_hat`` 1.01 and ``min_ess`` 400 are Vehtari et al.'s, for rank-normalised R̂ and four
+    chains. R̂ − 1 is about 1/(2 · ESS of half a chain) in chains that have converged, so that
+    many short chains need up to 1.05. ``min_acceptance`` and ``max_acceptance`` bound the mean
+    over chains. ``max_divergent`` is a fraction of all draws.
+    """
+
+    max_r_hat: float = 1.01
+    min_ess: float = 400.0
+    min_acceptance: float = 0.5
+    max_acceptance: float = 1.0
+    max_divergent: float = 0.001
+
+
+class Convergence(NamedTuple):
+    """The worst case over all quantities, and the verdict.
+
+    ``divergences`` and ``acceptance`` are None where the sampler has none to report. ``reason``
+    is "converged" or all that is wrong.
+    """
+
+    r_hat: float
+    ess: float
+    divergences: int | None
+    acceptance: float | None
+    converged: bool
+    reason: str
+
+
+def r_hat(draws: ArrayLike) -> Floats:
+    """Rank-normalised split R̂, the larger of that of the draws and of their distance to the median.
+
+    Chains are halved, ranks r of all S draws become Φ⁻¹((r − 3/8)/(S + 1/4)), and
+    R̂ = √(marginal variance / variance within half chains). Draws have shape [chain, draw, ...]
+    with at least 4 draws (ValueError); one chain is enough, many are better.
+
+    Source: Vehtari et al. 2021, equations 4 and 13–14.
+    """
+    array, finite = _read(draws)
+    folded = np.abs(array - np.median(array, axis=(0, 1)))
+    both = [numpyro_diagnostics.split_gelman_rubin(_normal_scores(a)) for a in (array, folded)]
+    return np.where(finite, np.maximum(*both), np.nan)
+
+
+def effective_sample_size(draws: ArrayLike) -> Floats:
+    """Number of independent draws that would give the mean with the same variance.
+
+    ESS = S/τ with τ from Geyer's initial monotone sequence over half chains. Draws have shape
+    [chain, draw, ...] with at least 4 draws (ValueError). At most S log₁₀ S, as in Stan: for
+    antithetic draws the estimate of τ can come out as zero or less.
+
+    Source: Vehtari et al. 2021, section 3.2.
+    """
+    array, finite = _read(draws)
+    half = array.shape[1] // 2
+    halves = np.concatenate([array[:, :half], array[:, -half:]])
+    size = halves.shape[0] * half
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ess = numpyro_diagnostics.effective_sample_size(halves)
+    most = size * np.log10(size)
+    ess = np.where((ess <= 0) | (ess > most), most, ess)
+    # The rounding of a mean can give constant draws a variance.
+    return np.where(finite & (np.ptp(array, axis=(0, 1)) > 0), ess, np.nan)
+
+
+def mean_and_standard_error(draws: ArrayLike) -> tuple[Floats, Floats]:
+    """Mean over chains and draws, and its standard error sd/√ESS, in the units of the draws.
+
+    Draws have shape [chain, draw, ...] with at least 4 draws (ValueError). The error is honest
+    only if the chains have converged: see ``judge``.
+    """
+    array, finite = _read(draws)
+    mean = np.where(finite, array.mean(axis=(0, 1)), np.nan)
+    return mean, array.std(axis=(0, 1), ddof=1) / np.sqrt(effective_sample_size(draws))
+
+
+def judge(
+    draws: ArrayLike,
+    acceptance: ArrayLike | None = None,
+    num_divergent: ArrayLike | None = None,
+    thresholds: Thresholds | None = None,
+) -> Convergence:
+    """Whether all traced quantities have converged, and if not, everything that is wrong.
+
+    ``draws`` [chain, draw, ...] are energies or parameters; ``acceptance`` and ``num_divergent``
+    are per chain or totals, as the samplers return them. Raises ValueError for fewer than 4
+    draws.
+    """
+    limits = thresholds or Thresholds()
+    array, finite = _read(draws)
+    worst_r_hat = float(np.max(r_hat(draws)))
+    worst_ess = float(np.min(effective_sample_size(draws)))
+    mean_acceptance = None if acceptance is None else float(np.mean(np.asarray(acceptance)))
+    divergences = None if num_divergent is None else int(np.sum(np.asarray(num_divergent)))
+    still = (np.ptp(array, axis=1) == 0) & finite
+    stuck = int(np.sum(np.any(still.reshape(len(array), -1), axis=1)))
+
+    wrong = []
+    if not np.all(finite):
+        wrong.append("draws are not finite")
+    if stuck:
+        wrong.append(f"{stuck} of {array.shape[0]} chains never moved")
+    # Written so that NaN fails.
+    if not worst_r_hat <= limits.max_r_hat:
+        wrong.append(f"R-hat {worst_r_hat:.3f} is above {limits.max_r_hat:g}")
+    if not worst_ess >= limits.min_ess:
+        wrong.append(f"ESS {worst_ess:.0f} is below {limits.min_ess:g}")
+    if mean_acceptance is not None:
+        low, high = limits.min_acceptance, limits.max_acceptance
+        if not low <= mean_acceptance <= high:
+            wrong.append(f"acceptance {mean_acceptance:.3f} is not in [{low:g}, {high:g}]")
+    if divergences is not None:
+        total = array.shape[0] * array.shape[1]
+        if not divergences <= limits.max_divergent * total:
+            wrong.append(f"{divergences} of {total} draws diverged")
+    return Convergence(
+        r_hat=worst_r_hat,
+        ess=worst_ess,
+        divergences=divergences,
+        acceptance=mean_acceptance,
+        converged=not wrong,
+        reason="; ".join(wrong) or "converged",
+    )
+
+
+def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """Draws in float64 with zeros where a quantity is not finite, and which quantities are."""
+    array = np.asarray(draws, dtype=np.float64)
+    if array.ndim < 2 or array.shape[0] < 1 or array.shape[1] < MIN_DRAWS:
+        raise ValueError(
+            f"draws have shape {array.shape}; allowed is [chain, draw, ...] with at least "
+            f"{MIN_DRAWS} draws"
+        )
+    finite = np.all(np.isfinite(array), axis=(0, 1))
+    return np.where(finite, array, 0.0), finite
+
+
+def _normal_scores(array: Floats) -> Floats:
+    size = array.shape[0] * array.shape[1]
+    ranks = rankdata(array.reshape(size, *array.shape[2:]), axis=0).reshape(array.shape)
+    scores: Floats = ndtri((ranks - 3 / 8) / (size + 1 / 4))
+    return scores
+
+
+def nested_r_hat(draws: ArrayLike) -> Floats:
+    """Nested R̂ of many short chains grouped in independent runs, shape [...].
+
+    √(1 + B/W) with B the variance of the runs' means and W the mean over runs of the variance
+    between a run's chain means plus that within its chains; ``draws`` is [..., run, chain, draw].
+    It compares whole populations, so chains may be far shorter than their autocorrelation
+    (Margossian et al., Bayesian Analysis, 2024). NaN where a draw is not finite or no
+    draw ever changes. Raises ValueError for fewer than two runs or draws.
+    """
+    array = np.asarray(draws, dtype=np.float64)
+    if array.ndim < 3 or array.shape[-3] < 2 or array.shape[-1] < 2:
+        raise ValueError(
+            f"draws have shape {array.shape}; allowed is [..., run, chain, draw] with at least "
+            "2 runs and 2 draws"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between_runs = array.mean(axis=(-1, -2)).var(axis=-1, ddof=1)
+        within_chains = array.var(axis=-1, ddof=1).mean(axis=-1)
+        chain_means = array.mean(axis=-1)
+        between_chains = chain_means.var(axis=-1, ddof=1) if array.shape[-2] > 1 else 0.0
+        within = np.mean(within_chains + between_chains, axis=-1)
+        ratio: Floats = np.sqrt(1 + between_runs / within)
+    return ratio

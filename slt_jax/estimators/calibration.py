@@ -1,0 +1,62 @@
+"""Whether error bars are true: sampled against exact, in units of the claimed error."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from slt_jax.estimators.estimate import Estimate
+
+
+class Calibration(NamedTuple):
+    """How often intervals cover the exact value.
+
+    ``coverage_68`` and ``coverage_95`` are shares of the ``comparisons`` whose central
+    intervals (Student-t) cover; ``largest`` is the largest |sampled − exact|/s.e., ``spread`` the
+    root mean square of it over that of its t-distribution (1 if the error bars are true), and
+    ``p_value`` that of a Kolmogorov–Smirnov test against that distribution.
+    """
+
+    comparisons: int
+    coverage_68: float
+    coverage_95: float
+    largest: float
+    spread: float
+    p_value: float
+
+    def within_binomial_error(self, standard_errors: float = 3.0) -> bool:
+        """Whether both coverages are within so many binomial standard errors of nominal."""
+        return all(
+            abs(coverage - nominal)
+            <= standard_errors * np.sqrt(nominal * (1 - nominal) / self.comparisons)
+            for coverage, nominal in ((self.coverage_68, 0.68), (self.coverage_95, 0.95))
+        )
+
+
+def calibrate(estimate: Estimate, exact: ArrayLike) -> Calibration:
+    """Compare independent estimates with exact values of the same shape.
+
+    Raises ValueError for NaN, for shapes that differ, and for fewer than 3 degrees of freedom,
+    at which a t-distribution has no variance.
+    """
+    exact = np.asarray(exact, float)
+    if exact.shape != estimate.value.shape:
+        raise ValueError(f"exact has shape {exact.shape}, the estimate {estimate.value.shape}")
+    if not estimate.degrees_of_freedom >= 3:
+        raise ValueError(
+            f"degrees of freedom = {estimate.degrees_of_freedom}: at least 3 (4 seeds) are needed"
+        )
+    deviation = np.ravel((estimate.value - exact) / estimate.standard_error)
+    if not np.isfinite(deviation).all():
+        raise ValueError(f"{np.sum(~np.isfinite(deviation))} deviations are not finite")
+    reference = stats.t(estimate.degrees_of_freedom)
+    size = np.abs(deviation)
+    return Calibration(
+        comparisons=size.size,
+        coverage_68=float(np.mean(size <= reference.ppf(0.84))),
+        coverage_95=float(np.mean(size <= reference.ppf(0.975))),
+        largest=float(size.max()),
+        spread=float(np.sqrt(np.mean(size**2) / reference.var())),
+        p_value=float(stats.kstest(deviation, reference.cdf).pvalue),
+    )

@@ -1,0 +1,303 @@
+"""The learning problem: truth, model, prior, and what each tells samplers and oracles.
+
+A model writes the likelihood of ONE datum, as a paper does; ``vmap`` goes above it. Everything
+summed over data is a *difference to the optimum* w₀, so that totals of a million data keep their
+digits in float32:
+
+    Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)),      ℓ_i(w) = log p(y_i | x_i, w),
+
+with one weight a_i per datum (β for training data, 0 for absent ones).
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpyro.distributions import Distribution
+
+from slt_jax.theory import Theory
+
+Params = Mapping[str, Any]
+
+
+class Data(NamedTuple):
+    """Observations: ``x`` of shape [n, ...] and ``y`` of shape [n, ...]."""
+
+    x: Array
+    y: Array
+
+
+class DataSummary(NamedTuple):
+    """Weighted data kept as they are, for models without sufficient statistics.
+
+    ``reference_terms`` [n] holds ℓ_i(w₀); ``weights`` [n] is 0 for padding.
+    """
+
+    data: Data
+    weights: Array
+    reference_terms: Array
+
+    @property
+    def reference(self) -> Array:
+        """Σ_i a_i ℓ_i(w₀) in total nats, which is −nL_n(w₀) when every weight is one."""
+        return jnp.sum(self.weights * self.reference_terms, axis=-1)
+
+
+class FeatureSummary(NamedTuple):
+    """Sufficient statistics of Gaussian regression on p features with q outputs, centred on w₀.
+
+    ``gram`` [p, p] = Σ a_i φ_i φ_iᵀ; ``cross`` [p, q] = Σ a_i φ_i (y_i − f(x_i, w₀))ᵀ;
+    ``origin`` [p, q] = c(w₀); ``reference`` = Σ a_i ℓ_i(w₀) in total nats.
+    """
+
+    gram: Array
+    cross: Array
+    origin: Array
+    reference: Array
+
+
+Summary = DataSummary | FeatureSummary
+
+
+class NoLatent(NamedTuple):
+    """Every parameter is in the Gaussian block: the model is conjugate."""
+
+
+class ProductLatent(NamedTuple):
+    """Latent l is |∏_j w_{lj}^{e_lj}| of independent N(0, scale²) parameters, given by exponents.
+
+    Each multiplies one entry of the Gaussian block, which absorbs the sign; the last latents
+    belong to the last features.
+    """
+
+    exponents: tuple[tuple[int, ...], ...]
+    scale: float = 1.0
+
+
+class PowerLatent(NamedTuple):
+    """The one coefficient ∏_j w_j^{e_j} itself, no factor of which is linear; the truth is 0."""
+
+    exponents: tuple[int, ...]
+    scale: float = 1.0
+
+
+class UnitsLatent(NamedTuple):
+    """``num_units`` exchangeable scalars b_h ~ N(0, scale²) whose sign the Gaussian block absorbs.
+
+    ``reach`` bounds the |b| beyond which the prior mass is neglected (in units of ``scale``);
+    ``peaks`` are the positive |b| at which the optimum has units.
+    """
+
+    num_units: int
+    scale: float
+    peaks: tuple[float, ...] = ()
+    reach: float = 7.0
+
+
+class MatrixLatent(NamedTuple):
+    """A rows × columns matrix A of N(0, scale²) entries that enters through AᵀA only.
+
+    ``direction`` is the row space of the optimum (columns of length ``columns``), empty if the
+    truth is zero: the posterior is peaked around it.
+    """
+
+    rows: int
+    columns: int
+    scale: float = 1.0
+    direction: tuple[float, ...] = ()
+
+
+Latent = NoLatent | ProductLatent | PowerLatent | UnitsLatent | MatrixLatent
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """Exact structure c(w) = offset(latent) + basis(latent) @ block, block ~ N(0, scale²) i.i.d.
+
+    The block is integrated out in closed form and the latent by quadrature. ``basis`` maps a
+    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero.
+    """
+
+    basis: Callable[[Array], Array]
+    latent: Latent
+    scale: float = 1.0
+    offset: Callable[[Array], Array] | None = None
+
+
+@dataclass(frozen=True)
+class Model(abc.ABC):
+    """A parametric conditional density p(y | x, w) with its prior φ(w).
+
+    Subclasses are frozen dataclasses whose fields are hyperparameters, so that a model is a
+    hashable constant to a compiled function while data, n and β are arguments of it.
+    """
+
+    summary_is_additive: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def priors(self) -> dict[str, Distribution]:
+        """Independent prior of each named parameter array, supported on the whole real space."""
+
+    @abc.abstractmethod
+    def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
+        """ℓ(w) = log p(y | x, w) of one datum, in nats."""
+
+    @abc.abstractmethod
+    def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
+        """Draw one datum (x, y) from q(x) p(y | x, w)."""
+
+    def exact(self, optimum: Params) -> Collapse | None:
+        """The structure by which an oracle integrates this model, or None if it has none."""
+        del optimum
+        return None
+
+    def sample_prior(self, key: Array) -> dict[str, Array]:
+        """One draw of all parameters from the prior."""
+        priors = self.priors()
+        keys = jax.random.split(key, len(priors))
+        return {
+            name: prior.sample(k) for (name, prior), k in zip(priors.items(), keys, strict=True)
+        }
+
+    def log_prior(self, params: Params) -> Array:
+        """log φ(w), normalised, in nats."""
+        return jnp.sum(
+            jnp.stack(
+                [jnp.sum(prior.log_prob(params[name])) for name, prior in self.priors().items()]
+            )
+        )
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters d."""
+        return sum(int(jnp.prod(jnp.array(p.shape()))) for p in self.priors().values())
+
+    def summarise(self, optimum: Params, data: Data, weights: Array) -> Summary:
+        """What the likelihood needs of weighted data; here the data themselves."""
+        terms = jax.vmap(self.log_likelihood, (None, 0, 0))(optimum, data.x, data.y)
+        return DataSummary(data, weights, terms)
+
+    def log_likelihood_ratio(self, params: Params, summary: Any) -> Array:
+        """Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)) = −n(L_n(w) − L_n(w₀)) at unit weights, in total nats."""
+        terms = jax.vmap(self.log_likelihood, (None, 0, 0))(params, summary.data.x, summary.data.y)
+        return jnp.sum(summary.weights * (terms - summary.reference_terms))
+
+
+@dataclass(frozen=True)
+class FeatureRegression(Model):
+    """y = c(w)ᵀφ(x) + N(0, noise² I): the cost of a likelihood does not depend on n.
+
+        Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) tr δᵀ(Mδ − 2U),   δ = c(w) − c(w₀)
+
+    with M = Σ a φφᵀ [p, p] and U = Σ a φ(y − f₀)ᵀ [p, q].
+    """
+
+    noise: float = 1.0
+
+    summary_is_additive: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def features(self, x: Array) -> Array:
+        """φ(x), shape [p]."""
+
+    @abc.abstractmethod
+    def coefficients(self, params: Params) -> Array:
+        """c(w), shape [p, q]."""
+
+    @abc.abstractmethod
+    def sample_input(self, key: Array) -> Array:
+        """One draw of x from q(x)."""
+
+    def predict(self, params: Params, x: Array) -> Array:
+        """Regression function f(x, w), shape [q]."""
+        return self.features(x) @ self.coefficients(params)
+
+    def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
+        residual = (y - self.predict(params, x)) / self.noise
+        return -0.5 * jnp.sum(residual**2 + jnp.log(2 * jnp.pi * self.noise**2))
+
+    def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
+        key_x, key_y = jax.random.split(key)
+        x = self.sample_input(key_x)
+        mean = self.predict(params, x)
+        return x, mean + self.noise * jax.random.normal(key_y, mean.shape, mean.dtype)
+
+    def summarise(self, optimum: Params, data: Data, weights: Array) -> FeatureSummary:
+        features = jax.vmap(self.features)(data.x)
+        residuals = data.y - jax.vmap(self.predict, (None, 0))(optimum, data.x)
+        weighted = weights[:, None] * features
+        terms = jax.vmap(self.log_likelihood, (None, 0, 0))(optimum, data.x, data.y)
+        return FeatureSummary(
+            gram=weighted.T @ features,
+            cross=weighted.T @ residuals,
+            origin=self.coefficients(optimum),
+            reference=jnp.sum(weights * terms),
+        )
+
+    def log_likelihood_ratio(self, params: Params, summary: FeatureSummary) -> Array:
+        delta = self.coefficients(params) - summary.origin
+        return -0.5 * jnp.sum(delta * (summary.gram @ delta - 2 * summary.cross)) / self.noise**2
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The density that data are drawn from: a model at fixed parameters."""
+
+    model: Model
+    params: Params
+
+    def simulate(self, key: Array) -> tuple[Array, Array]:
+        """One datum."""
+        return self.model.simulate(self.params, key)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Watanabe's triplet with what is known about it.
+
+    ``optimum`` is a minimiser w₀ of L in the model; ``truth`` defaults to the model at the
+    optimum, which makes the problem realisable. ``theory`` is None where (λ, m) is unknown.
+    Experiments that name no problems take those with ``showcase``.
+    """
+
+    name: str
+    model: Model
+    optimum: Params
+    theory: Theory | None = None
+    truth: Truth | None = None
+    summary: str = ""
+    showcase: bool = True
+
+    @property
+    def realisable(self) -> bool:
+        """Whether the truth lies in the model by construction."""
+        return self.truth is None
+
+    def simulate(self, key: Array) -> tuple[Array, Array]:
+        """One datum from the truth."""
+        return (self.truth or Truth(self.model, self.optimum)).simulate(key)
+
+
+def discover_problems() -> dict[str, Problem]:
+    """All named problems, found by importing every file in ``slt_jax.models``.
+
+    A file takes part by defining ``problems() -> tuple[Problem, ...]``. Raises ValueError if two
+    problems share a name.
+    """
+    package = importlib.import_module("slt_jax.models")
+    found: dict[str, Problem] = {}
+    for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        module = importlib.import_module(f"slt_jax.models.{module_info.name}")
+        for problem in module.problems():
+            if problem.name in found:
+                raise ValueError(f"two problems are called {problem.name!r}; names must be unique")
+            found[problem.name] = problem
+    return found

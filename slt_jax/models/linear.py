@@ -1,0 +1,51 @@
+"""Linear regression with a Gaussian prior: the regular, conjugate control."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import Collapse, FeatureRegression, NoLatent, Params, Problem
+
+
+@dataclass(frozen=True)
+class LinearRegression(FeatureRegression):
+    """y = wᵀx + noise with x ~ N(0, I_d) and w ~ N(0, prior_scale² I_d)."""
+
+    input_dim: int = 3
+    prior_scale: float = 1.0
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        return {"w": dist.Normal(0.0, self.prior_scale).expand((self.input_dim,))}
+
+    def sample_input(self, key: Array) -> Array:
+        return jax.random.normal(key, (self.input_dim,))
+
+    def features(self, x: Array) -> Array:
+        return x
+
+    def coefficients(self, params: Params) -> Array:
+        return params["w"][:, None]
+
+    def exact(self, optimum: Params) -> Collapse:
+        return Collapse(self._identity, NoLatent(), self.prior_scale)
+
+    def _identity(self, latent: Array) -> Array:
+        return jnp.eye(self.input_dim, dtype=latent.dtype)
+
+
+def problems() -> tuple[Problem, ...]:
+    """A regular problem whose λ is d/2 and whose evidence is known in closed form."""
+    return (
+        Problem(
+            name="linear_3",
+            model=LinearRegression(input_dim=3),
+            optimum={"w": np.array([0.5, 0.0, -0.5])},
+            theory=theory.regular(3),
+            summary="y = w·x, d = 3: the regular control",
+        ),
+    )

@@ -1,0 +1,87 @@
+"""Monomial regression y = w₁^{p₁}…w_d^{p_d} x + noise: normal crossings in pure form."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import (
+    Collapse,
+    FeatureRegression,
+    NoLatent,
+    Params,
+    PowerLatent,
+    Problem,
+    ProductLatent,
+)
+
+
+@dataclass(frozen=True)
+class MonomialRegression(FeatureRegression):
+    """y = (∏ w_j^{p_j}) x + noise with x ~ N(0, 1) and w ~ N(0, prior_scale² I_d)."""
+
+    exponents: tuple[int, ...] = (1, 1)
+    prior_scale: float = 1.0
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        return {"w": dist.Normal(0.0, self.prior_scale).expand((len(self.exponents),))}
+
+    def sample_input(self, key: Array) -> Array:
+        return jax.random.normal(key, (1,))
+
+    def features(self, x: Array) -> Array:
+        return x
+
+    def coefficients(self, params: Params) -> Array:
+        powers = [params["w"][j] ** p for j, p in enumerate(self.exponents)]
+        return jnp.prod(jnp.stack(powers)).reshape(1, 1)
+
+    def exact(self, optimum: Params) -> Collapse | None:
+        """A linear factor is collapsed; without one the product itself is integrated."""
+        if 1 not in self.exponents:
+            at_zero = not np.any(np.prod(np.asarray(optimum["w"])))
+            latent = PowerLatent(self.exponents, self.prior_scale)
+            return Collapse(_empty, latent, offset=_scale) if at_zero else None
+        linear = self.exponents.index(1)
+        rest = self.exponents[:linear] + self.exponents[linear + 1 :]
+        if not rest:
+            return Collapse(_one, NoLatent(), self.prior_scale)
+        return Collapse(_scale, ProductLatent((rest,), self.prior_scale), self.prior_scale)
+
+
+def _scale(latent: Array) -> Array:
+    return latent.reshape(1, 1)
+
+
+def _one(latent: Array) -> Array:
+    return jnp.ones((1, 1), latent.dtype)
+
+
+def _empty(latent: Array) -> Array:
+    return jnp.zeros((1, 0), latent.dtype)
+
+
+def _zero_truth(*exponents: int, showcase: bool = False) -> Problem:
+    label = "_".join(map(str, exponents))
+    return Problem(
+        name=f"monomial_{label}",
+        model=MonomialRegression(exponents=exponents),
+        optimum={"w": np.zeros(len(exponents))},
+        theory=theory.monomial(exponents),
+        summary="y = " + "".join(f"w{j + 1}^{p} " for j, p in enumerate(exponents)) + "x, truth 0",
+        showcase=showcase,
+    )
+
+
+def problems() -> tuple[Problem, ...]:
+    """Truth 0 for several exponents: λ = min 1/(2p_j) and m the number that attain it."""
+    return (
+        _zero_truth(1, 1, showcase=True),
+        _zero_truth(1, 1, 1, showcase=True),
+        _zero_truth(2, 1),
+        _zero_truth(2, 2),
+    )

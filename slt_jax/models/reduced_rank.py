@@ -1,0 +1,77 @@
+"""Reduced-rank regression y = BAx + noise: two layers without a non-linearity."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import Collapse, FeatureRegression, MatrixLatent, Params, Problem
+
+
+@dataclass(frozen=True)
+class ReducedRankRegression(FeatureRegression):
+    """y = BAx + noise, A [hidden, input], B [output, hidden], all entries N(0, prior_scale²)."""
+
+    input_dim: int = 2
+    output_dim: int = 2
+    hidden_dim: int = 1
+    prior_scale: float = 1.0
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        entry = dist.Normal(0.0, self.prior_scale)
+        return {
+            "A": entry.expand((self.hidden_dim, self.input_dim)),
+            "B": entry.expand((self.output_dim, self.hidden_dim)),
+        }
+
+    def sample_input(self, key: Array) -> Array:
+        return jax.random.normal(key, (self.input_dim,))
+
+    def features(self, x: Array) -> Array:
+        return x
+
+    def coefficients(self, params: Params) -> Array:
+        return (params["B"] @ params["A"]).T
+
+    def exact(self, optimum: Params) -> Collapse | None:
+        """B is collapsed; A enters through AᵀA, which leaves at most three dimensions."""
+        if self.input_dim > 2:
+            return None
+        map_at_optimum = np.asarray(optimum["B"], float) @ np.asarray(optimum["A"], float)
+        _, singular_values, rows = np.linalg.svd(map_at_optimum)
+        rank = int(np.sum(singular_values > 1e-6 * max(1.0, singular_values[0])))
+        direction = tuple(float(v) for v in rows[0]) if rank == 1 else ()
+        latent = MatrixLatent(self.hidden_dim, self.input_dim, self.prior_scale, direction)
+        return Collapse(self._transposed_root, latent, self.prior_scale)
+
+    def _transposed_root(self, latent: Array) -> Array:
+        return latent.reshape(-1, self.input_dim).T
+
+
+def _problem(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Problem:
+    model = ReducedRankRegression(input_dim=input_dim, output_dim=output_dim, hidden_dim=hidden_dim)
+    optimum = {
+        "A": np.eye(hidden_dim, input_dim) * (np.arange(hidden_dim) < rank)[:, None],
+        "B": np.eye(output_dim, hidden_dim) * (np.arange(hidden_dim) < rank)[None, :],
+    }
+    return Problem(
+        name=f"reduced_rank_{input_dim}_{output_dim}_{hidden_dim}_{rank}",
+        model=model,
+        optimum=optimum,
+        theory=theory.reduced_rank(input_dim, output_dim, hidden_dim, rank),
+        showcase=rank > 0,
+        summary=f"y = BAx, {input_dim} inputs, {output_dim} outputs, width {hidden_dim}, "
+        f"true rank {rank}",
+    )
+
+
+def problems() -> tuple[Problem, ...]:
+    """Truths of rank 0 and 1 at widths that have an oracle, and a larger pair without."""
+    return (
+        _problem(2, 2, 1, 0),
+        _problem(2, 2, 2, 1),
+        _problem(5, 4, 3, 1),
+    )

@@ -1,0 +1,60 @@
+"""Checks that any evidence must pass, whatever the model."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.stats import t as student
+
+from slt_jax.model import Data, FeatureRegression, FeatureSummary, Problem
+from slt_jax.oracles.oracle import Oracle
+from slt_jax.precision import in_float64
+
+PROPOSAL_DEGREES = 4.0
+PROPOSAL_SCALE = 2.0
+
+
+class Integral(NamedTuple):
+    """A Monte-Carlo mean and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+@in_float64
+def evidence_integral(oracle: Oracle, key: Array, n: int, data_sets: int) -> Integral:
+    """∫ Z_n(y | x) dy₁…dy_n, averaged over x: 1 because the evidence is a density on data sets.
+
+    Importance sampling with y_i = f(x_i, w₀) + 2σ·t₄ noise, whose tails are heavier than those
+    of any Gaussian mixture; data from the truth itself would give weights Z_n/q of infinite
+    variance. Raises ValueError for n < 1 or fewer than 2 data sets.
+    """
+    if n < 1 or data_sets < 2:
+        raise ValueError(f"n = {n}, data sets = {data_sets}: n ≥ 1 and ≥ 2 data sets are needed")
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(data_sets))
+    summaries, log_proposal = _overdispersed(oracle.model, oracle.problem, keys, n)
+    log_evidence = oracle.log_evidence(summaries).value + np.asarray(summaries.reference)
+    ratios = np.exp(log_evidence - np.asarray(log_proposal))
+    return Integral(float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(data_sets)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 3))
+def _overdispersed(
+    model: FeatureRegression, problem: Problem, keys: Array, n: int
+) -> tuple[FeatureSummary, Array]:
+    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
+    width = PROPOSAL_SCALE * model.noise
+
+    def one(key: Array) -> tuple[FeatureSummary, Array]:
+        key_x, key_y = jax.random.split(key)
+        x = jax.vmap(model.sample_input)(jax.random.split(key_x, n))
+        mean = jax.vmap(model.predict, (None, 0))(optimum, x)
+        noise = jax.random.t(key_y, PROPOSAL_DEGREES, mean.shape)
+        log_proposal = jnp.sum(student.logpdf(noise, PROPOSAL_DEGREES) - jnp.log(width))
+        data = Data(x, mean + width * noise)
+        return model.summarise(optimum, data, jnp.ones(n)), log_proposal
+
+    return jax.vmap(one)(keys)

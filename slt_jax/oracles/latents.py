@@ -1,0 +1,237 @@
+"""Quadrature of the prior over what is left when the Gaussian block has been integrated out.
+
+Every rule places its nodes where the posterior at a given curvature (n/σ² per unit feature)
+has structure: near zero, near coincidences of units, near the optimum.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammaln
+
+from slt_jax.model import Latent, MatrixLatent, NoLatent, PowerLatent, ProductLatent, UnitsLatent
+from slt_jax.oracles.pushforward import STEP, log_modulus_density
+from slt_jax.oracles.quadrature import Rule, gauss_rule, graded_edges, panel_rule
+
+
+class Resolution(NamedTuple):
+    """How fine a rule is: Gauss order of a product, and order and ratio of graded panels,
+    points of a periodic rule, stride of a trapezoid rule."""
+
+    gauss: int
+    order: int
+    ratio: float
+    periodic: int
+    trapezoid: int
+
+
+CURVATURES = 4
+RESOLUTIONS = (
+    Resolution(gauss=8, order=4, ratio=5.0, periodic=24, trapezoid=16),
+    Resolution(gauss=12, order=5, ratio=3.5, periodic=32, trapezoid=8),
+    Resolution(gauss=17, order=7, ratio=2.8, periodic=48, trapezoid=4),
+    Resolution(gauss=24, order=9, ratio=2.4, periodic=72, trapezoid=2),
+)
+
+
+class LatentRule(NamedTuple):
+    """∫ f(latent) dφ ≈ Σ exp(log_weight) f(node): nodes [N, l], log_weights [N]."""
+
+    nodes: np.ndarray
+    log_weights: np.ndarray
+
+
+class Curvature(NamedTuple):
+    """Total nats per squared coefficient: alone, and when all the others are free to adapt.
+
+    One entry per product latent, the coefficient that it multiplies; else one for the whole.
+    """
+
+    alone: tuple[float, ...]
+    adapted: tuple[float, ...]
+
+
+def latent_rule(
+    latent: Latent, curvature: Curvature, targets: tuple[float, ...], level: int
+) -> LatentRule:
+    """Nodes and log-weights of the prior of ``latent`` at refinement ``level``.
+
+    ``curvature`` sets the finest scale; ``targets`` are the true moduli of the coefficients
+    that product latents multiply, in units of the Gaussian factor's scale.
+    """
+    resolution = RESOLUTIONS[level]
+    match latent:
+        case NoLatent():
+            return LatentRule(np.zeros((1, 0)), np.zeros(1))
+        case ProductLatent():
+            return _product_rule(latent, curvature, targets, resolution)
+        case PowerLatent():
+            return _power_rule(latent, resolution)
+        case UnitsLatent():
+            return _units_rule(latent, curvature.alone[0], resolution)
+        case MatrixLatent():
+            return _matrix_rule(latent, curvature.alone[0], resolution)
+
+
+def _tensor(rules: list[Rule]) -> LatentRule:
+    nodes = np.stack([g.ravel() for g in np.meshgrid(*[r.nodes for r in rules], indexing="ij")])
+    logs = functools.reduce(np.add.outer, [np.log(r.weights) for r in rules])
+    return LatentRule(nodes.T, np.ravel(logs))
+
+
+def _product_rule(
+    latent: ProductLatent,
+    curvature: Curvature,
+    targets: tuple[float, ...],
+    resolution: Resolution,
+) -> LatentRule:
+    """Tensor product of Gauss rules, each of the latent's own approximate posterior.
+
+    With its Gaussian factor collapsed, a coefficient s·a of true value c and curvature γ has
+    evidence (1+γs²)^{−1/2} exp(−γc²/2(1+γs²)). Correlated features leave a coefficient some
+    curvature between ``adapted`` and ``alone``; the mean evidence over that range, times the
+    density of s, is the measure of the rule, and z = s²/(s² + 1/γ) the variable in which the
+    rest of the integrand is nearly polynomial.
+    """
+    rules = []
+    for exponents, alone, adapted, target in zip(
+        latent.exponents, curvature.alone, curvature.adapted, targets, strict=True
+    ):
+        curvatures = np.geomspace(adapted, alone, CURVATURES)[:, None]
+
+        grid, density = log_modulus_density(exponents, latent.scale)
+        squared = np.exp(2 * grid)
+        rule = gauss_rule(
+            squared / (squared + 1 / adapted),
+            density * STEP * _coefficient_evidence(squared, curvatures, target),
+            resolution.gauss,
+        )
+        squared_nodes = rule.nodes / (1 - rule.nodes) / adapted
+        rules.append(
+            Rule(
+                np.sqrt(squared_nodes),
+                rule.weights / _coefficient_evidence(squared_nodes, curvatures, target),
+            )
+        )
+    return _tensor(rules)
+
+
+def _coefficient_evidence(squared: np.ndarray, gammas: np.ndarray, target: float) -> np.ndarray:
+    damping = 1 + gammas * squared
+    return np.mean(np.exp(-0.5 * gammas * target**2 / damping) / np.sqrt(damping), axis=0)
+
+
+def _power_rule(latent: PowerLatent, resolution: Resolution) -> LatentRule:
+    """Trapezoid rule in τ = log|t|, spectrally accurate, for both signs of t if it has any."""
+    grid, density = log_modulus_density(latent.exponents, latent.scale)
+    stride = resolution.trapezoid
+    keep = density[::stride] > np.finfo(float).tiny
+    moduli = np.exp(grid[::stride][keep])[:, None]
+    log_weights = np.log(density[::stride][keep] * STEP * stride)
+    if all(exponent % 2 == 0 for exponent in latent.exponents):
+        return LatentRule(moduli, log_weights)
+    return LatentRule(np.concatenate([moduli, -moduli]), np.tile(log_weights - np.log(2), 2))
+
+
+def _units_rule(latent: UnitsLatent, curvature: float, resolution: Resolution) -> LatentRule:
+    """0 < b₁ < … < b_H, each graded towards its lower neighbour and towards the true units.
+
+    Unordered and unsigned, the cell stands for H!·2^H equal ones.
+    """
+    high = latent.reach * latent.scale
+    finest = 0.5 / np.sqrt(curvature + 1.0)
+
+    def extend(prefix: tuple[float, ...]) -> Rule:
+        low = prefix[-1] if prefix else 0.0
+        singular = (low, *(p for p in latent.peaks if p > low))
+        edges = graded_edges(low, high, singular, finest, resolution.ratio)
+        return panel_rule(edges, resolution.order)
+
+    prefixes = np.zeros((1, 0))
+    log_weights = np.zeros(1)
+    for _ in range(latent.num_units):
+        rules = [extend(tuple(prefix)) for prefix in prefixes]
+        sizes = [len(rule.nodes) for rule in rules]
+        prefixes = np.column_stack(
+            [np.repeat(prefixes, sizes, axis=0), np.concatenate([rule.nodes for rule in rules])]
+        )
+        log_weights = np.repeat(log_weights, sizes) + np.log(
+            np.concatenate([rule.weights for rule in rules])
+        )
+    log_prior = -0.5 * (prefixes / latent.scale) ** 2 - 0.5 * np.log(2 * np.pi * latent.scale**2)
+    symmetry = gammaln(latent.num_units + 1) + latent.num_units * np.log(2)
+    return LatentRule(prefixes, log_weights + log_prior.sum(axis=1) + symmetry)
+
+
+def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution) -> LatentRule:
+    """Singular values and right singular directions of a Gaussian matrix with ≤ 2 columns.
+
+    Nodes are a root R of AᵀA, flattened: one row r(cos θ, sin θ), or diag(s₁, s₂) times a
+    rotation. The density of (s₁ > s₂) is (s₁s₂)^{H−2} (s₁² − s₂²) e^{−(s₁²+s₂²)/2} / Γ(H−1)
+    (Muirhead, *Aspects of Multivariate Statistical Theory*, Theorem 3.2.17).
+    """
+    high = np.sqrt(latent.rows) + 8.0
+    finest = 0.5 / np.sqrt(curvature * latent.scale**2 + 1.0)
+    if latent.columns == 1 or latent.rows == 1:
+        degrees = latent.rows if latent.columns == 1 else 2
+        radius = panel_rule(
+            graded_edges(0.0, high, (0.0,), finest, resolution.ratio), resolution.order
+        )
+        log_density = (
+            (degrees - 1) * np.log(radius.nodes)
+            - radius.nodes**2 / 2
+            - (degrees / 2 - 1) * np.log(2)
+            - gammaln(degrees / 2)
+        )
+        radial = Rule(radius.nodes, radius.weights * np.exp(log_density))
+        if latent.columns == 1:
+            return LatentRule(latent.scale * radial.nodes[:, None], np.log(radial.weights))
+        both = _tensor([radial, _angle_rule(latent, finest, resolution)])
+        r, angle = both.nodes.T
+        nodes = latent.scale * r[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        return LatentRule(nodes, both.log_weights)
+    return _two_column_rule(latent, high, finest, resolution)
+
+
+def _two_column_rule(
+    latent: MatrixLatent, high: float, finest: float, resolution: Resolution
+) -> LatentRule:
+    large = panel_rule(graded_edges(0.0, high, (0.0,), finest, resolution.ratio), resolution.order)
+    pairs, log_weights = [], []
+    for s1, w1 in zip(large.nodes, large.weights, strict=True):
+        edges = graded_edges(0.0, s1, (0.0,), finest, resolution.ratio)
+        small = panel_rule(edges, resolution.order)
+        log_density = (
+            (latent.rows - 2) * np.log(s1 * small.nodes)
+            + np.log(s1**2 - small.nodes**2)
+            - (s1**2 + small.nodes**2) / 2
+        )
+        pairs.append(np.column_stack([np.full(len(small.nodes), s1), small.nodes]))
+        log_weights.append(np.log(w1 * small.weights) + log_density)
+    values, logs = np.concatenate(pairs), np.concatenate(log_weights)
+    angle = _angle_rule(latent, finest, resolution)
+    count = len(angle.nodes)
+    s = np.repeat(values, count, axis=0) * latent.scale
+    theta = np.tile(angle.nodes, len(values))
+    rotation = np.column_stack([np.cos(theta), np.sin(theta), -np.sin(theta), np.cos(theta)])
+    nodes = rotation * np.repeat(s, 2, axis=1)
+    return LatentRule(
+        nodes,
+        np.repeat(logs, count)
+        - gammaln(latent.rows - 1)
+        + np.tile(np.log(angle.weights), len(values)),
+    )
+
+
+def _angle_rule(latent: MatrixLatent, finest: float, resolution: Resolution) -> Rule:
+    """Uniform distribution on [0, π), graded towards the direction of the optimum."""
+    if not latent.direction:
+        count = resolution.periodic
+        return Rule(np.pi * np.arange(count) / count, np.full(count, 1 / count))
+    centre = float(np.arctan2(latent.direction[1], latent.direction[0]))
+    edges = graded_edges(
+        centre - np.pi / 2, centre + np.pi / 2, (centre,), finest, resolution.ratio
+    )
+    rule = panel_rule(edges, resolution.order)
+    return Rule(rule.nodes, rule.weights / np.pi)

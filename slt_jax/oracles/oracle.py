@@ -1,0 +1,193 @@
+"""The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from slt_jax.model import (
+    Collapse,
+    FeatureRegression,
+    FeatureSummary,
+    Latent,
+    Problem,
+    ProductLatent,
+)
+from slt_jax.oracles.collapse import block_statistics, log_block_evidence
+from slt_jax.oracles.latents import RESOLUTIONS, Curvature, LatentRule, latent_rule
+from slt_jax.precision import in_float64
+
+BLOCK = 2048
+ROUNDING = 1e-13
+SAFETY = 2.0
+
+
+class Exact(NamedTuple):
+    """A number per replicate and a bound on its error, both float64 arrays of shape [R]."""
+
+    value: np.ndarray
+    error: np.ndarray
+
+
+class ExactMoments(NamedTuple):
+    """Exact posterior quantities at one β, in total nats.
+
+    ``normalised_free_energy`` F_n(β) − βnL_n(w₀); ``excess_energy`` E_β[nL_n] − nL_n(w₀);
+    ``energy_variance`` Var_β[nL_n].
+    """
+
+    normalised_free_energy: Exact
+    excess_energy: Exact
+    energy_variance: Exact
+
+
+class Oracle(NamedTuple):
+    """Exact evidence of a problem whose model declares its structure; see ``oracle_for``.
+
+    The value comes from a rule at ``level`` and the error bound from the rule one level
+    coarser: both converge geometrically, so their difference, doubled, bounds the error of the
+    finer; to it is added the rounding of the n-sized terms that cancel.
+    """
+
+    problem: Problem
+    model: FeatureRegression
+    collapse: Collapse
+    level: int
+
+    @in_float64
+    def log_evidence(self, summary: FeatureSummary) -> Exact:
+        """log Z(a) − Σ a_i ℓ_i(w₀) of weighted data, in total nats.
+
+        ``summary`` holds the weighted sufficient statistics of R data sets (leading axis [R]).
+        Add ``summary.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
+        statistics.
+        """
+        exact = self.moments(summary).normalised_free_energy
+        return Exact(-exact.value, exact.error)
+
+    @in_float64
+    def moments(self, summary: FeatureSummary, beta: float = 1.0) -> ExactMoments:
+        """F_n(β), E_β[nL_n] and Var_β[nL_n] of R data sets, relative to w₀.
+
+        With ψ(w) the collapsed log density at a latent node, F = −log Σ e^ψ, E = −⟨ψ'⟩ and
+        Var = ⟨ψ''⟩ + Var(ψ'), derivatives in β. Raises ValueError for β < 0 or not finite, and
+        for statistics that are not finite.
+        """
+        if not (np.isfinite(beta) and beta >= 0):
+            raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
+        summary = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), summary)
+        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in summary):
+            raise ValueError("the data summary holds NaN or infinite statistics")
+        coarse, fine = (self._rule(summary, beta, level) for level in (self.level - 1, self.level))
+        nodes = np.concatenate([fine.nodes, coarse.nodes])
+        log_weights = np.full((2, len(nodes)), -np.inf)
+        log_weights[0, : len(fine.nodes)] = fine.log_weights
+        log_weights[1, len(fine.nodes) :] = coarse.log_weights
+        nodes, log_weights = _pad(nodes, log_weights)
+        values = np.asarray(
+            _moments(self.collapse, self.model, summary, jnp.float64(beta), nodes, log_weights)
+        )
+        cancelled = 1.0 + beta * np.asarray(_cancelling_size(self.model, summary))
+        difference = SAFETY * np.abs(values[:, :, 0] - values[:, :, 1])
+        return ExactMoments(
+            *(Exact(values[:, q, 0], difference[:, q] + ROUNDING * cancelled) for q in range(3))
+        )
+
+    def _rule(self, summary: FeatureSummary, beta: float, level: int) -> LatentRule:
+        """The rule for the replicates' mean curvature, in steps of 2 % so that rules are reused."""
+        latent = self.collapse.latent
+        gram = beta * (self.collapse.scale / self.model.noise) ** 2
+        gram = gram * np.mean(np.asarray(summary.gram), axis=0)
+        targets = np.zeros(0)
+        alone, adapted = np.array([np.trace(gram)]), np.zeros(0)
+        if isinstance(latent, ProductLatent):
+            last = slice(-len(latent.exponents), None)
+            targets = np.abs(np.asarray(summary.origin))[0, last, 0] / self.collapse.scale
+            with_prior = gram + np.eye(len(gram))
+            alone = np.diag(with_prior)[last]
+            adapted = 1 / np.diag(np.linalg.inv(with_prior))[last]
+        curvature = Curvature(_in_steps(alone), _in_steps(adapted))
+        return _cached_rule(latent, curvature, tuple(targets.tolist()), level)
+
+
+def _in_steps(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.exp(0.02 * np.round(np.log(values + 1e-3) / 0.02)).tolist())
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_rule(
+    latent: Latent, curvature: Curvature, targets: tuple[float, ...], level: int
+) -> LatentRule:
+    return latent_rule(latent, curvature, targets, level)
+
+
+def _pad(nodes: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill up to BLOCK·2^{k/2} nodes of weight zero, so that few shapes are ever compiled."""
+    blocks = -(-len(nodes) // BLOCK)
+    blocks = int(np.ceil(2 ** (np.ceil(2 * np.log2(blocks)) / 2)))
+    missing = blocks * BLOCK - len(nodes)
+    return (
+        np.pad(nodes, ((0, missing), (0, 0)), mode="edge"),
+        np.pad(log_weights, ((0, 0), (0, missing)), constant_values=-np.inf),
+    )
+
+
+def _cancelling_size(model: FeatureRegression, summary: FeatureSummary) -> Array:
+    """Size of the terms in a collapsed log density that cancel, total nats, shape [R]."""
+    signal = jnp.einsum("rpq,rpo,roq->r", summary.origin, summary.gram, summary.origin)
+    return (signal + jnp.einsum("rpq,rpq->r", summary.origin, jnp.abs(summary.cross))) / (
+        model.noise**2
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _moments(
+    collapse: Collapse,
+    model: FeatureRegression,
+    summary: FeatureSummary,
+    beta: Array,
+    nodes: Array,
+    log_weights: Array,
+) -> Array:
+    """[R, 3, 2]: F, E, Var for each data set by the fine and the coarse rule."""
+
+    def at_node(node: Array, one: FeatureSummary) -> Array:
+        statistics = block_statistics(collapse, model.noise, node, one)
+
+        def log_density(b: Array) -> Array:
+            return log_block_evidence(statistics, b)
+
+        def slope(b: Array) -> tuple[Array, Array]:
+            return jax.jvp(log_density, (b,), (jnp.ones_like(b),))
+
+        (value, first), (_, second) = jax.jvp(slope, (beta,), (jnp.ones_like(beta),))
+        return jnp.stack([value, first, second])
+
+    def one_data_set(one: FeatureSummary) -> Array:
+        blocks = nodes.reshape(len(nodes) // BLOCK, BLOCK, nodes.shape[1])
+        terms = jax.lax.map(lambda b: jax.vmap(at_node, (0, None))(b, one), blocks)
+        value, first, second = terms.reshape(-1, 3).T
+        log_terms = value + log_weights
+        free_energy = -jax.scipy.special.logsumexp(log_terms, axis=1)
+        weights = jnp.exp(log_terms + free_energy[:, None])
+        mean = weights @ first
+        variance = weights @ second + jnp.sum(weights * (first - mean[:, None]) ** 2, axis=1)
+        return jnp.stack([free_energy, -mean, variance])
+
+    return jax.lax.map(one_data_set, summary)
+
+
+def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:
+    """The oracle of a problem, or None if its model declares no exact structure.
+
+    Raises ValueError for a level outside 1 … 3.
+    """
+    if not 1 <= level < len(RESOLUTIONS):
+        raise ValueError(f"level = {level}: must be 1 to {len(RESOLUTIONS) - 1}")
+    collapse = problem.model.exact(problem.optimum)
+    if collapse is None or not isinstance(problem.model, FeatureRegression):
+        return None
+    return Oracle(problem, problem.model, collapse, level)

@@ -1,0 +1,171 @@
+"""Figure style and the plots that experiments share; the only room that imports matplotlib."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from slt_jax.estimators import Estimate, mean_over_data_sets, monte_carlo_mean
+from slt_jax.store import replace_file
+from slt_jax.theory import Theory
+
+# Okabe–Ito colours, told apart by the colour-blind; markers and dashes tell them apart in grey.
+BLACK, BLUE, ORANGE, GREEN, RED, GREY = (
+    "#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777",
+)  # fmt: skip
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "slt_jax",
+    "pdf.fonttype": 42,
+}
+
+
+def free_energy_figure(
+    curves: dict[str, xr.Dataset], theories: dict[str, Theory | None], titles: dict[str, str]
+) -> Figure:
+    """A panel per problem: F_n − nL_n(w₀) against n, and sampled minus exact below it.
+
+    ``curves`` hold the variables of the free-energy experiment, dimensions (n, replicate), and
+    are averaged over replicates.
+    """
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.5 * columns, 3.3 * rows + 0.7), layout="constrained")
+        grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1.1] * rows)
+        axes = []
+        for index, (name, curve) in enumerate(curves.items()):
+            row, column = divmod(index, columns)
+            upper = figure.add_subplot(grid[2 * row, column])
+            lower = figure.add_subplot(grid[2 * row + 1, column], sharex=upper)
+            _curve_panel(upper, curve, theories[name])
+            _residual_panel(lower, curve)
+            upper.set_title(titles[name])
+            upper.tick_params(labelbottom=False)
+            if column == 0:
+                upper.set_ylabel(r"$F_n - nL_n(w_0)$  [nats]")
+                lower.set_ylabel("sampled\n− exact [nats]")
+            if index + columns >= len(curves):
+                lower.set_xlabel("sample size $n$")
+            axes.append(upper)
+        handles: dict[str, Any] = {}
+        for axis in axes:
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4)
+    return figure
+
+
+def _curve_panel(axis: Axes, curve: xr.Dataset, theory: Theory | None) -> None:
+    n = curve["n"].to_numpy()
+    top = [0.0]
+    if "exact_free_energy" in curve:
+        exact = mean_over_data_sets(curve["exact_free_energy"])
+        axis.plot(n, exact.value, color=BLACK, label=r"exact $F_n$ (mean over data sets)")
+        axis.fill_between(
+            n, exact.value - exact.standard_error, exact.value + exact.standard_error,
+            color=GREY, alpha=0.3, linewidth=0, label="± 1 s.e. between data sets",
+        )  # fmt: skip
+        top.append(float(np.max(exact.value)))
+    sampled = np.isfinite(curve["free_energy"].to_numpy()).all(axis=1)
+    m = n[sampled]
+    converged = curve["converged"].to_numpy()[sampled].astype(bool).all(axis=1)
+    for quantity, colour, marker, label, offset in (
+        ("free_energy", BLUE, "o", r"SMC $F_n$, 95 % Monte-Carlo interval", 1.0),
+        ("wbic", ORANGE, "s", r"WBIC $- nL_n(w_0)$, likewise", 1.07),
+    ):
+        estimate = _over_replicates(curve, quantity, sampled)
+        axis.errorbar(
+            m * offset, estimate.value, estimate.half_width(), color=colour, marker=marker,
+            markerfacecolor="white" if marker == "s" else colour, linestyle="none", capsize=2,
+            label=label,
+        )  # fmt: skip
+        top.append(float(np.nanmax(estimate.value)))
+    if not converged.all():
+        unconverged = _over_replicates(curve, "free_energy", sampled).value[~converged]
+        axis.plot(
+            m[~converged], unconverged, color=RED, marker="x", markersize=10, linestyle="none",
+            label="not converged",
+        )  # fmt: skip
+    if theory is not None:
+        offset_n, anchor = _anchor(curve, sampled)
+        asymptote = theory.free_energy_asymptote(n)
+        constant = anchor - float(theory.free_energy_asymptote(offset_n))
+        axis.plot(
+            n, asymptote + constant, color=GREEN, linestyle="--",
+            label=r"$\lambda\log n-(m-1)\log\log n$ + const.",
+        )  # fmt: skip
+        top.append(float(np.max(asymptote + constant)))
+    bic = curve["bic"].to_numpy()[sampled].mean(axis=1)
+    axis.plot(m, bic, color=RED, linestyle=":", marker="^", label=r"BIC/2 $- nL_n(w_0)$")
+    axis.set_xscale("log")
+    low = min(0.0, float(axis.get_ylim()[0]) if axis.get_ylim()[0] > -3 else -1.0)
+    axis.set_ylim(low, 1.35 * max(top) + 0.3)
+
+
+def _anchor(curve: xr.Dataset, sampled: np.ndarray) -> tuple[float, float]:
+    """Largest n with a free energy, exact where there is one, and its mean over data sets."""
+    if "exact_free_energy" in curve:
+        return float(curve["n"][-1]), float(curve["exact_free_energy"][-1].mean())
+    last = int(np.flatnonzero(sampled)[-1])
+    return float(curve["n"][last]), float(curve["free_energy"][last].mean())
+
+
+def _over_replicates(curve: xr.Dataset, quantity: str, sampled: np.ndarray) -> Estimate:
+    """Mean over data sets with the Monte-Carlo error alone."""
+    return monte_carlo_mean(
+        Estimate(
+            curve[quantity].to_numpy()[sampled],
+            curve[f"{quantity}_se"].to_numpy()[sampled],
+            float(curve.attrs["degrees_of_freedom"]),
+        )
+    )
+
+
+def _residual_panel(axis: Axes, curve: xr.Dataset) -> None:
+    axis.axhline(0.0, color=BLACK, linewidth=0.8)
+    n = curve["n"].to_numpy()
+    if "exact_free_energy" not in curve:
+        axis.text(0.5, 0.5, "no oracle", transform=axis.transAxes, ha="center", va="center")
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        return
+    sampled = np.isfinite(curve["free_energy"].to_numpy()).all(axis=1)
+    for quantity, colour, marker, offset in (
+        ("free_energy", BLUE, "o", 1.0),
+        ("wbic", ORANGE, "s", 1.07),
+    ):
+        estimate = _over_replicates(curve, quantity, sampled)
+        exact = curve[f"exact_{quantity}"].to_numpy()[sampled].mean(axis=1)
+        axis.errorbar(
+            n[sampled] * offset, estimate.value - exact, estimate.half_width(), color=colour,
+            marker=marker, markersize=3.5, linestyle="none", capsize=2,
+            markerfacecolor="white" if marker == "s" else colour,
+        )  # fmt: skip
+
+
+def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write the figure as PNG, SVG and PDF, each whole or not at all; returns the paths."""
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for kind, metadata in (
+            ("png", {}),
+            ("svg", {"Date": None}),
+            ("pdf", {"CreationDate": None}),
+        ):
+            path = folder / f"{stem}.{kind}"
+            with replace_file(path) as temporary:
+                figure.savefig(temporary, format=kind, dpi=200, metadata=metadata)
+            paths.append(path)
+    return paths

@@ -1,0 +1,27 @@
+"""The blackjax kernels that our samplers use, imported when first needed.
+
+Importing blackjax computes JAX constants: at our own import that would start the backend, and
+inside a trace or under 64-bit types it would leave tracers or doubles behind.
+"""
+
+import functools
+import importlib
+from typing import Any
+
+import jax
+
+
+@functools.cache
+def _module(name: str) -> Any:
+    with jax.ensure_compile_time_eval(), jax.enable_x64(False):
+        return importlib.import_module(name)
+
+
+def hmc_module() -> Any:
+    """``blackjax.mcmc.hmc``: ``init`` and ``build_kernel``."""
+    return _module("blackjax.mcmc.hmc")
+
+
+def resampling_module() -> Any:
+    """``blackjax.smc.resampling``: ``systematic`` and its alternatives."""
+    return _module("blackjax.smc.resampling")

@@ -1,0 +1,140 @@
+"""The reference sampler: numpyro's No-U-Turn sampler over a flat parameter vector.
+
+Every chain adapts its own step size and diagonal mass matrix (Hoffman & Gelman, JMLR 15, 2014;
+the windows are Stan's), and all chains advance in lockstep: one draw takes as many gradients as
+its longest tree, so that NUTS checks other samplers and does not replace them.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpyro.infer.hmc import HMCState, hmc
+
+from slt_jax.samplers.target import Target
+
+
+class NUTSSettings(NamedTuple):
+    """Shapes and aims of a run; a change recompiles.
+
+    ``num_warmup`` draws adapt and are dropped; below 20 the mass matrix stays the identity, and
+    at 0 the step size stays 1. A tree has at most 2^``max_tree_depth`` − 1 steps.
+    """
+
+    num_warmup: int = 500
+    num_draws: int = 500
+    max_tree_depth: int = 10
+    target_acceptance: float = 0.8
+
+
+class NUTSResult(NamedTuple):
+    """One run; warm-up is not in it.
+
+    ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions``
+    [chain, draw, d] the w they belong to. Per chain [chain]: ``acceptance``, the mean
+    acceptance probability; ``num_divergent``, draws whose trajectory lost more than 1000 nats;
+    ``step_size`` after warm-up; ``num_steps``, the mean number of gradients per draw.
+    """
+
+    energies: Array
+    positions: Array
+    acceptance: Array
+    num_divergent: Array
+    step_size: Array
+    num_steps: Array
+
+
+def nuts(
+    target: Target,
+    settings: NUTSSettings,
+    key: Array,
+    data: Any,
+    beta: Array | float,
+    initial_positions: Array,
+) -> NUTSResult:
+    """Draw from φ(w) exp(β · log_likelihood(w, data)) with one chain per initial position.
+
+    ``initial_positions`` has shape [chain, d]; a chain that starts where the density is zero or
+    not finite stays there and counts every draw as divergent. Everything is sampled in JAX's
+    default float type. Under ``jit`` the first two arguments are static; ``vmap`` over the
+    others for many jobs. Raises ValueError for settings or shapes out of range.
+
+    Source: Hoffman & Gelman, The No-U-Turn Sampler, JMLR 15, 2014; numpyro.infer.hmc.
+    """
+    _check(settings, initial_positions)
+    dtype = jnp.result_type(float)
+    positions = jnp.asarray(initial_positions, dtype)
+    beta = jnp.asarray(beta, dtype)
+    data = jax.tree.map(lambda leaf: _cast(leaf, dtype), data)
+
+    def log_likelihood(w: Array) -> Array:
+        return target.log_likelihood(w, data)
+
+    def potential(w: Array) -> Array:
+        return -(target.log_prior(w) + beta * log_likelihood(w))
+
+    keys = jax.random.split(key, len(positions))
+    return jax.vmap(lambda k, w: _chain(potential, log_likelihood, settings, k, w))(keys, positions)
+
+
+def _chain(
+    potential: Any, log_likelihood: Any, settings: NUTSSettings, key: Array, position: Array
+) -> NUTSResult:
+    """One chain: the shapes of the result without their first axis."""
+    warmup, draws = settings.num_warmup, settings.num_draws
+    # These two share variables that the first sets, so they must not outlive this trace.
+    init_kernel, sample_kernel = hmc(potential, algo="NUTS")
+    start = init_kernel(
+        position,
+        num_warmup=warmup,
+        target_accept_prob=settings.target_acceptance,
+        max_tree_depth=settings.max_tree_depth,
+        rng_key=key,
+    )
+
+    def advance(step: int, carry: tuple[HMCState, NUTSResult]) -> tuple[HMCState, NUTSResult]:
+        state, so_far = carry
+        state = sample_kernel(state)
+        # Warm-up and draws share one loop, since a second one would compile every tree again:
+        # what warm-up leaves in the first slot and in the sums is overwritten by the first draw.
+        slot, first = jnp.maximum(step - warmup, 0), step <= warmup
+        return state, NUTSResult(
+            energies=so_far.energies.at[slot].set(-log_likelihood(state.z)),
+            positions=so_far.positions.at[slot].set(state.z),
+            acceptance=state.mean_accept_prob,
+            num_divergent=jnp.where(first, 0, so_far.num_divergent) + state.diverging,
+            step_size=state.adapt_state.step_size,
+            num_steps=jnp.where(first, 0, so_far.num_steps) + state.num_steps,
+        )
+
+    scalar = jnp.zeros((), position.dtype)
+    count = jnp.zeros((), start.num_steps.dtype)
+    empty = NUTSResult(
+        energies=jnp.zeros(draws, position.dtype),
+        positions=jnp.zeros((draws, *position.shape), position.dtype),
+        acceptance=scalar,
+        num_divergent=count,
+        step_size=scalar,
+        num_steps=count,
+    )
+    _, result = jax.lax.fori_loop(0, warmup + draws, advance, (start, empty))
+    return result._replace(num_steps=result.num_steps / draws)
+
+
+def _cast(leaf: Any, dtype: Any) -> Array:
+    array = jnp.asarray(leaf)
+    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def _check(settings: NUTSSettings, initial_positions: Array) -> None:
+    if initial_positions.ndim != 2 or initial_positions.shape[0] < 1:
+        raise ValueError(
+            f"initial_positions has shape {initial_positions.shape}; allowed is [chain, d]"
+        )
+    if settings.num_warmup < 0 or settings.num_draws < 1 or settings.max_tree_depth < 1:
+        raise ValueError(
+            f"{settings}: num_warmup must be at least 0, num_draws and max_tree_depth at least 1"
+        )
+    if not 0 < settings.target_acceptance < 1:
+        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")

@@ -1,0 +1,326 @@
+"""Labelled results on disk, and the record of what made them.
+
+A file appears whole or not at all: everything is written beside its destination, flushed to the
+disk and renamed. What cannot be written is found out before a long computation, not after it
+(``prepare_folder``).
+
+JSON made here is strict: no NaN, no infinity, keys sorted. Numbers and arrays of NumPy or JAX
+become numbers and lists, dataclasses and named tuples become objects, a Fraction becomes "5/2".
+A relative path becomes a string; of an absolute one only the last part is kept, since what is
+stored must not tell the folders of the machine that made it.
+
+Errors of the user or the machine are ValueError and OSError, in one line that names the culprit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import io
+import json
+import math
+import os
+import platform
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path, PurePath
+
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from slt_jax import __version__
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
+CODE = (":(top)*.py", ":(top)pyproject.toml", ":(top)constraints.txt")
+GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+INT64 = np.iinfo(np.int64)
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def prepare_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, with its parents, and prove that files can be written in it.
+
+    Raises OSError, naming the folder and the reason, if something else is in the way or nothing
+    can be written there; permissions are not asked but tried, since root passes them all.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = _beside(folder / "probe")
+        try:
+            with probe.open("xb") as file:
+                file.write(b"probe")
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        obstacle = _obstacle(folder)
+        reason = f"{obstacle} is in the way and not a folder" if obstacle else _reason(error)
+        raise OSError(f"cannot write in the folder {str(folder)!r}: {reason}") from error
+    return folder
+
+
+@contextlib.contextmanager
+def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path that takes the place of ``path`` if the block ends without error.
+
+    The temporary file lies in the same folder, is hidden and has the same suffix. If the block
+    or the disk fails it is removed, and an older file at ``path`` is left as it was. Raises
+    OSError naming ``path`` if it cannot be written; other errors of the block pass through.
+    """
+    path = Path(path)
+    temporary = _beside(path)
+    try:
+        temporary.open("xb").close()
+        try:
+            yield temporary
+            # Without this a crash of the machine could leave the new name on an empty file, and
+            # quotas and network disks could refuse the data after the older file is gone.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) != str(temporary):
+            raise  # the block failed to read something else
+        raise OSError(f"cannot write {str(path)!r}: {_reason(error)}") from error
+    _sync_folder(path.parent)
+
+
+def _beside(path: Path) -> Path:
+    # The name does not contain the destination's, which may have the greatest length allowed.
+    return path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+
+
+def _sync_folder(folder: Path) -> None:
+    # Not every file system can do this, and by now the file is complete and in its place.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _obstacle(folder: Path) -> Path | None:
+    """The part of a path that exists and is not a folder, if there is one."""
+    with contextlib.suppress(ValueError):
+        for part in (folder, *folder.parents):
+            if os.path.lexists(part) and not part.is_dir():
+                return part
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line, without the name of a temporary file."""
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(words.split())
+
+
+# --- datasets -------------------------------------------------------------------------------
+
+
+def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a dataset as netCDF4, whole or not at all.
+
+    Attributes that netCDF cannot hold (None, booleans, mappings, mixed or nested lists, integers
+    beyond 64 bits) are stored as JSON text, of the dataset and its variables alike. Boolean
+    variables come back boolean. Raises ValueError if the dataset does not fit into netCDF, and
+    OSError if ``path`` cannot be written; an older file is then left as it was.
+    """
+    path = Path(path)
+    stored = dataset.copy()
+    stored.attrs = _attributes(dataset.attrs, "attrs")
+    for name, variable in dataset.variables.items():
+        stored[name].attrs = _attributes(variable.attrs, f"{name}.attrs")
+    try:
+        # In memory, so that the HDF5 library never meets a full disk: it may not survive one.
+        content = stored.to_netcdf(engine="h5netcdf")
+    except Exception as error:
+        message = f"{str(path)!r}: the dataset does not fit into netCDF: {_reason(error)}"
+        raise ValueError(message) from error
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read a dataset that ``write_dataset`` wrote, wholly into memory.
+
+    Raises FileNotFoundError if there is no such file, and OSError if it cannot be read or is
+    damaged or not netCDF4.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {str(path)!r}") from error
+    except (OSError, ValueError) as error:
+        raise OSError(f"cannot read {str(path)!r}: {_reason(error)}") from error
+    try:
+        # h5netcdf prints a traceback of its own if it fails to open a file, so h5py tries first.
+        with h5py.File(io.BytesIO(content), "r") as file:
+            file.visititems(lambda name, item: None)
+        return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
+    except Exception as error:
+        message = f"{str(path)!r} is damaged or not a netCDF4 file: {_reason(error)}"
+        raise OSError(message) from error
+
+
+def _attributes(attributes: Mapping[object, object], where: str) -> dict[str, object]:
+    return {str(name): _attribute(value, f"{where}.{name}") for name, value in attributes.items()}
+
+
+def _attribute(value: object, where: str) -> object:
+    """The value itself if it is text, numbers or a flat sequence of either; else its JSON."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, list | tuple) and value and all(isinstance(v, str) for v in value):
+        return [str(v) for v in value]
+    if isinstance(value, int | float | list | tuple | np.ndarray | np.generic):
+        with contextlib.suppress(ValueError):
+            array = np.asarray(value)
+            if array.dtype.kind in "iuf" and array.ndim <= 1:
+                return value
+    return _dumps(plain(value, where))
+
+
+# --- JSON -----------------------------------------------------------------------------------
+
+
+def write_json(mapping: Mapping[str, object], path: str | os.PathLike[str]) -> None:
+    """Write strict JSON with sorted keys, whole or not at all.
+
+    Raises ValueError, naming the keys that lead to it, for NaN, infinity or anything that JSON
+    cannot hold, and OSError if ``path`` cannot be written; an older file is then left as it was.
+    """
+    content = (_dumps(plain(mapping), indent=2) + "\n").encode()
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def plain(value: object, where: str = "") -> Json:
+    """The value in types that JSON has, by the rules at the head of this file.
+
+    ``where`` is what leads to the value. Raises ValueError, naming it, for NaN, infinity, two
+    keys with the same text, and types that have no place in JSON.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where or 'value'} is {value}; JSON holds finite numbers only")
+        return float(value)
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, PurePath):
+        return value.name if value.is_absolute() else value.as_posix()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return plain({field.name: getattr(value, field.name) for field in fields}, where)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict(), where)
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, where)
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    # The dtype of JAX's random keys has no kind.
+    is_array = isinstance(value, np.ndarray | np.generic | jax.Array)
+    if is_array and getattr(getattr(value, "dtype", None), "kind", None) in tuple("biufU"):
+        return plain(np.asarray(value).tolist(), where)
+    raise ValueError(
+        f"{where or 'value'} is a {type(value).__name__}; allowed are text, numbers, booleans, "
+        "None, paths, fractions, arrays, and lists, mappings and dataclasses of these"
+    )
+
+
+def _plain_mapping(mapping: Mapping[object, object], where: str) -> dict[str, Json]:
+    result: dict[str, Json] = {}
+    for key, value in mapping.items():
+        if isinstance(key, bool) or not isinstance(key, str | int):
+            raise ValueError(f"{where or 'mapping'} has the key {key!r}; keys are text or integers")
+        if str(key) in result:
+            raise ValueError(f"{where or 'mapping'} has two keys that read {str(key)!r}")
+        result[str(key)] = plain(value, f"{where}.{key}" if where else str(key))
+    return result
+
+
+def _dumps(value: Json, indent: int | None = None) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+# --- provenance -----------------------------------------------------------------------------
+
+
+def config_json(config: object) -> str:
+    """The configuration as one line of JSON, the same in every process and on every machine.
+
+    Raises ValueError for what JSON cannot hold.
+    """
+    return _dumps(plain(config))
+
+
+def config_hash(config: object) -> str:
+    """SHA-256 of ``config_json``, in hexadecimal."""
+    return hashlib.sha256(config_json(config).encode()).hexdigest()
+
+
+def provenance(config: object) -> dict[str, str | int | float]:
+    """What made a result, fit for the attributes of a dataset.
+
+    The configuration with its hash, the git commit and whether the code differs from it (true,
+    false, or "unknown" outside a checkout), versions, the accelerator, 64-bit types on or off,
+    and the time in UTC. It names no folder, host or user. Starts the JAX backend. Raises
+    ValueError for a configuration that JSON cannot hold.
+    """
+    commit, dirty = _git_state()
+    device = jax.devices()[0]
+    return {
+        "config": config_json(config),
+        "config_sha256": config_hash(config),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "slt_jax_version": __version__,
+        "python_version": platform.python_version(),
+        **{f"{name}_version": importlib.metadata.version(name) for name in PACKAGES},
+        "device_platform": device.platform,
+        "device_kind": device.device_kind,
+        "device_count": jax.device_count(),
+        "x64": "true" if jnp.result_type(float) == np.float64 else "false",
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git_state() -> tuple[str, str]:
+    """The commit that this package lies in, and whether its code has changed since."""
+    try:
+        # An installed package may lie in somebody else's checkout, which does not track it.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        commit = _git("rev-parse", "HEAD").strip()
+        # Code only: committed figures change while the experiments run one after the other.
+        changes = _git("status", "--porcelain", "--untracked-files=all", "--", *CODE)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", "unknown"
+    return commit, "true" if changes.strip() else "false"
+
+
+def _git(*arguments: str) -> str:
+    # A git hook exports these, and they would point git at another checkout.
+    env = {name: value for name, value in os.environ.items() if name not in GIT_LOCATIONS}
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, check=True, text=True, timeout=60)
+    return done.stdout

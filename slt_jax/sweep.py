@@ -1,0 +1,290 @@
+"""Joins problems to samplers and oracles: jobs as data of one compiled program per problem.
+
+A job is a data set, an n and a seed. Jobs of one n advance in lockstep as one batch, because
+their paths have nearly the same length; all batches of a problem share one compiled program.
+"""
+
+import concurrent.futures
+import functools
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from slt_jax.diagnostics import nested_r_hat
+from slt_jax.estimators import (
+    bic,
+    energy_variance_coefficient,
+    free_energy_from_evidence,
+    mean_over_seeds,
+    thermodynamic_integration,
+    two_temperature_coefficient,
+    wbic_coefficient,
+)
+from slt_jax.estimators.estimate import Estimate
+from slt_jax.model import Model, Params, Problem, Summary
+from slt_jax.modes import posterior_mode
+from slt_jax.oracles.oracle import Oracle
+from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
+from slt_jax.samplers.target import Target
+
+MIN_ACCEPTANCE = 0.15
+MAX_NESTED_R_HAT = 1.1
+DIVERGED_ACCEPTANCE = 0.01
+
+Progress = Callable[[Sequence[Any], str], Iterable[Any]]
+
+
+class TemperatureNodes(NamedTuple):
+    """The inverse temperatures that every job of one n visits, increasing."""
+
+    wbic: float
+    second: float
+    posterior: float = 1.0
+
+
+def temperature_nodes(n: int) -> TemperatureNodes:
+    """β = 1/log n for WBIC, twice that (at most 1) for the two-temperature estimator, and 1.
+
+    Raises ValueError for n < 3, where 1/log n would exceed 1.
+    """
+    if n < 3:
+        raise ValueError(f"n = {n}: WBIC's β = 1/log n must be at most 1, so n must be ≥ 3")
+    beta = 1 / math.log(n)
+    return TemperatureNodes(beta, min(2 * beta, 1.0))
+
+
+@functools.lru_cache(maxsize=128)
+def target_of(model: Model) -> Target:
+    """The model as a sampler sees it: functions of one flat vector [d].
+
+    Cached, so that equal models are one constant to compiled samplers.
+    """
+    shapes = {name: prior.shape() for name, prior in sorted(model.priors().items())}
+
+    def unravel(w: Array) -> Params:
+        params, start = {}, 0
+        for name, shape in shapes.items():
+            size = math.prod(shape)
+            params[name] = w[start : start + size].reshape(shape)
+            start += size
+        return params
+
+    def sample_prior(key: Array) -> Array:
+        params = model.sample_prior(key)
+        return jnp.concatenate([params[name].ravel() for name in shapes])
+
+    def log_prior(w: Array) -> Array:
+        return model.log_prior(unravel(w))
+
+    def log_likelihood(w: Array, summary: Any) -> Array:
+        return model.log_likelihood_ratio(unravel(w), summary)
+
+    return Target(sample_prior, log_prior, log_likelihood)
+
+
+def smc_batch(
+    target: Target,
+    settings: SMCSettings,
+    keys: Array,
+    summaries: Any,
+    nodes: Array,
+    step_size: Array,
+) -> tuple[SMCResult, Array]:
+    """SMC of every data set and seed: keys [R, S], summaries with leading axis [R].
+
+    Returns the runs, leading axes [R, S], and nL_n − nL_n(w₀) [R] at the posterior mode that is
+    reached from the best particle of all seeds.
+    """
+
+    def one_data_set(seeds: Array, summary: Any) -> tuple[SMCResult, Array]:
+        runs = jax.vmap(lambda k: tempered_smc(target, settings, k, summary, nodes, step_size))(
+            seeds
+        )
+        best = jnp.argmin(runs.best_energy)
+        mode = posterior_mode(target, summary, runs.best_position[best])
+        return runs, -target.log_likelihood(mode, summary)
+
+    return jax.vmap(one_data_set)(keys, summaries)
+
+
+@functools.cache
+def compiled_smc_batch() -> Callable[..., tuple[SMCResult, Array]]:
+    """``smc_batch`` jitted; models and settings are static, everything else is data.
+
+    On CPUs LLVM's lowest optimisation level compiles the program in less than half the time and
+    runs it equally fast: its loops are vectorised before LLVM sees them.
+    """
+    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return jax.jit(smc_batch, static_argnums=(0, 1), compiler_options=options)
+
+
+def batch_keys(key: Array, n: int, data_sets: int, seeds: int) -> Array:
+    """Keys [R, S] that depend on (key, n, replicate, seed) alone, not on the batch."""
+    base = jax.random.fold_in(key, n)
+    over_seeds = jax.vmap(jax.random.fold_in, (None, 0))
+    over_both = jax.vmap(over_seeds, (0, None))
+    return over_both(over_seeds(base, jnp.arange(data_sets)), jnp.arange(seeds))
+
+
+def in_precision(summary: Summary, dtype: Any) -> Summary:
+    """The summary in the floating-point type of the sampler."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), summary)
+
+
+def sampled_curve(
+    problem: Problem,
+    summaries: Sequence[Summary],
+    sample_sizes: Sequence[int],
+    key: Array,
+    settings: SMCSettings,
+    seeds: int,
+    step_size: float,
+    progress: Progress,
+) -> xr.Dataset:
+    """Free energy, WBIC, λ̂ and diagnostics by tempered SMC for every (n, replicate).
+
+    ``summaries`` are those of ``summaries_along_n``. Every estimate ``x`` comes with ``x_se``,
+    its Monte-Carlo standard error over seeds (attribute ``degrees_of_freedom``), and all
+    energies are relative to nL_n(w₀), in total nats. ``converged`` [n, replicate] is False
+    where a run did not reach β = 1, accepted too little, or seeds disagree; ``reason`` says so.
+    Raises ValueError if the step size diverges: no move of the first temperature is accepted.
+    """
+    columns = []
+    pairs = list(zip(sample_sizes, summaries, strict=True))
+    target = target_of(problem.model)
+    dtype = jnp.zeros(()).dtype
+    for n, summary in progress(pairs, f"{problem.name}: SMC"):
+        nodes = temperature_nodes(n)
+        data_sets = len(np.asarray(summary.reference))
+        runs, mode_energy = compiled_smc_batch()(
+            target,
+            settings,
+            batch_keys(key, n, data_sets, seeds),
+            in_precision(summary, dtype),
+            jnp.asarray(nodes, dtype),
+            jnp.asarray(step_size, dtype),
+        )
+        runs = jax.tree.map(lambda leaf: np.asarray(leaf, float), runs)
+        refuse_divergence(problem, n, runs, step_size)
+        columns.append(_column(problem, n, nodes, runs, np.asarray(mode_energy, float)))
+    result = xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)))
+    result.attrs["degrees_of_freedom"] = seeds - 1
+    return result
+
+
+def refuse_divergence(problem: Problem, n: int, runs: SMCResult, step_size: float) -> None:
+    """Raise ValueError if no chain moves from the start, as with a far too large step."""
+    moved = np.nanmax(runs.acceptance, axis=-1, initial=0.0)
+    if np.median(moved) < DIVERGED_ACCEPTANCE:
+        raise ValueError(
+            f"step size {step_size:g} diverges on {problem.name} at n = {n}: HMC accepts "
+            f"{np.median(moved):.1%} of its moves; use one between 0.01 and 2 "
+            "(units of the population's standard deviation)"
+        )
+
+
+def _column(
+    problem: Problem, n: int, nodes: TemperatureNodes, runs: SMCResult, mode_energy: np.ndarray
+) -> xr.Dataset:
+    """All estimates of one n, dimension [replicate]."""
+    energies = np.asarray(runs.node_energies)
+    by_seed = energies.mean(axis=(-1, -2))
+    variance_by_seed = energies.var(axis=(-1, -2))
+    path = (runs.beta, runs.mean_energy, runs.energy_variance, runs.first_log_weight)
+    wbic = mean_over_seeds(by_seed[..., 0])
+    estimates: dict[str, Estimate] = {
+        "free_energy": free_energy_from_evidence(runs.log_evidence),
+        "free_energy_ti": thermodynamic_integration(*path),
+        "wbic": wbic,
+        "posterior_energy": mean_over_seeds(by_seed[..., 2]),
+        "lambda_wbic": wbic_coefficient(by_seed[..., 0], n),
+        "lambda_energy_variance": energy_variance_coefficient(variance_by_seed[..., 0], nodes.wbic),
+    }
+    if nodes.second > nodes.wbic:
+        estimates["lambda_two_temperatures"] = two_temperature_coefficient(
+            by_seed[..., 0], by_seed[..., 1], nodes.wbic, nodes.second
+        )
+    variables: dict[str, Any] = {}
+    for name, estimate in estimates.items():
+        variables[name] = ("replicate", estimate.value)
+        variables[f"{name}_se"] = ("replicate", estimate.standard_error)
+    variables["bic"] = ("replicate", bic(mode_energy, problem.model.dimension, n))
+    acceptance = np.nanmin(runs.acceptance, axis=-1).min(axis=-1)
+    r_hat = np.max([nested_r_hat(np.moveaxis(energies[:, :, b], -1, -2)) for b in (0, 2)], axis=0)
+    variables["acceptance"] = ("replicate", acceptance)
+    variables["nested_r_hat"] = ("replicate", r_hat)
+    variables["num_temperatures"] = ("replicate", runs.num_temperatures.mean(axis=-1))
+    finished = np.isfinite(np.asarray(runs.log_evidence)).all(axis=-1)
+    reasons = [_reason(*values) for values in zip(finished, acceptance, r_hat, strict=True)]
+    variables["reason"] = ("replicate", np.array(reasons, dtype=object))
+    variables["converged"] = ("replicate", np.array([reason == "" for reason in reasons]))
+    return xr.Dataset(variables)
+
+
+def _reason(finished: bool, acceptance: float, r_hat: float) -> str:
+    """Why a job did not converge, or nothing."""
+    if not finished:
+        return "beta = 1 not reached or NaN"
+    if not acceptance >= MIN_ACCEPTANCE:
+        return f"acceptance {acceptance:.2f} < {MIN_ACCEPTANCE}"
+    if not r_hat <= MAX_NESTED_R_HAT:
+        return f"seeds disagree: nested R-hat {r_hat:.2f} > {MAX_NESTED_R_HAT}"
+    return ""
+
+
+def exact_curve(
+    oracle: Oracle, summaries: Sequence[Summary], sample_sizes: Sequence[int], progress: Progress
+) -> xr.Dataset:
+    """The oracle's answers for every (n, replicate), each ``x`` with its bound ``x_error``.
+
+    ``free_energy`` F_n − nL_n(w₀), ``wbic`` E_β[nL_n] − nL_n(w₀) and ``energy_variance`` at
+    β = 1/log n, ``posterior_energy`` at β = 1, all in total nats.
+    """
+    columns = []
+    pairs = list(zip(sample_sizes, summaries, strict=True))
+    for n, summary in progress(pairs, f"{oracle.problem.name}: exact"):
+        posterior = oracle.moments(summary)
+        at_wbic = oracle.moments(summary, temperature_nodes(n).wbic)
+        exact = {
+            "free_energy": posterior.normalised_free_energy,
+            "posterior_energy": posterior.excess_energy,
+            "wbic": at_wbic.excess_energy,
+            "energy_variance": at_wbic.energy_variance,
+        }
+        variables: dict[str, Any] = {}
+        for name, quantity in exact.items():
+            variables[name] = ("replicate", quantity.value)
+            variables[f"{name}_error"] = ("replicate", quantity.error)
+        columns.append(xr.Dataset(variables))
+    return xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)))
+
+
+def problem_key(seed: int, problem: Problem) -> Array:
+    """The key of a problem: its data and samplers do not depend on which others are run."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(problem.name.encode()))
+
+
+def map_problems(
+    function: Callable[[Problem], xr.Dataset], problems: Sequence[Problem]
+) -> dict[str, xr.Dataset]:
+    """``function`` of every problem, by name, in one thread per processor.
+
+    Compilation and execution of one problem keep one core busy; the results do not depend on
+    the number of threads. The first error cancels what has not begun and is raised.
+    """
+    workers = max(1, min(len(problems), os.cpu_count() or 1))
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = {problem.name: pool.submit(function, problem) for problem in problems}
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

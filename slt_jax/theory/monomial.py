@@ -1,0 +1,38 @@
+"""Normal crossings: the case to which every other one is resolved."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.coefficients import Theory
+
+
+def monomial(exponents: Sequence[int], prior_exponents: Sequence[int] | None = None) -> Theory:
+    """The theory of K = prod_j w_j^(2 k_j) under a prior ~ prod_j |w_j|^(h_j) near w = 0.
+
+    lambda = min_j (h_j + 1)/(2 k_j) over the j with k_j > 0; m = the number of j attaining it.
+
+    exponents: the k_j >= 0, not all 0; where k_j = 0, w_j does not enter K. prior_exponents: the
+    h_j >= 0, one to each k_j; None for a prior that is positive and finite at 0 (all h_j = 0).
+
+    Raises ValueError naming the argument and its value where it is not as above.
+
+    Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009); Arnold,
+    Gusein-Zade and Varchenko, Singularities of Differentiable Maps, volume II (1988).
+    """
+    powers = [checked_integer(f"exponents[{j}]", k, 0) for j, k in enumerate(exponents)]
+    if not any(powers):
+        raise ValueError(f"exponents={exponents!r}; allowed: at least one exponent > 0")
+    given = [0] * len(powers) if prior_exponents is None else prior_exponents
+    orders = [checked_integer(f"prior_exponents[{j}]", h, 0) for j, h in enumerate(given)]
+    if len(orders) != len(powers):
+        raise ValueError(
+            f"prior_exponents={prior_exponents!r}; allowed: as many as exponents={exponents!r}"
+        )
+    poles = [Fraction(h + 1, 2 * k) for k, h in zip(powers, orders, strict=True) if k > 0]
+    return Theory(
+        learning_coefficient=min(poles),
+        multiplicity=poles.count(min(poles)),
+        kind="exact",
+        source="normal crossings, Watanabe 2009",
+    )

@@ -1,0 +1,34 @@
+"""Polynomial regression with products of parameters as coefficients."""
+
+from slt_jax.theory.coefficients import Theory, sum_of
+from slt_jax.theory.monomial import monomial
+from slt_jax.theory.regular import regular
+
+_TRUTHS = ("1", "x", "x^2", "x^3", "x^4")
+
+
+def skalse_polynomial(truth: str) -> Theory:
+    """The theory of f = t1 x^4 + t2 t3 x^3 + t4 t5 t6 x^2 + t7...t10 x + t11...t15.
+
+    lambda = 5/2 and m = 11 less (number of factors of the coefficient that is 1 in the truth,
+    less one): m = 11 for "0" and "x^4", 10 for "x^3", 9 for "x^2", 8 for "x", 7 for "1".
+
+    K is between two positive multiples of the summed squares of the errors of the coefficients
+    if the input takes five values or more, so it is a sum over five disjoint blocks. A block of j
+    factors is `monomial([1] * j)` where the true coefficient is 0, and regular of dimension 1
+    (the product has a non-zero gradient) where it is 1. The prior is positive on the true
+    parameters.
+
+    truth: "0", "1", "x", "x^2", "x^3" or "x^4". Raises ValueError naming it otherwise.
+
+    Source: the polynomial is in Skalse, My Criticism of Singular Learning Theory (2023); the
+    values follow from `sum_of` and `monomial`.
+    """
+    if truth != "0" and truth not in _TRUTHS:
+        raise ValueError(f"truth={truth!r}; allowed: '0', {', '.join(map(repr, _TRUTHS))}")
+    return sum_of(
+        *(
+            regular(1) if truth == power else monomial([1] * (5 - degree))
+            for degree, power in enumerate(_TRUTHS)
+        )
+    )

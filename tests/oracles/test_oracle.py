@@ -1,0 +1,314 @@
+"""What holds for the oracle of every problem, whatever its latent: identities, weights, bounds."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from slt_jax.data import scaled, summarise
+from slt_jax.model import Data, FeatureSummary, Problem, discover_problems
+from slt_jax.oracles.oracle import oracle_for
+from slt_jax.oracles.quadrature import panel_rule
+
+NUM_SETS, NUM_EXPENSIVE = 8, 2
+LARGEST = 10_000
+PROBLEMS = {name: problem for name, problem in discover_problems().items() if oracle_for(problem)}
+# Their rules have so many nodes that the fast suite asks for fewer data sets.
+EXPENSIVE = ("reduced_rank_2_2_2_1", "tanh_3", *(name for name in PROBLEMS if "skalse" in name))
+CHEAP = tuple(name for name in PROBLEMS if name not in EXPENSIVE)
+SCALAR = tuple(
+    name
+    for name in PROBLEMS
+    if jax.eval_shape(PROBLEMS[name].simulate, jax.random.key(0))[1].size == 1
+    and (name not in EXPENSIVE or name in ("skalse_0", "tanh_3"))
+)
+
+
+@functools.cache
+def inputs_and_residuals(name: str):
+    """φ(x_i) and y_i − f(x_i, w₀) of NUM_SETS nested data sets, and c(w₀): the data, once."""
+    problem = PROBLEMS[name]
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(21), NUM_SETS * LARGEST)
+        optimum = jax.tree.map(jnp.asarray, dict(problem.optimum))
+        x, y = jax.vmap(problem.simulate)(keys)
+        residuals = y - jax.vmap(problem.model.predict, (None, 0))(optimum, x)
+        features = jax.vmap(problem.model.features)(x)
+        parts = (np.asarray(part) for part in (features, residuals))
+        shaped = (part.reshape(NUM_SETS, LARGEST, -1) for part in parts)
+        return *shaped, np.asarray(problem.model.coefficients(optimum))
+
+
+def data_sets(name: str, n: int) -> FeatureSummary:
+    """Statistics, but for the reference, of the first n data of 8 data sets (2 if expensive)."""
+    features, residuals, origin = inputs_and_residuals(name)
+    count = NUM_EXPENSIVE if name in EXPENSIVE else NUM_SETS
+    phi, noise = features[:count, :n], residuals[:count, :n]
+    return FeatureSummary(
+        gram=np.einsum("rnp,rno->rpo", phi, phi),
+        cross=np.einsum("rnp,rnq->rpq", phi, noise),
+        origin=np.tile(origin, (count, 1, 1)),
+        reference=np.zeros(count),
+    )
+
+
+def stack(*summaries: FeatureSummary) -> FeatureSummary:
+    """Separate summaries as replicates of one."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *summaries)
+
+
+def data_of(problem: Problem, n: int) -> Data:
+    with jax.enable_x64(True):
+        data = jax.vmap(problem.simulate)(jax.random.split(jax.random.key(22), n))
+        return Data(*map(np.asarray, data))
+
+
+# --- derivatives in β ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_without_likelihood_the_evidence_is_one(name):
+    """F(0) = 0 within its error, and the energies are those of the prior: positive, finite."""
+    moments = oracle_for(PROBLEMS[name]).moments(data_sets(name, 100), 0.0)
+    free_energy = moments.normalised_free_energy
+    assert np.all(np.abs(free_energy.value) <= free_energy.error)
+    assert np.all(free_energy.error < 1e-2)
+    assert np.all(moments.excess_energy.value > 0)
+    assert np.all(moments.energy_variance.value > 0)
+
+
+def central_difference(at: dict[float, np.ndarray], h: float) -> tuple[np.ndarray, np.ndarray]:
+    """Derivative by Richardson's extrapolation of steps h and h/2, and what it corrected."""
+    wide, narrow = ((at[s] - at[-s]) / (2 * s) for s in (h, h / 2))
+    return (4 * narrow - wide) / 3, np.abs(narrow - wide)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_energies_are_derivatives_of_the_free_energy(name):
+    """E = dF/dβ and Var = −dE/dβ at β = 0.7, n = 100, by extrapolated central differences.
+
+    Allowed: the returned errors, those of the four values over the steps (3/h of the largest),
+    and a tenth of what the extrapolation corrected, as its own error is of higher order.
+    """
+    beta, h = 0.7, 0.07
+    oracle = oracle_for(PROBLEMS[name], 2 if "skalse" in name else 3)
+    summary = data_sets(name, 100)
+    centre = oracle.moments(summary, beta)
+    around = {s: oracle.moments(summary, beta + s) for s in (-h, -h / 2, h / 2, h)}
+    for integral, derivative, sign in (
+        ("normalised_free_energy", "excess_energy", 1),
+        ("excess_energy", "energy_variance", -1),
+    ):
+        values = {s: getattr(m, integral).value for s, m in around.items()}
+        error = np.max([getattr(m, integral).error for m in around.values()], axis=0)
+        slope, correction = central_difference(values, h)
+        exact = getattr(centre, derivative)
+        allowed = exact.error + 3 * error / h + 0.1 * correction
+        assert np.all(np.abs(sign * slope - exact.value) <= allowed)
+        assert np.all(allowed < 0.05 * np.mean(np.abs(exact.value))), "a check without power"
+
+
+def test_evidence_is_minus_the_free_energy():
+    oracle, summary = oracle_for(PROBLEMS["monomial_1_1"]), data_sets("monomial_1_1", 10)
+    free_energy = oracle.moments(summary).normalised_free_energy
+    evidence = oracle.log_evidence(summary)
+    np.testing.assert_array_equal(evidence.value, -free_energy.value)
+    np.testing.assert_array_equal(evidence.error, free_energy.error)
+    assert evidence.value.dtype == evidence.error.dtype == np.float64
+    assert evidence.value.shape == evidence.error.shape == (NUM_SETS,)
+
+
+@pytest.mark.parametrize("name", ["monomial_2_1", "reduced_rank_2_2_1_0", "tanh_1"])
+def test_beta_is_a_weight_of_every_datum(name):
+    """Statistics scaled by β at β = 1 are the statistics at β, for F; rounding is 1e-12."""
+    oracle, summary = oracle_for(PROBLEMS[name]), data_sets(name, 100)
+    with jax.enable_x64(True):
+        cooled = scaled(summary, 0.3)
+    one = oracle.moments(cooled).normalised_free_energy
+    other = oracle.moments(summary, 0.3).normalised_free_energy
+    np.testing.assert_allclose(one.value, other.value, atol=1e-12)
+
+
+# --- weights per datum -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["linear_3", "monomial_1_1", "reduced_rank_2_2_1_0", "tanh_2"])
+def test_a_datum_of_weight_zero_is_absent(name):
+    """log Z and its error agree to rounding with those of data from which it was taken out."""
+    problem = PROBLEMS[name]
+    data = data_of(problem, 6)
+    weights = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+    present = Data(*(part[weights > 0] for part in data))
+    oracle = oracle_for(problem)
+    weighted, without = summarise(problem, data, weights), summarise(problem, present)
+    one, other = (oracle.log_evidence(stack(s)) for s in (weighted, without))
+    np.testing.assert_allclose(one.value, other.value, atol=1e-12)
+    np.testing.assert_allclose(one.error, other.error, atol=1e-12)
+
+
+def test_one_more_datum_gives_the_predictive_density():
+    """log E_w[p(z_j|w)] = log Z(a + e_j) − log Z(a), in closed form for linear regression.
+
+    The posterior of weights a is N(μ, Λ⁻¹), Λ = I + Σ a xxᵀ, and p(y_j|x_j) is
+    N(x_j·μ, 1 + x_jᵀΛ⁻¹x_j); j runs over training data and two held-out ones, of weight 0.
+    """
+    problem = PROBLEMS["linear_3"]
+    data = data_of(problem, 8)
+    weights = np.random.default_rng(7).uniform(0.2, 1.5, 8)
+    weights[6:] = 0.0
+    precision = np.eye(3) + data.x.T @ (weights[:, None] * data.x)
+    mean = np.linalg.solve(precision, data.x.T @ (weights * data.y[:, 0]))
+    variances = 1 + np.sum(data.x * np.linalg.solve(precision, data.x.T).T, axis=1)
+    expected = norm(data.x @ mean, np.sqrt(variances)).logpdf(data.y[:, 0])
+
+    with jax.enable_x64(True):
+        summaries = [summarise(problem, data, weights + unit) for unit in (0 * weights, *np.eye(8))]
+        summary = stack(*summaries)
+    log_evidence = oracle_for(problem).log_evidence(summary).value + summary.reference
+    np.testing.assert_allclose(log_evidence[1:] - log_evidence[0], expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", [name for name in CHEAP if name != "linear_3"])
+def test_replicates_of_different_size_share_a_batch(name):
+    """Rules are made for the mean of the replicates; the errors must say what that costs."""
+    oracle = oracle_for(PROBLEMS[name])
+    small, large = data_sets(name, 10), data_sets(name, LARGEST)
+    together = oracle.moments(
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), small, large)
+    ).normalised_free_energy
+    separate = [oracle.moments(s).normalised_free_energy for s in (small, large)]
+    value, error = (np.concatenate([getattr(s, f) for s in separate]) for f in ("value", "error"))
+    assert np.all(np.abs(together.value - value) <= together.error + error)
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_evidence_is_a_density_of_data(name):
+    """∫ Z dy over |y − f₀| ≤ 25 is the prior's probability of such a y, for one datum at fixed x.
+
+    That probability is 1 but for the tails of products of normals, which 10⁵ draws estimate; it
+    is allowed 5 standard errors (false alarm 6e-7), 1e-6 for the rule in y, which is smooth on
+    the scale of the noise, and the returned errors weighted by Z.
+    """
+    problem = PROBLEMS[name]
+    features, _, origin = inputs_and_residuals(name)
+    phi, noise = features[0, 0], problem.model.noise
+    rule = panel_rule(np.linspace(-25, 25, 26), 6)
+    count = len(rule.nodes)
+    summary = FeatureSummary(
+        gram=np.tile(np.outer(phi, phi), (count, 1, 1)),
+        cross=rule.nodes[:, None, None] * phi[:, None],
+        origin=np.tile(origin, (count, 1, 1)),
+        reference=norm(0, noise).logpdf(rule.nodes),
+    )
+    evidence = oracle_for(problem, 1 if name in EXPENSIVE else 3).log_evidence(summary)
+    density = rule.weights * np.exp(evidence.value + summary.reference)
+
+    with jax.enable_x64(True):
+        draws = {
+            k: p.sample(jax.random.key(23), (100_000,)) for k, p in problem.model.priors().items()
+        }
+        shifts = np.asarray(jax.vmap(problem.model.coefficients)(draws))[:, :, 0] @ phi
+    shifts -= phi @ origin[:, 0]
+    inside = norm.cdf((25 - shifts) / noise) - norm.cdf((-25 - shifts) / noise)
+    standard_error = np.std(inside) / np.sqrt(len(inside))
+
+    allowed = 1e-6 + 5 * standard_error + np.sum(density * np.expm1(evidence.error))
+    assert allowed < 5e-3
+    assert abs(density.sum() - inside.mean()) <= allowed
+
+
+# --- error bounds ----------------------------------------------------------------------------
+
+
+def violations(name: str, n: int) -> list[str]:
+    """Where a value is further from that of level 3 than its error bound, β = 1 and 1/log n.
+
+    Level 3 is some 100 times as accurate as level 2. That its own bound is not added matters: it
+    is twice the distance of the two levels, so that with it nothing could ever be found. Twice
+    rounding, 1e-12 of the value, is allowed.
+    """
+    found = []
+    summary = data_sets(name, n)
+    for beta in (1.0, 1 / np.log(n)):
+        results = {
+            level: oracle_for(PROBLEMS[name], level).moments(summary, beta) for level in (1, 2, 3)
+        }
+        for level in (1, 2):
+            for quantity, claimed, best in zip(
+                results[level]._fields, results[level], results[3], strict=True
+            ):
+                distance = np.abs(claimed.value - best.value)
+                allowed = claimed.error + 1e-12 * (1 + np.abs(best.value))
+                found.extend(
+                    f"{name} n={n} beta={beta:.3g} level={level} {quantity} replicate={r}: "
+                    f"off by {distance[r]:.3g}, bound {claimed.error[r]:.3g}"
+                    for r in np.flatnonzero(~(distance <= allowed))
+                )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        *((name, n) for name in CHEAP for n in (10, 100, 1000, LARGEST)),
+        *((name, 100) for name in ("reduced_rank_2_2_2_1", "tanh_3", "skalse_x2")),
+    ],
+)
+def test_error_bounds_are_true(name, n):
+    """Nothing is random in a bound, so none may fail; all problems and n: tests/statistical."""
+    found = violations(name, n)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_error_bounds_are_useful(name):
+    """Level 2, the default, knows F to a twentieth of a nat at n = 100 at worst."""
+    assert np.all(oracle_for(PROBLEMS[name]).log_evidence(data_sets(name, 100)).error < 0.05)
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beta", [-0.5, np.nan, np.inf, -np.inf])
+def test_bad_beta_is_refused(beta):
+    with pytest.raises(ValueError) as error:
+        oracle_for(PROBLEMS["linear_3"]).moments(data_sets("linear_3", 10), beta)
+    assert f"beta = {beta}" in str(error.value)
+    assert "≥ 0" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("field", ["gram", "cross", "origin"])
+def test_bad_statistics_are_refused(field, value):
+    """One bad entry of one replicate is enough."""
+    summary = data_sets("linear_3", 10)
+    spoiled = getattr(summary, field).copy()
+    spoiled[3, 1, 0] = value
+    oracle = oracle_for(PROBLEMS["linear_3"])
+    for ask in (oracle.moments, oracle.log_evidence):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            ask(summary._replace(**{field: spoiled}))
+
+
+@pytest.mark.parametrize("level", [-1, 0, 4])
+def test_bad_levels_are_refused(level):
+    with pytest.raises(ValueError) as error:
+        oracle_for(PROBLEMS["linear_3"], level)
+    assert f"level = {level}" in str(error.value)
+    assert "1 to 3" in str(error.value)
+
+
+def test_a_model_without_structure_has_no_oracle():
+    assert oracle_for(discover_problems()["reduced_rank_5_4_3_1"]) is None
+
+
+def test_float64_is_switched_off_after_a_call():
+    oracle = oracle_for(PROBLEMS["linear_3"])
+    oracle.moments(data_sets("linear_3", 10))
+    assert jnp.zeros(()).dtype == np.float32
+    with pytest.raises(ValueError):
+        oracle.moments(data_sets("linear_3", 10), -1.0)
+    assert jnp.zeros(()).dtype == np.float32

@@ -1,0 +1,333 @@
+"""Data sets are nested, independent of the grid they are asked for on, and checked on the way in.
+
+Sums over the same data in another order of chunks agree to RTOL: rounding of some 10⁴ float64
+terms, 1e-12 of the sum of their sizes at most, and the statistics compared are such sums.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from slt_jax import data as data_module
+from slt_jax.data import (
+    CHUNK,
+    scaled,
+    simulate,
+    summaries_along_n,
+    summarise,
+    validate_data,
+)
+from slt_jax.model import Data, Model, Problem
+from slt_jax.models.linear import LinearRegression
+from slt_jax.models.reduced_rank import ReducedRankRegression
+from slt_jax.models.tanh_net import TanhNet
+from slt_jax.precision import in_float64
+
+RTOL = 1e-12
+LONG = 9000
+KEY = jax.random.key(11)
+
+
+class Coin(Model):
+    """y = 0 or 1 with log-odds w + x: a model without sufficient statistics."""
+
+    def priors(self):
+        return {"w": dist.Normal(0.0, 1.0)}
+
+    def log_likelihood(self, params, x, y):
+        return -jax.nn.softplus((1 - 2 * y) * (params["w"] + x))
+
+    def simulate(self, params, key):
+        key_x, key_y = jax.random.split(key)
+        x = jax.random.normal(key_x, ())
+        return x, jax.random.bernoulli(key_y, jax.nn.sigmoid(params["w"] + x)).astype(x.dtype)
+
+
+LINEAR = Problem("linear", LinearRegression(input_dim=2), {"w": np.array([0.5, -1.0])})
+TANH = Problem("tanh", TanhNet(hidden_dim=1), {"a": np.ones(1), "b": np.ones(1)})
+REDUCED_RANK = Problem(
+    "reduced_rank",
+    ReducedRankRegression(input_dim=3, output_dim=2, hidden_dim=1),
+    {"A": np.ones((1, 3)), "B": np.ones((2, 1))},
+)
+COIN = Problem("coin", Coin(), {"w": np.array(0.2)})
+PROBLEMS = (LINEAR, TANH, REDUCED_RANK, COIN)
+ADDITIVE = (LINEAR, TANH, REDUCED_RANK)
+
+
+@functools.cache
+def long_data(problem: Problem, replicate: int) -> Data:
+    """LONG data of one replicate, as ``summaries_along_n`` numbers them."""
+    return simulate(problem, jax.random.fold_in(KEY, replicate), LONG)
+
+
+def beginning(data: Data, n: int) -> Data:
+    return Data(np.asarray(data.x)[:n], np.asarray(data.y)[:n])
+
+
+def assert_same(actual, expected, rtol: float = RTOL) -> None:
+    """Equal trees up to ``rtol`` of the largest entry of each array."""
+    for one, other in zip(actual, expected, strict=True):
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+            assert a.shape == b.shape
+            atol = rtol * np.max(np.abs(b), initial=1.0)
+            np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def replicate_of(summary, r: int):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[r], summary)
+
+
+# --- nesting ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [LINEAR, COIN], ids=lambda p: p.name)
+def test_data_sets_are_nested(problem):
+    """n data are the first n of n + 1, bit by bit; a later start gives the later ones."""
+    longer = simulate(problem, KEY, 8)
+    assert_same(simulate(problem, KEY, 7), beginning(longer, 7), rtol=0)
+    assert_same(simulate(problem, KEY, 7, 1), Data(*(part[1:] for part in longer)), rtol=0)
+    assert len(longer.x) == len(longer.y) == 8
+
+
+def test_data_are_float64_and_differ():
+    data = long_data(LINEAR, 0)
+    assert data.x.dtype == data.y.dtype == np.float64
+    assert len(np.unique(data.y)) == LONG
+    assert not np.intersect1d(data.y, long_data(LINEAR, 1).y).size
+    assert not np.array_equal(data.y[:8], simulate(LINEAR, jax.random.key(12), 8).y)
+
+
+@pytest.mark.parametrize("problem", ADDITIVE, ids=lambda p: p.name)
+def test_summaries_along_n_are_those_of_the_data(problem):
+    """On both sides of a chunk's end, and with a chunk cut in two by the grid."""
+    sizes = (3, CHUNK - 1, CHUNK, CHUNK + 1, LONG)
+    along = summaries_along_n(problem, KEY, 2, sizes)
+    for r in range(2):
+        data = long_data(problem, r)
+        for n, stacked in zip(sizes, along, strict=True):
+            weights = (np.arange(LONG) < n).astype(float)
+            assert_same(replicate_of(stacked, r), summarise(problem, data, weights))
+
+
+def test_summaries_of_a_model_without_statistics_are_padded():
+    sizes = (1, 4, 8)
+    along = summaries_along_n(COIN, KEY, 2, sizes)
+    for r in range(2):
+        data = simulate(COIN, jax.random.fold_in(KEY, r), 8)
+        for n, stacked in zip(sizes, along, strict=True):
+            padded = replicate_of(stacked, r)
+            assert_same(padded.data, data, rtol=0)
+            np.testing.assert_array_equal(padded.weights, np.arange(8) < n)
+            expected = summarise(COIN, data, np.arange(8) < n)
+            assert_same(padded, expected)
+            with jax.enable_x64(True):
+                np.testing.assert_allclose(padded.reference, expected.reference, rtol=RTOL)
+
+
+def test_summaries_do_not_depend_on_the_grid():
+    """Grids that share some n and cut the chunks elsewhere agree there."""
+    one = summaries_along_n(LINEAR, KEY, 2, (10, 5000, LONG))
+    other = summaries_along_n(LINEAR, KEY, 2, (1, 10, 11, 300, LONG))
+    assert_same([one[0], one[2]], [other[1], other[4]])
+
+
+def test_summaries_do_not_depend_on_the_number_of_replicates():
+    for problem, n in ((LINEAR, 5000), (COIN, 8)):
+        few = summaries_along_n(problem, KEY, 2, (n,))[0]
+        many = summaries_along_n(problem, KEY, 3, (n,))[0]
+        for r in range(2):
+            assert_same(replicate_of(few, r), replicate_of(many, r))
+
+
+def test_replicates_differ():
+    gram = summaries_along_n(LINEAR, KEY, 3, (5,))[0].gram
+    assert gram.shape == (3, 2, 2)
+    assert len(np.unique(gram[:, 0, 0])) == 3
+
+
+def test_a_learning_curve_compiles_once():
+    summaries_along_n(LINEAR, KEY, 2, (10,))
+    before = data_module._chunk_summary._cache_size()
+    summaries_along_n(LINEAR, KEY, 2, (1, 17, 4096, 5000, 12_345))
+    assert data_module._chunk_summary._cache_size() == before
+
+
+# --- weights ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_weights_count_data(problem):
+    """Weight 0 is absence, weight 2 is a datum seen twice; the statistics say so."""
+    data = beginning(long_data(problem, 0), 6)
+    weights = np.array([1.0, 0.0, 2.0, 0.0, 1.0, 0.0])
+    repeated = Data(*(np.asarray(part)[[0, 2, 2, 4]] for part in data))
+    one, other = summarise(problem, data, weights), summarise(problem, repeated)
+    if problem.model.summary_is_additive:
+        assert_same(one, other)
+    w = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.3, problem.optimum)
+    with jax.enable_x64(True):
+        ratio = problem.model.log_likelihood_ratio
+        np.testing.assert_allclose(ratio(w, one), ratio(w, other), rtol=RTOL)
+        np.testing.assert_allclose(one.reference, other.reference, rtol=RTOL)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_weights_are_one_by_default(problem):
+    data = beginning(long_data(problem, 0), 6)
+    assert_same(summarise(problem, data), summarise(problem, data, np.ones(6)), rtol=0)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_scaled_multiplies_every_weight(problem):
+    data = beginning(long_data(problem, 0), 6)
+    weights = np.linspace(0, 2, 6)
+    with jax.enable_x64(True):
+        cooled = scaled(summarise(problem, data, weights), 0.3)
+    assert_same(cooled, summarise(problem, data, 0.3 * weights))
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_summaries_are_used_outside_float64(problem):
+    """What the package returns can be scaled and read where 64-bit types are switched off."""
+    summary = summarise(problem, beginning(long_data(problem, 0), 6))
+    assert np.isfinite(float(summary.reference))
+    assert float(scaled(summary, 0.5).reference) == pytest.approx(float(summary.reference) / 2)
+
+
+def test_integers_and_lists_are_data():
+    integers = Data(np.array([[1, 2], [0, 1]]), [[1], [0]])
+    floats = Data(np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([[1.0], [0.0]]))
+    assert_same(summarise(LINEAR, integers, [1, 2]), summarise(LINEAR, floats, np.array([1.0, 2])))
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+X, Y = np.zeros((3, 2)), np.zeros((3, 1))
+
+
+def spoiled(values: np.ndarray, value: float) -> np.ndarray:
+    """The same array with ``value`` at index [1, 0]."""
+    changed = values.copy()
+    changed[1, 0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("data", "named", "allowed"),
+    [
+        (Data(spoiled(X, np.nan), Y), "x[1, 0] is nan", "finite"),
+        (Data(X, spoiled(Y, np.inf)), "y[1, 0] is inf", "finite"),
+        (Data(X, spoiled(Y, -np.inf)), "y[1, 0] is -inf", "finite"),
+        (Data(np.zeros((3, 4)), Y), "x has shape (3, 4)", "(n, 2)"),
+        (Data(np.zeros(3), Y), "x has shape (3,)", "(n, 2)"),
+        (Data(0.0, Y), "x has shape ()", "(n, 2)"),
+        (Data(X, np.zeros(3)), "y has shape (3,)", "(n, 1)"),
+        (Data(X, np.zeros((3, 2))), "y has shape (3, 2)", "(n, 1)"),
+        (Data(X, np.zeros((2, 1))), "x has 3 data and y has 2", "agree"),
+    ],
+)
+def test_bad_data_are_refused(data, named, allowed):
+    for check in (validate_data, summarise):
+        with pytest.raises(ValueError) as error:
+            check(LINEAR, data)
+        assert named in str(error.value)
+        assert allowed in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_shapes_of_scalar_data_are_named():
+    with pytest.raises(ValueError) as error:
+        validate_data(COIN, Data(np.zeros((3, 1)), np.zeros(3)))
+    assert "x has shape (3, 1)" in str(error.value)
+    assert "(n,)" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "named", "allowed"),
+    [
+        (np.ones(2), "(2,)", "(3,)"),
+        (np.ones((3, 1)), "(3, 1)", "(3,)"),
+        (np.float64(1.0), "()", "(3,)"),
+        (np.array([1.0, np.nan, 1.0]), "nan", "finite"),
+        (np.array([1.0, np.inf, 1.0]), "inf", "finite"),
+    ],
+)
+def test_bad_weights_are_refused(weights, named, allowed):
+    with pytest.raises(ValueError) as error:
+        summarise(LINEAR, Data(X, Y), weights)
+    assert named in str(error.value)
+    assert allowed in str(error.value)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_empty_data_sets_are_refused(n):
+    with pytest.raises(ValueError) as error:
+        simulate(LINEAR, KEY, n)
+    assert f"n = {n}" in str(error.value)
+    assert "≥ 1" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "named"),
+    [
+        ((), "()"),
+        ((0, 5), "(0, 5)"),
+        ((-1,), "(-1,)"),
+        ((5, 5), "(5, 5)"),
+        ((3, 10, 7), "(3, 10, 7)"),
+        ((2.5, 10), "2.5"),
+    ],
+)
+@pytest.mark.parametrize("problem", [LINEAR, COIN], ids=lambda p: p.name)
+def test_bad_sample_sizes_are_refused(problem, sizes, named):
+    with pytest.raises(ValueError) as error:
+        summaries_along_n(problem, KEY, 2, sizes)
+    assert named in str(error.value)
+    assert "increasing" in str(error.value)
+
+
+# --- precision -------------------------------------------------------------------------------
+
+
+def switched_on() -> bool:
+    return jnp.zeros(()).dtype == jnp.float64
+
+
+def test_float64_is_switched_off_after_a_call():
+    data = beginning(long_data(LINEAR, 0), 3)
+    results = (data, summarise(LINEAR, data), summaries_along_n(LINEAR, KEY, 2, (10,))[0])
+    assert all(leaf.dtype == np.float64 for leaf in jax.tree.leaves(results))
+    assert not switched_on()
+
+
+def test_float64_is_switched_off_after_an_exception():
+    for call in (
+        lambda: simulate(LINEAR, KEY, 0),
+        lambda: summarise(LINEAR, Data(X, Y), np.ones(2)),
+        lambda: summaries_along_n(LINEAR, KEY, 2, ()),
+    ):
+        with pytest.raises(ValueError):
+            call()
+        assert not switched_on()
+
+
+def test_float64_stays_on_where_it_was():
+    with jax.enable_x64(True):
+        assert in_float64(switched_on)()
+        assert switched_on()
+    assert not switched_on()
+
+
+def test_in_float64_keeps_name_and_arguments():
+    @in_float64
+    def described(a, *, b):
+        """Docstring."""
+        return a, b, switched_on()
+
+    assert described(1, b=2) == (1, 2, True)
+    assert (described.__name__, described.__doc__) == ("described", "Docstring.")

@@ -1,0 +1,472 @@
+"""The contract of a model, held by every discovered problem and by one that a newcomer writes.
+
+Anything above one datum is done in float64 by ``jax.enable_x64``, as the package does. Random
+choices have fixed keys; where a check is statistical, its false-alarm probability is stated.
+"""
+
+import dataclasses
+import functools
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy import stats
+
+from slt_jax.data import scaled, simulate, summaries_along_n, summarise, validate_data
+from slt_jax.model import (
+    Collapse,
+    Data,
+    DataSummary,
+    FeatureRegression,
+    FeatureSummary,
+    Model,
+    Problem,
+    Truth,
+    discover_problems,
+)
+from slt_jax.models.linear import LinearRegression
+from slt_jax.models.tanh_net import TanhNet
+
+NUM_DATA = 10_000
+NUM_DRAWS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class LogisticRegression(Model):
+    """p(y = 1 | x, w) = 1/(1 + exp(−wᵀx)): all that a newcomer has to write."""
+
+    input_dim: int = 2
+
+    def priors(self):
+        return {"w": dist.Normal(0.0, 1.0).expand((self.input_dim,))}
+
+    def log_likelihood(self, params, x, y):
+        return -jax.nn.softplus((1 - 2 * y) * (params["w"] @ x))
+
+    def simulate(self, params, key):
+        key_x, key_y = jax.random.split(key)
+        x = jax.random.normal(key_x, (self.input_dim,))
+        return x, jax.random.bernoulli(key_y, jax.nn.sigmoid(params["w"] @ x)).astype(x.dtype)
+
+
+PROBLEMS = discover_problems()
+LOGISTIC = Problem("logistic_2", LogisticRegression(), {"w": np.array([1.0, -0.5])})
+EVERY = pytest.mark.parametrize("problem", [*PROBLEMS.values(), LOGISTIC], ids=lambda p: p.name)
+REGRESSION = pytest.mark.parametrize(
+    "problem",
+    [p for p in PROBLEMS.values() if isinstance(p.model, FeatureRegression)],
+    ids=lambda p: p.name,
+)
+
+SCALAR = [
+    problem
+    for problem in PROBLEMS.values()
+    if jax.eval_shape(problem.simulate, jax.random.key(0))[1].size == 1
+]
+
+
+@functools.cache
+def data_of(problem: Problem) -> Data:
+    """10⁴ data in float64; not jitted, since programs of one problem would not serve the next."""
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), NUM_DATA)
+        return Data(*map(np.asarray, jax.vmap(problem.simulate)(keys)))
+
+
+@functools.cache
+def prior_draws(model: Model):
+    """NUM_DRAWS draws of the prior, leading axis [draw], float64."""
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(1), NUM_DRAWS)
+        return jax.tree.map(np.asarray, jax.vmap(model.sample_prior)(keys))
+
+
+def points(problem: Problem):
+    """w₀, then NUM_DRAWS each: prior, and w₀ plus 0.01, 0.1 and 1 standard normals; float64.
+
+    For TanhNet |b| ≤ 5, up to which the interpolation error is documented.
+    """
+    rng = np.random.default_rng(2)
+    draws = prior_draws(problem.model)
+    found = {}
+    for name, leaf in problem.optimum.items():
+        scales = np.repeat((0.0, 0.01, 0.1, 1.0), (1, *3 * (NUM_DRAWS,)))
+        noise = rng.standard_normal((len(scales), *np.shape(leaf)))
+        around = leaf + noise * scales.reshape(-1, *np.ndim(leaf) * (1,))
+        found[name] = np.concatenate([around[:1], draws[name], around[1:]])
+    return {**found, "b": np.clip(found["b"], -5, 5)} if is_tanh(problem) else found
+
+
+def is_tanh(problem: Problem) -> bool:
+    return isinstance(problem.model, TanhNet)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_terms(model: Model, params, data: Data):
+    return jax.vmap(jax.vmap(model.log_likelihood, (None, 0, 0)), (0, None, None))(params, *data)
+
+
+def terms(problem: Problem) -> np.ndarray:
+    """ℓ_i(w) at ``points``, shape [point, n], straight from ``log_likelihood`` in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(evaluate_terms(problem.model, points(problem), data_of(problem)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_ratios(model: Model, params, summary):
+    return jax.vmap(model.log_likelihood_ratio, (0, None))(params, summary)
+
+
+def ratios(problem: Problem, summary, params=None) -> np.ndarray:
+    """``log_likelihood_ratio`` at ``points`` in float64, shape [point]."""
+    with jax.enable_x64(True):
+        params = points(problem) if params is None else params
+        return np.asarray(evaluate_ratios(problem.model, params, summary))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_predictions(model: FeatureRegression, params, x):
+    return jax.vmap(jax.vmap(model.predict, (None, 0)), (0, None))(params, x)
+
+
+def predictions(problem: Problem) -> np.ndarray:
+    """f(x_i, w) at ``points``, shape [point, n, q], float64."""
+    with jax.enable_x64(True):
+        x = data_of(problem).x
+        return np.asarray(evaluate_predictions(problem.model, points(problem), x))
+
+
+# --- what it is ------------------------------------------------------------------------------
+
+
+def test_there_are_problems():
+    assert {"linear_3", "monomial_1_1", "tanh_2"} <= set(PROBLEMS)
+
+
+@EVERY
+def test_name_is_an_identifier(problem):
+    assert problem.name.isidentifier()
+    assert problem.name == problem.name.lower()
+    assert PROBLEMS.get(problem.name, problem) is problem
+
+
+def test_names_are_unique(monkeypatch):
+    """Two problems of one name are refused, and the message says which."""
+    module = sys.modules["slt_jax.models.linear"]
+    twice = module.problems() * 2
+    monkeypatch.setattr(module, "problems", lambda: twice)
+    with pytest.raises(ValueError, match="linear_3"):
+        discover_problems()
+
+
+@EVERY
+def test_model_is_a_value(problem):
+    """A model rebuilt from its fields is equal, and hashes alike: compiled programs are shared."""
+    model = problem.model
+    values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    rebuilt = type(model)(**values)
+    assert rebuilt is not model
+    assert rebuilt == model
+    assert hash(rebuilt) == hash(model)
+
+
+@EVERY
+def test_exact_structure_is_a_value(problem):
+    """It is a constant of a compiled function too, so asking twice must not compile twice."""
+    exact = problem.model.exact(problem.optimum)
+    assert exact is None or isinstance(exact, Collapse)
+    assert exact == problem.model.exact(problem.optimum)
+    hash(exact)
+
+
+@EVERY
+def test_dimension_counts_the_parameters(problem):
+    leaves = jax.tree.leaves(jax.eval_shape(problem.model.sample_prior, jax.random.key(0)))
+    assert problem.model.dimension == sum(leaf.size for leaf in leaves)
+    assert isinstance(problem.model.dimension, int)
+
+
+@EVERY
+def test_theory_is_possible(problem):
+    if problem.theory is not None:
+        assert 0 < problem.theory.learning_coefficient <= problem.model.dimension / 2
+        assert 1 <= problem.theory.multiplicity <= problem.model.dimension
+
+
+# --- prior -----------------------------------------------------------------------------------
+
+
+@EVERY
+def test_prior_has_the_whole_real_space(problem):
+    for prior in problem.model.priors().values():
+        support = prior.support
+        while isinstance(support, type(dist.constraints.independent(dist.constraints.real, 1))):
+            support = support.base_constraint
+        assert support is dist.constraints.real
+
+
+@EVERY
+def test_prior_draws_and_density_agree_in_shape(problem):
+    shapes = {name: prior.shape() for name, prior in problem.model.priors().items()}
+    assert {name: np.shape(leaf) for name, leaf in problem.optimum.items()} == shapes
+    draws = prior_draws(problem.model)
+    assert {name: leaf.shape[1:] for name, leaf in draws.items()} == shapes
+    assert all(np.all(np.isfinite(leaf)) for leaf in draws.values())
+    assert all(len(np.unique(leaf)) == leaf.size for leaf in draws.values())
+    with jax.enable_x64(True):
+        log_prior = jax.jit(jax.vmap(problem.model.log_prior))(points(problem))
+    assert log_prior.shape == (1 + 4 * NUM_DRAWS,)
+    assert np.all(np.isfinite(log_prior))
+
+
+def test_log_prior_by_hand():
+    model = LinearRegression(input_dim=2, prior_scale=2.0)
+    expected = stats.norm(0, 2).logpdf([1.0, -3.0]).sum()
+    assert float(model.log_prior({"w": np.array([1.0, -3.0])})) == pytest.approx(expected, rel=1e-6)
+
+
+# --- likelihood of one datum -----------------------------------------------------------------
+
+
+@EVERY
+def test_simulation_is_a_function_of_its_key(problem):
+    x, y = problem.simulate(jax.random.key(5))
+    again = problem.simulate(jax.random.key(5))
+    other = problem.simulate(jax.random.key(6))
+    expected = jax.eval_shape(problem.simulate, jax.random.key(0))
+    for value, repeat, different, shape in zip((x, y), again, other, expected, strict=True):
+        assert value.shape == different.shape == shape.shape
+        assert np.all(np.isfinite(value))
+        np.testing.assert_array_equal(value, repeat)
+    assert not np.array_equal(x, other[0])
+    assert jnp.shape(problem.model.log_likelihood(problem.optimum, x, y)) == ()
+
+
+@EVERY
+def test_simulated_data_are_valid(problem):
+    data = data_of(problem)
+    validate_data(problem, data)
+    assert all(part.dtype == np.float64 for part in data)
+
+
+@REGRESSION
+def test_gaussian_density(problem):
+    """Regression is N(f(x), σ²I) at any w, x and y, up to rounding of the residuals."""
+    y, noise = data_of(problem).y[0], problem.model.noise
+    for mean, log_density in zip(predictions(problem)[:, 0], terms(problem)[:, 0], strict=True):
+        normal = stats.multivariate_normal(mean, noise**2 * np.eye(len(mean)))
+        assert log_density == pytest.approx(normal.logpdf(y), rel=1e-12)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_along_y(model: Model, params, x, y):
+    over_y = jax.vmap(model.log_likelihood, (None, None, 0))
+    return jax.vmap(over_y, (0, None, None))(params, x, y)
+
+
+@pytest.mark.parametrize("problem", SCALAR, ids=lambda p: p.name)
+def test_density_integrates_to_one(problem):
+    """∫ p(y|x,w) dy by the trapezoid rule, spectrally accurate for smooth densities.
+
+    Means f(x) are within 40 of 0 for these keys, and the grid reaches 60.
+    """
+    x, example = (part[0] for part in data_of(problem))
+    y = np.arange(-60, 60, 0.05).reshape(-1, *example.shape)
+    with jax.enable_x64(True):
+        log_density = evaluate_along_y(problem.model, prior_draws(problem.model), x, y)
+    np.testing.assert_allclose(np.exp(log_density).sum(axis=1) * 0.05, 1, atol=1e-12)
+
+
+def test_probabilities_of_two_classes_add_up():
+    x, _ = data_of(LOGISTIC)
+    draws = prior_draws(LOGISTIC.model)
+    with jax.enable_x64(True):
+        log_probability = evaluate_along_y(LOGISTIC.model, draws, x[0], np.array([0.0, 1.0]))
+    np.testing.assert_allclose(np.exp(log_probability).sum(axis=1), 1, rtol=1e-14)
+
+
+@EVERY
+def test_data_come_from_the_likelihood(problem):
+    """E_{w₀} p(z|w)/p(z|w₀) = 1, which needs simulation and density to be one distribution.
+
+    5 standard errors over 10⁴ data, at points close enough for the ratio to have a standard
+    deviation below 1 or so; false alarm 6e-7 per point, 8e-5 per problem.
+    """
+    if not problem.realisable:
+        pytest.skip("the truth is another model")
+    ell = terms(problem)
+    log_ratios = ell[1:] - ell[0]
+    ratio = np.exp(log_ratios[log_ratios.std(axis=1) < 0.7])
+    assert len(ratio) > NUM_DRAWS
+    error = ratio.std(axis=1) / np.sqrt(NUM_DATA)
+    assert np.all(np.abs(ratio.mean(axis=1) - 1) <= 5 * error + 1e-12)
+
+
+@REGRESSION
+def test_simulated_noise(problem):
+    """Residuals at w₀ over σ² are χ²; both tails together, the false alarm, have 2e-6."""
+    if not problem.realisable:
+        pytest.skip("the truth is another model")
+    residuals = data_of(problem).y - predictions(problem)[0]
+    squares = np.sum(residuals**2) / problem.model.noise**2
+    assert 1e-6 < stats.chi2(residuals.size).cdf(squares) < 1 - 1e-6
+
+
+# --- likelihood of weighted data -------------------------------------------------------------
+
+
+@EVERY
+def test_ratio_is_the_plain_sum(problem):
+    """Σ a_i(ℓ_i(w) − ℓ_i(w₀)) of random weights at n = 10⁴, in float64.
+
+    Rounding grows like a random walk over the 10⁴ terms, to 1e-13 of their absolute sum at most.
+    TanhNet's interpolation, documented as 3e-9 to one digit, moves f by ε = 3.5e-9 Σ|a_h|, hence
+    the sum by Σ_i a_i (|y_i − f_i| ε + ε²/2).
+    """
+    weights = np.random.default_rng(3).uniform(0, 2, NUM_DATA)
+    actual = ratios(problem, summarise(problem, data_of(problem), weights))
+    ell = terms(problem)
+    tolerance = 1e-13 * ((np.abs(ell) + np.abs(ell[0])) @ weights)
+    if is_tanh(problem):
+        moved = 3.5e-9 * np.sum(np.abs(points(problem)["a"]), axis=1)
+        residuals = np.sqrt(np.maximum(-2 * ell - np.log(2 * np.pi), 0))
+        tolerance += moved * (residuals @ weights) + moved**2 * weights.sum()
+    assert np.all(np.abs(actual - (ell - ell[0]) @ weights) <= tolerance)
+    assert actual[0] == 0
+
+
+@EVERY
+def test_reference_is_the_weighted_sum_at_the_optimum(problem):
+    """Summation of 10⁴ terms in two orders: 1e-13 of their sum."""
+    weights = np.random.default_rng(4).uniform(0, 2, NUM_DATA)
+    summary = summarise(problem, data_of(problem), weights)
+    assert float(summary.reference) == pytest.approx(weights @ terms(problem)[0], rel=1e-13)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_posterior(model: Model, params, summary):
+    """Ratio, and gradient of ratio and log prior, at each of the points."""
+
+    def log_posterior(w):
+        return model.log_likelihood_ratio(w, summary) + model.log_prior(w)
+
+    ratio = jax.vmap(model.log_likelihood_ratio, (0, None))(params, summary)
+    return ratio, jax.vmap(jax.grad(log_posterior))(params)
+
+
+@EVERY
+def test_float32_keeps_the_digits_of_differences(problem):
+    """At n = 10⁴ to 1e-4 nats plus 1e-5 of the ratio, and finite gradients at w₀ and elsewhere.
+
+    Where the posterior is, that is 1e-4 nats, and two plain float32 sums of 10⁴ terms, of 1.4e4
+    nats each, would be rounded at 1e-3.
+    """
+    summary = summarise(problem, data_of(problem))
+    params, single = (
+        jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)
+        for tree in (points(problem), summary)
+    )
+    actual, gradients = evaluate_posterior(problem.model, params, single)
+    assert actual.dtype == np.float32
+    expected = ratios(problem, summary, jax.tree.map(np.float64, params))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
+
+
+def excess(problem: Problem) -> np.ndarray:
+    """(mean of ℓ(w) − ℓ(w₀))/standard error over 10⁴ data, at ``points`` but w₀."""
+    ell = terms(problem)
+    gains = ell[1:] - ell[0]
+    return np.sqrt(NUM_DATA) * gains.mean(axis=1) / (gains.std(axis=1) + 1e-12)
+
+
+@EVERY
+def test_optimum_minimises_the_expected_loss(problem):
+    """No w is better than w₀ by 5 standard errors; false alarm 128·3e-7 = 4e-5 per problem."""
+    assert np.all(excess(problem) <= 5)
+
+
+def test_a_wrong_optimum_is_noticed():
+    """The control of the test above: an optimum 0.2 off the truth is beaten."""
+    right = PROBLEMS["linear_3"]
+    moved = {"w": right.optimum["w"] + 0.2}
+    wrong = Problem("wrong", right.model, moved, truth=Truth(right.model, right.optimum))
+    assert not wrong.realisable
+    assert np.any(excess(wrong) > 5)
+
+
+@REGRESSION
+def test_optimum_minimises_the_loss_averaged_over_noise(problem):
+    """With y = E[y|x] the ratio is its own mean over the noise: −Σ|f − f₀|²/2σ², exactly.
+
+    Interpolation (TanhNet, 3e-9 of f) and rounding leave 1e-6 of it and 1e-14 per datum.
+    """
+    if not problem.realisable:
+        pytest.skip("the mean of the truth is unknown")
+    f = predictions(problem)
+    summary = summarise(problem, Data(data_of(problem).x, f[0]))
+    expected = -np.sum((f - f[0]) ** 2, axis=(1, 2)) / (2 * problem.model.noise**2)
+    np.testing.assert_allclose(ratios(problem, summary), expected, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize(("b", "documented"), [(5.0, 3e-9), (8.0, 5e-6)])
+def test_tanh_interpolation_error_is_as_documented(b, documented):
+    """f(x) by features and coefficients, against tanh itself, to the one digit that is given."""
+    model = TanhNet(hidden_dim=1)
+    x = np.linspace(-1, 1, 4001)
+    with jax.enable_x64(True):
+        coefficients = model.coefficients({"a": jnp.ones(1), "b": jnp.array([b])})
+        interpolated = np.asarray(jax.vmap(model.features)(x) @ coefficients)
+    assert float(f"{np.max(np.abs(interpolated[:, 0] - np.tanh(b * x))):.0e}") <= documented
+
+
+# --- a newcomer's model ----------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate_over_replicates(model: Model, params, summary):
+    return jax.vmap(model.log_likelihood_ratio, (None, 0))(params, summary)
+
+
+def logistic_gains(data: Data, w) -> np.ndarray:
+    """ℓ_i(w) − ℓ_i(w₀) by hand."""
+    signs = 2 * np.asarray(data.y) - 1
+    at_w, at_optimum = (signs * (np.asarray(data.x) @ v) for v in (w, LOGISTIC.optimum["w"]))
+    return np.logaddexp(0, -at_optimum) - np.logaddexp(0, -at_w)
+
+
+def test_default_model_needs_no_statistics():
+    """A model of two methods and a prior is summarised, weighted and scaled like any other."""
+    data = Data(*(part[:20] for part in data_of(LOGISTIC)))
+    weights = np.random.default_rng(5).uniform(0, 2, 20)
+    summary = summarise(LOGISTIC, data, weights)
+    w = np.array([0.3, 0.8])
+    with jax.enable_x64(True):
+        ratio = LOGISTIC.model.log_likelihood_ratio({"w": w}, summary)
+        cooled = LOGISTIC.model.log_likelihood_ratio({"w": w}, scaled(summary, 0.25))
+    assert isinstance(summary, DataSummary)
+    assert float(ratio) == pytest.approx(weights @ logistic_gains(data, w), rel=1e-12)
+    assert float(cooled) == pytest.approx(float(ratio) / 4, rel=1e-15)
+    assert LOGISTIC.model.exact(LOGISTIC.optimum) is None
+
+
+def test_default_model_along_n():
+    """Padded data have weight zero: every n gives the ratio of the first n data alone."""
+    sizes, w = (1, 5, 20), np.array([0.3, 0.8])
+    along = summaries_along_n(LOGISTIC, jax.random.key(7), 3, sizes)
+    with jax.enable_x64(True):
+        along = [evaluate_over_replicates(LOGISTIC.model, {"w": w}, each) for each in along]
+    for r in range(3):
+        data = simulate(LOGISTIC, jax.random.fold_in(jax.random.key(7), r), 20)
+        expected = np.cumsum(logistic_gains(data, w))[np.array(sizes) - 1]
+        np.testing.assert_allclose([each[r] for each in along], expected, rtol=1e-12)
+
+
+@REGRESSION
+def test_statistics_do_not_grow_with_n(problem):
+    summary = summarise(problem, data_of(problem))
+    assert isinstance(summary, FeatureSummary)
+    assert all(NUM_DATA not in np.shape(leaf) for leaf in summary)

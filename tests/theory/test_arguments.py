@@ -1,0 +1,77 @@
+"""Every theorem refuses what it does not cover, and says what it refused."""
+
+import numpy as np
+import pytest
+
+from slt_jax.theory import (
+    deep_linear,
+    monomial,
+    normal_mixture,
+    rank_one_factorisation,
+    reduced_rank,
+    regular,
+    relu_zero_truth,
+    skalse_polynomial,
+    tanh_zero_truth,
+    vandermonde,
+)
+
+REFUSED = [
+    (regular, (-1,), "dim=-1"),
+    (regular, (1.5,), "dim=1.5"),
+    (regular, (True,), "dim=True"),
+    (monomial, ([],), "exponents=[]"),
+    (monomial, ([0, 0],), "exponents=[0, 0]"),
+    (monomial, ([1, -2],), "exponents[1]=-2"),
+    (monomial, ([0.5],), "exponents[0]=0.5"),
+    (monomial, ([1, 1], [0, -1]), "prior_exponents[1]=-1"),
+    (monomial, ([1, 1], [0, 0.5]), "prior_exponents[1]=0.5"),
+    (monomial, ([1, 1], [0]), "prior_exponents=[0]"),
+    (reduced_rank, (0, 2, 1, 0), "input_dim=0"),
+    (reduced_rank, (2, 0, 1, 0), "output_dim=0"),
+    (reduced_rank, (2, 2, 0, 0), "hidden_dim=0"),
+    (reduced_rank, (2, 2, 1, -1), "rank=-1"),
+    (reduced_rank, (3, 3, 2, 3), "rank=3"),
+    (reduced_rank, (1, 3, 3, 2), "rank=2"),
+    (reduced_rank, (3, 1, 3, 2), "rank=2"),
+    (reduced_rank, (2.0, 2, 1, 0), "input_dim=2.0"),
+    (rank_one_factorisation, (0, 2), "n=0"),
+    (rank_one_factorisation, (2, -1), "m=-1"),
+    (deep_linear, ([], 0), "widths=[]"),
+    (deep_linear, ([3], 0), "widths=[3]"),
+    (deep_linear, ([3, 0, 3], 0), "widths[1]=0"),
+    (deep_linear, ([3, 2, 2.5], 0), "widths[2]=2.5"),
+    (deep_linear, ([3, 2, 3], 3), "rank=3"),
+    (deep_linear, ([3, 2, 3], -1), "rank=-1"),
+    (deep_linear, ([3, 2, 3], 1.0), "rank=1.0"),
+    (tanh_zero_truth, (0,), "hidden_dim=0"),
+    (tanh_zero_truth, ("2",), "hidden_dim='2'"),
+    (relu_zero_truth, (0,), "hidden_dim=0"),
+    (vandermonde, (0, 1, 1), "hidden_dim=0"),
+    (vandermonde, (1, 0, 1), "output_dim=0"),
+    (vandermonde, (1, 1, 0), "q=0"),
+    (normal_mixture, (0,), "num_components=0"),
+    (skalse_polynomial, ("x^5",), "truth='x^5'"),
+    (skalse_polynomial, ("",), "truth=''"),
+    (skalse_polynomial, (0,), "truth=0"),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments", "named"), REFUSED)
+def test_refuses_and_names_the_value(function, arguments, named):
+    with pytest.raises(ValueError) as error:
+        function(*arguments)
+    assert named in str(error.value)
+    assert "allowed" in str(error.value)
+
+
+@pytest.mark.parametrize("num_components", [1, 3])
+def test_a_fixed_mean_needs_two_components(num_components):
+    with pytest.raises(ValueError) as error:
+        normal_mixture(num_components, first_mean_fixed=True)
+    assert f"num_components={num_components}" in str(error.value)
+
+
+def test_numpy_integers_are_integers():
+    assert regular(np.int64(3)) == regular(3)
+    assert deep_linear(np.array([3, 2, 3]), np.int32(1)) == deep_linear([3, 2, 3], 1)
