@@ -1,5 +1,6 @@
 """Reads a curve of one problem: sampled against exact, exact against the asymptote."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from slt_jax.estimators import (
     Estimate,
     calibrate,
     mean_over_data_sets,
+    monte_carlo_mean,
     slope_coefficient,
 )
+from slt_jax.model import Problem
 from slt_jax.theory import Theory
 
 SLOPE_FROM = 100
@@ -78,3 +81,32 @@ def against_asymptote(curve: xr.Dataset, theory: Theory) -> dict[str, Any]:
                 }
             )
     return result
+
+
+def curve_table(problems: Sequence[Problem], curves: dict[str, xr.Dataset]) -> str:
+    """Means over data sets, relative to nL_n(w₀), in nats; ± is one Monte-Carlo standard error.
+
+    For λ̂ it is the standard error between data sets. ``!`` counts jobs that did not converge.
+    """
+    head = f"{'problem':<24}{'n':>8}{'exact F_n':>11}{'sampled F_n':>17}{'WBIC':>17}"
+    lines = [head + f"{'λ̂ (WBIC)':>18}{'λ':>7}{'m':>4}"]
+    for problem in problems:
+        curve, theory = curves[problem.name], problem.theory
+        known = (f"{theory.learning_coefficient!s:>7}{theory.multiplicity:>4}") if theory else ""
+        for n in curve["n"].to_numpy():
+            at = curve.sel(n=n)
+            text = f"{problem.name:<24}{n:>8}"
+            exact = at.get("exact_free_energy")
+            text += f"{float(exact.mean()):>11.3f}" if exact is not None else f"{'–':>11}"
+            if np.isfinite(at["free_energy"].to_numpy()).any():
+                for name in ("free_energy", "wbic"):
+                    mean = monte_carlo_mean(estimate_in(at, name))
+                    text += f"{float(mean.value):>9.3f} ± {float(mean.standard_error):<5.3f}"
+                estimate = mean_over_data_sets(at["lambda_wbic"].to_numpy())
+                text += f"{float(estimate.value):>10.3f} ± {float(estimate.standard_error):<5.3f}"
+                bad = int((~at["converged"].to_numpy().astype(bool)).sum())
+                known_here = known + (f"  ! {bad} of {at.sizes['replicate']}" if bad else "")
+            else:
+                known_here = " " * 52 + known
+            lines.append(text + known_here)
+    return "\n".join(lines)

@@ -244,7 +244,10 @@ class FeatureRegression(Model):
 
     def log_likelihood_ratio(self, params: Params, summary: FeatureSummary) -> Array:
         delta = self.coefficients(params) - summary.origin
-        return -0.5 * jnp.sum(delta * (summary.gram @ delta - 2 * summary.cross)) / self.noise**2
+        # As sums of products rather than matrix products: batches of tiny ones run faster fused.
+        curved = jnp.einsum("pr,rq->pq", summary.gram, delta)
+        total = jnp.einsum("pq,pq->", delta, curved - 2 * summary.cross)
+        return -0.5 * total / self.noise**2
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def free_energy_figure(
             upper.tick_params(labelbottom=False)
             if column == 0:
                 upper.set_ylabel(r"$F_n - nL_n(w_0)$  [nats]")
-                lower.set_ylabel("sampled\n− exact [nats]")
+                lower.set_ylabel("sampled −\nexact")
             if index + columns >= len(curves):
                 lower.set_xlabel("sample size $n$")
             axes.append(upper)
@@ -72,10 +72,10 @@ def _curve_panel(axis: Axes, curve: xr.Dataset, theory: Theory | None) -> None:
     top = [0.0]
     if "exact_free_energy" in curve:
         exact = mean_over_data_sets(curve["exact_free_energy"])
-        axis.plot(n, exact.value, color=BLACK, label=r"exact $F_n$ (mean over data sets)")
+        axis.plot(n, exact.value, color=BLACK, label=r"exact $F_n$, mean over data sets")
         axis.fill_between(
             n, exact.value - exact.standard_error, exact.value + exact.standard_error,
-            color=GREY, alpha=0.3, linewidth=0, label="± 1 s.e. between data sets",
+            color=GREY, alpha=0.3, linewidth=0, label="± 1 standard error between data sets",
         )  # fmt: skip
         top.append(float(np.max(exact.value)))
     sampled = np.isfinite(curve["free_energy"].to_numpy()).all(axis=1)
@@ -99,6 +99,10 @@ def _curve_panel(axis: Axes, curve: xr.Dataset, theory: Theory | None) -> None:
             label="not converged",
         )  # fmt: skip
     if theory is not None:
+        axis.text(
+            0.97, 0.04, rf"$\lambda={theory.learning_coefficient}$, $m={theory.multiplicity}$",
+            transform=axis.transAxes, ha="right",
+        )  # fmt: skip
         offset_n, anchor = _anchor(curve, sampled)
         asymptote = theory.free_energy_asymptote(n)
         constant = anchor - float(theory.free_energy_asymptote(offset_n))

@@ -175,7 +175,7 @@ def sampled_curve(
         runs = jax.tree.map(lambda leaf: np.asarray(leaf, float), runs)
         refuse_divergence(problem, n, runs, step_size)
         columns.append(_column(problem, n, nodes, runs, np.asarray(mode_energy, float)))
-    result = xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)))
+    result = xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)), join="outer")
     result.attrs["degrees_of_freedom"] = seeds - 1
     return result
 
@@ -245,26 +245,33 @@ def exact_curve(
 ) -> xr.Dataset:
     """The oracle's answers for every (n, replicate), each ``x`` with its bound ``x_error``.
 
-    ``free_energy`` F_n − nL_n(w₀), ``wbic`` E_β[nL_n] − nL_n(w₀) and ``energy_variance`` at
-    β = 1/log n, ``posterior_energy`` at β = 1, all in total nats.
+    The names are those of ``sampled_curve``: what a sampler with infinitely many draws would
+    report on the same data, in total nats relative to nL_n(w₀) or as λ̂.
     """
     columns = []
     pairs = list(zip(sample_sizes, summaries, strict=True))
     for n, summary in progress(pairs, f"{oracle.problem.name}: exact"):
+        nodes = temperature_nodes(n)
         posterior = oracle.moments(summary)
-        at_wbic = oracle.moments(summary, temperature_nodes(n).wbic)
+        at_wbic = oracle.moments(summary, nodes.wbic)
         exact = {
             "free_energy": posterior.normalised_free_energy,
             "posterior_energy": posterior.excess_energy,
             "wbic": at_wbic.excess_energy,
-            "energy_variance": at_wbic.energy_variance,
+            "lambda_wbic": at_wbic.excess_energy.scaled(nodes.wbic),
+            "lambda_energy_variance": at_wbic.energy_variance.scaled(nodes.wbic**2),
         }
+        if nodes.second > nodes.wbic:
+            at_second = oracle.moments(summary, nodes.second)
+            exact["lambda_two_temperatures"] = at_wbic.excess_energy.minus(
+                at_second.excess_energy
+            ).scaled(1 / (1 / nodes.wbic - 1 / nodes.second))
         variables: dict[str, Any] = {}
         for name, quantity in exact.items():
             variables[name] = ("replicate", quantity.value)
             variables[f"{name}_error"] = ("replicate", quantity.error)
         columns.append(xr.Dataset(variables))
-    return xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)))
+    return xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)), join="outer")
 
 
 def problem_key(seed: int, problem: Problem) -> Array:

@@ -46,6 +46,6 @@ def problems() -> tuple[Problem, ...]:
             model=LinearRegression(input_dim=3),
             optimum={"w": np.array([0.5, 0.0, -0.5])},
             theory=theory.regular(3),
-            summary="y = w·x, d = 3: the regular control",
+            summary="y = w·x, d = 3 (regular)",
         ),
     )

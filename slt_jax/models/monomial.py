@@ -72,8 +72,17 @@ def _zero_truth(*exponents: int, showcase: bool = False) -> Problem:
         model=MonomialRegression(exponents=exponents),
         optimum={"w": np.zeros(len(exponents))},
         theory=theory.monomial(exponents),
-        summary="y = " + "".join(f"w{j + 1}^{p} " for j, p in enumerate(exponents)) + "x, truth 0",
+        summary=f"y = {_written(exponents)}x, truth 0",
         showcase=showcase,
+    )
+
+
+def _written(exponents: tuple[int, ...]) -> str:
+    subscripts = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+    superscripts = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return "".join(
+        "w" + str(j).translate(subscripts) + (str(p).translate(superscripts) if p > 1 else "")
+        for j, p in enumerate(exponents, start=1)
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
@@ -34,7 +35,7 @@ class ReducedRankRegression(FeatureRegression):
         return x
 
     def coefficients(self, params: Params) -> Array:
-        return (params["B"] @ params["A"]).T
+        return jnp.einsum("oh,hi->io", params["B"], params["A"])
 
     def exact(self, optimum: Params) -> Collapse | None:
         """B is collapsed; A enters through AᵀA, which leaves at most three dimensions."""
@@ -63,8 +64,7 @@ def _problem(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Pro
         optimum=optimum,
         theory=theory.reduced_rank(input_dim, output_dim, hidden_dim, rank),
         showcase=rank > 0,
-        summary=f"y = BAx, {input_dim} inputs, {output_dim} outputs, width {hidden_dim}, "
-        f"true rank {rank}",
+        summary=f"y = BAx, widths {input_dim}-{hidden_dim}-{output_dim}, true rank {rank}",
     )
 
 
@@ -73,5 +73,5 @@ def problems() -> tuple[Problem, ...]:
     return (
         _problem(2, 2, 1, 0),
         _problem(2, 2, 2, 1),
-        _problem(5, 4, 3, 1),
+        _problem(4, 3, 2, 1),
     )

@@ -57,7 +57,7 @@ def _problem(truth: str, degree: int | None) -> Problem:
         optimum={"theta": np.where((index >= start) & (index < stop), 1.0, 0.0)},
         showcase=degree == 2,
         theory=theory.skalse_polynomial(truth),
-        summary=f"Skalse's polynomial, truth {truth}",
+        summary="Skalse's polynomial, truth " + truth.translate(str.maketrans("234", "²³⁴", "^")),
     )
 
 

@@ -80,7 +80,7 @@ def _problem(name: str, hidden_dim: int, true_units: int, known: theory.Theory |
         optimum={"a": np.where(on, 1.0, 0.0), "b": np.where(on, 1.5, 0.0)},
         theory=known,
         showcase=hidden_dim > 1,
-        summary=f"{hidden_dim} hidden tanh units, {true_units} in the truth",
+        summary=f"tanh net, {hidden_dim} hidden units, {true_units} in the truth",
     )
 
 

@@ -28,10 +28,10 @@ class Resolution(NamedTuple):
 
 CURVATURES = 4
 RESOLUTIONS = (
-    Resolution(gauss=8, order=4, ratio=5.0, periodic=24, trapezoid=16),
-    Resolution(gauss=12, order=5, ratio=3.5, periodic=32, trapezoid=8),
-    Resolution(gauss=17, order=7, ratio=2.8, periodic=48, trapezoid=4),
-    Resolution(gauss=24, order=9, ratio=2.4, periodic=72, trapezoid=2),
+    Resolution(gauss=9, order=5, ratio=5.0, periodic=24, trapezoid=16),
+    Resolution(gauss=12, order=6, ratio=4.0, periodic=36, trapezoid=8),
+    Resolution(gauss=17, order=8, ratio=3.0, periodic=52, trapezoid=4),
+    Resolution(gauss=24, order=10, ratio=2.5, periodic=76, trapezoid=2),
 )
 
 

@@ -26,10 +26,18 @@ SAFETY = 2.0
 
 
 class Exact(NamedTuple):
-    """A number per replicate and a bound on its error, both float64 arrays of shape [R]."""
+    """A number per data set and a bound on its error, both float64 arrays of shape [R] or []."""
 
     value: np.ndarray
     error: np.ndarray
+
+    def scaled(self, factor: float) -> "Exact":
+        """The quantity times a factor."""
+        return Exact(factor * self.value, abs(factor) * self.error)
+
+    def minus(self, other: "Exact") -> "Exact":
+        """The difference; bounds add."""
+        return Exact(self.value - other.value, self.error + other.error)
 
 
 class ExactMoments(NamedTuple):
@@ -61,8 +69,8 @@ class Oracle(NamedTuple):
     def log_evidence(self, summary: FeatureSummary) -> Exact:
         """log Z(a) − Σ a_i ℓ_i(w₀) of weighted data, in total nats.
 
-        ``summary`` holds the weighted sufficient statistics of R data sets (leading axis [R]).
-        Add ``summary.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
+        ``summary`` holds the weighted sufficient statistics of one data set, or of R on a leading
+        axis. Add ``summary.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
         statistics.
         """
         exact = self.moments(summary).normalised_free_energy
@@ -70,7 +78,7 @@ class Oracle(NamedTuple):
 
     @in_float64
     def moments(self, summary: FeatureSummary, beta: float = 1.0) -> ExactMoments:
-        """F_n(β), E_β[nL_n] and Var_β[nL_n] of R data sets, relative to w₀.
+        """F_n(β), E_β[nL_n] and Var_β[nL_n] of one data set or of R, relative to w₀.
 
         With ψ(w) the collapsed log density at a latent node, F = −log Σ e^ψ, E = −⟨ψ'⟩ and
         Var = ⟨ψ''⟩ + Var(ψ'), derivatives in β. Raises ValueError for β < 0 or not finite, and
@@ -81,6 +89,8 @@ class Oracle(NamedTuple):
         summary = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), summary)
         if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in summary):
             raise ValueError("the data summary holds NaN or infinite statistics")
+        if summary.gram.ndim == 2:
+            return self._of_one(summary, beta)
         coarse, fine = (self._rule(summary, beta, level) for level in (self.level - 1, self.level))
         nodes = np.concatenate([fine.nodes, coarse.nodes])
         log_weights = np.full((2, len(nodes)), -np.inf)
@@ -95,6 +105,10 @@ class Oracle(NamedTuple):
         return ExactMoments(
             *(Exact(values[:, q, 0], difference[:, q] + ROUNDING * cancelled) for q in range(3))
         )
+
+    def _of_one(self, summary: FeatureSummary, beta: float) -> ExactMoments:
+        batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
+        return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
 
     def _rule(self, summary: FeatureSummary, beta: float, level: int) -> LatentRule:
         """The rule for the replicates' mean curvature, in steps of 2 % so that rules are reused."""

@@ -34,7 +34,7 @@ class SMCSettings(NamedTuple):
 
     num_chains: int = 32
     chain_length: int = 16
-    num_integration_steps: int = 8
+    num_integration_steps: int = 6
     num_pilots: int = 3
     max_temperatures: int = 100
     ess_fraction: float = 0.5

@@ -10,7 +10,8 @@ from scipy.stats import norm
 
 from slt_jax.data import scaled, summarise
 from slt_jax.model import Data, FeatureSummary, Problem, discover_problems
-from slt_jax.oracles.oracle import oracle_for
+from slt_jax.models.reduced_rank import ReducedRankRegression
+from slt_jax.oracles.oracle import Exact, Oracle, oracle_for
 from slt_jax.oracles.quadrature import panel_rule
 
 NUM_SETS, NUM_EXPENSIVE = 8, 2
@@ -60,6 +61,18 @@ def stack(*summaries: FeatureSummary) -> FeatureSummary:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *summaries)
 
 
+def evaluate(oracle: Oracle, summary: FeatureSummary) -> Exact:
+    """log evidence of any number of replicates, by eights, for which programs are compiled."""
+    count = NUM_EXPENSIVE if oracle.problem.name in EXPENSIVE else NUM_SETS
+    size = len(summary.gram)
+    padded = jax.tree.map(lambda leaf: leaf[np.arange(-(-size // count) * count) % size], summary)
+    parts = [
+        oracle.log_evidence(jax.tree.map(lambda leaf, i=i: leaf[i : i + count], padded))
+        for i in range(0, size, count)
+    ]
+    return Exact(*(np.concatenate(part)[:size] for part in zip(*parts, strict=True)))
+
+
 def data_of(problem: Problem, n: int) -> Data:
     with jax.enable_x64(True):
         data = jax.vmap(problem.simulate)(jax.random.split(jax.random.key(22), n))
@@ -86,7 +99,7 @@ def central_difference(at: dict[float, np.ndarray], h: float) -> tuple[np.ndarra
     return (4 * narrow - wide) / 3, np.abs(narrow - wide)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", [*CHEAP, "reduced_rank_2_2_2_1", "skalse_x2"])
 def test_energies_are_derivatives_of_the_free_energy(name):
     """E = dF/dβ and Var = −dE/dβ at β = 0.7, n = 100, by extrapolated central differences.
 
@@ -135,7 +148,7 @@ def test_beta_is_a_weight_of_every_datum(name):
 # --- weights per datum -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["linear_3", "monomial_1_1", "reduced_rank_2_2_1_0", "tanh_2"])
+@pytest.mark.parametrize("name", ["linear_3", "tanh_1"])
 def test_a_datum_of_weight_zero_is_absent(name):
     """log Z and its error agree to rounding with those of data from which it was taken out."""
     problem = PROBLEMS[name]
@@ -144,7 +157,7 @@ def test_a_datum_of_weight_zero_is_absent(name):
     present = Data(*(part[weights > 0] for part in data))
     oracle = oracle_for(problem)
     weighted, without = summarise(problem, data, weights), summarise(problem, present)
-    one, other = (oracle.log_evidence(stack(s)) for s in (weighted, without))
+    one, other = (evaluate(oracle, stack(s)) for s in (weighted, without))
     np.testing.assert_allclose(one.value, other.value, atol=1e-12)
     np.testing.assert_allclose(one.error, other.error, atol=1e-12)
 
@@ -167,7 +180,7 @@ def test_one_more_datum_gives_the_predictive_density():
     with jax.enable_x64(True):
         summaries = [summarise(problem, data, weights + unit) for unit in (0 * weights, *np.eye(8))]
         summary = stack(*summaries)
-    log_evidence = oracle_for(problem).log_evidence(summary).value + summary.reference
+    log_evidence = evaluate(oracle_for(problem), summary).value + summary.reference
     np.testing.assert_allclose(log_evidence[1:] - log_evidence[0], expected, rtol=1e-11)
 
 
@@ -175,18 +188,16 @@ def test_one_more_datum_gives_the_predictive_density():
 def test_replicates_of_different_size_share_a_batch(name):
     """Rules are made for the mean of the replicates; the errors must say what that costs."""
     oracle = oracle_for(PROBLEMS[name])
-    small, large = data_sets(name, 10), data_sets(name, LARGEST)
-    together = oracle.moments(
-        jax.tree.map(lambda *leaves: np.concatenate(leaves), small, large)
-    ).normalised_free_energy
-    separate = [oracle.moments(s).normalised_free_energy for s in (small, large)]
-    value, error = (np.concatenate([getattr(s, f) for s in separate]) for f in ("value", "error"))
+    sets, half = (data_sets(name, 10), data_sets(name, LARGEST)), NUM_SETS // 2
+    mixed = jax.tree.map(lambda *leaves: np.concatenate([leaf[:half] for leaf in leaves]), *sets)
+    together, *separate = (oracle.log_evidence(summary) for summary in (mixed, *sets))
+    value, error = np.concatenate([np.stack(part)[:, :half] for part in separate], axis=1)
     assert np.all(np.abs(together.value - value) <= together.error + error)
 
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_evidence_is_a_density_of_data(name):
-    """∫ Z dy over |y − f₀| ≤ 25 is the prior's probability of such a y, for one datum at fixed x.
+    """∫ Z dy over |y − f₀| ≤ 8 is the prior's probability of such a y, for one datum at fixed x.
 
     That probability is 1 but for the tails of products of normals, which 10⁵ draws estimate; it
     is allowed 5 standard errors (false alarm 6e-7), 1e-6 for the rule in y, which is smooth on
@@ -195,7 +206,7 @@ def test_evidence_is_a_density_of_data(name):
     problem = PROBLEMS[name]
     features, _, origin = inputs_and_residuals(name)
     phi, noise = features[0, 0], problem.model.noise
-    rule = panel_rule(np.linspace(-25, 25, 26), 6)
+    rule = panel_rule(np.linspace(-8, 8, 9), 5)
     count = len(rule.nodes)
     summary = FeatureSummary(
         gram=np.tile(np.outer(phi, phi), (count, 1, 1)),
@@ -203,7 +214,7 @@ def test_evidence_is_a_density_of_data(name):
         origin=np.tile(origin, (count, 1, 1)),
         reference=norm(0, noise).logpdf(rule.nodes),
     )
-    evidence = oracle_for(problem, 1 if name in EXPENSIVE else 3).log_evidence(summary)
+    evidence = evaluate(oracle_for(problem, 1 if name in EXPENSIVE else 3), summary)
     density = rule.weights * np.exp(evidence.value + summary.reference)
 
     with jax.enable_x64(True):
@@ -212,7 +223,7 @@ def test_evidence_is_a_density_of_data(name):
         }
         shifts = np.asarray(jax.vmap(problem.model.coefficients)(draws))[:, :, 0] @ phi
     shifts -= phi @ origin[:, 0]
-    inside = norm.cdf((25 - shifts) / noise) - norm.cdf((-25 - shifts) / noise)
+    inside = norm.cdf((8 - shifts) / noise) - norm.cdf((-8 - shifts) / noise)
     standard_error = np.std(inside) / np.sqrt(len(inside))
 
     allowed = 1e-6 + 5 * standard_error + np.sum(density * np.expm1(evidence.error))
@@ -224,7 +235,7 @@ def test_evidence_is_a_density_of_data(name):
 
 
 def violations(name: str, n: int) -> list[str]:
-    """Where a value is further from that of level 3 than its error bound, β = 1 and 1/log n.
+    """Where a value is further from that of level 3 than its error bound, at β = 1 and 1/log n.
 
     Level 3 is some 100 times as accurate as level 2. That its own bound is not added matters: it
     is twice the distance of the two levels, so that with it nothing could ever be found. Twice
@@ -232,7 +243,7 @@ def violations(name: str, n: int) -> list[str]:
     """
     found = []
     summary = data_sets(name, n)
-    for beta in (1.0, 1 / np.log(n)):
+    for beta in (1.0,) if name in EXPENSIVE else (1.0, 1 / np.log(n)):
         results = {
             level: oracle_for(PROBLEMS[name], level).moments(summary, beta) for level in (1, 2, 3)
         }
@@ -254,7 +265,7 @@ def violations(name: str, n: int) -> list[str]:
     ("name", "n"),
     [
         *((name, n) for name in CHEAP for n in (10, 100, 1000, LARGEST)),
-        *((name, 100) for name in ("reduced_rank_2_2_2_1", "tanh_3", "skalse_x2")),
+        *((name, 10) for name in ("reduced_rank_2_2_2_1", "tanh_3", "skalse_x2")),
     ],
 )
 def test_error_bounds_are_true(name, n):
@@ -302,7 +313,9 @@ def test_bad_levels_are_refused(level):
 
 
 def test_a_model_without_structure_has_no_oracle():
-    assert oracle_for(discover_problems()["reduced_rank_5_4_3_1"]) is None
+    model = ReducedRankRegression(input_dim=3, output_dim=1, hidden_dim=1)
+    optimum = {"A": np.zeros((1, 3)), "B": np.zeros((1, 1))}
+    assert oracle_for(Problem("three_inputs", model, optimum)) is None
 
 
 def test_float64_is_switched_off_after_a_call():

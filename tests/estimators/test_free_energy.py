@@ -1,0 +1,181 @@
+"""Free energies of paths and of evidence estimates, against exact ones."""
+
+import jax
+import numpy as np
+import pytest
+
+from slt_jax.data import summaries_along_n
+from slt_jax.estimators import (
+    free_energy_from_evidence,
+    integrate_path,
+    thermodynamic_integration,
+)
+from slt_jax.model import discover_problems
+from slt_jax.oracles.oracle import oracle_for
+
+# --- evidence -------------------------------------------------------------------------------
+
+
+def test_evidence_by_hand() -> None:
+    """Z = 1, 2, 3: mean 2, sd 1, so −log 2 and 1/(2√3)."""
+    found = free_energy_from_evidence(np.log([[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]]))
+    np.testing.assert_allclose(found.value, [-np.log(2), -np.log(4)])
+    np.testing.assert_allclose(found.standard_error, [0.5 / np.sqrt(3), 0], atol=1e-15)
+    assert found.degrees_of_freedom == 2
+
+
+@pytest.mark.parametrize("shift", [-1e5, 1e5])
+def test_evidence_of_any_size(shift: float) -> None:
+    """Z itself would be 0 or infinite; 1e5 nats keep 11 decimals."""
+    found = free_energy_from_evidence(shift + np.log([1.0, 2.0, 3.0]))
+    assert found.value + shift == pytest.approx(-np.log(2), abs=1e-9)
+    assert found.standard_error == pytest.approx(0.5 / np.sqrt(3), abs=1e-9)
+
+
+def test_evidence_is_unbiased() -> None:
+    """The mean of exp(−F) over log-normal Z of mean 1 is 1; that of −log Z alone would not be.
+
+    5 standard errors of 40 000 independent means: a false alarm has probability 6e-7.
+    """
+    spread = 0.5
+    normal = np.random.default_rng(0).normal(size=(40_000, 8))
+    log_evidence = spread * normal - spread**2 / 2
+    evidence = np.exp(-free_energy_from_evidence(log_evidence).value)
+    assert abs(evidence.mean() - 1) <= 5 * evidence.std() / np.sqrt(len(evidence))
+    assert abs(np.exp(log_evidence.mean(axis=1)).mean() - 1) > 0.05
+
+
+def test_evidence_error_is_true() -> None:
+    """The claimed errors are the spread of the estimates, to the 2 % of the delta method."""
+    normal = np.random.default_rng(1).normal(size=(40_000, 8))
+    found = free_energy_from_evidence(0.1 * normal)
+    claimed = np.sqrt(np.mean(found.standard_error**2))
+    assert claimed == pytest.approx(np.std(found.value), rel=0.02)
+
+
+def test_evidence_of_a_lost_run() -> None:
+    found = free_energy_from_evidence([[0.0, np.nan], [0.0, 0.0]])
+    np.testing.assert_array_equal(np.isnan(found.value), [True, False])
+    np.testing.assert_array_equal(np.isnan(found.standard_error), [True, False])
+
+
+def test_evidence_of_one_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 seed"):
+        free_energy_from_evidence([0.0])
+
+
+# --- paths ----------------------------------------------------------------------------------
+
+
+def exact_path(panels: int, first: float = 1e-3, n: int = 100) -> tuple[np.ndarray, ...]:
+    """(β, E_β, Var_β, −F(β₁)) of a conjugate regression with w ~ N(0, I₃), and F(1) at the end.
+
+    F(β) = ½ log|I + βG| − ½ hᵀ(I + βG)⁻¹h + β(½ cᵀGc + cᵀU) with h = β(Gc + U) and c = w₀.
+    """
+    rng = np.random.default_rng(0)
+    x, c = rng.normal(size=(n, 3)), np.array([0.5, 0.0, -0.5])
+    gram, cross = x.T @ x, x.T @ rng.normal(size=n)
+    beta = np.geomspace(first, 1, panels + 1)
+    energy, variance, free_energy = [], [], []
+    for b in beta:
+        precision = np.eye(3) + b * gram
+        covariance, h = np.linalg.inv(precision), b * (gram @ c + cross)
+        delta = covariance @ h - c
+        product, slope = gram @ covariance, gram @ delta - cross
+        energy.append(np.trace(product) / 2 + delta @ gram @ delta / 2 - delta @ cross)
+        variance.append(np.trace(product @ product) / 2 + slope @ covariance @ slope)
+        constant = b * (c @ gram @ c / 2 + c @ cross)
+        free_energy.append(
+            np.linalg.slogdet(precision)[1] / 2 - h @ covariance @ h / 2 + constant
+        )
+    return beta, np.array(energy), np.array(variance), -free_energy[0], free_energy[-1]
+
+
+def test_path_is_integrated_to_fourth_order() -> None:
+    """Half the panel width, a sixteenth of the error; without the correction it is a quarter."""
+    errors = []
+    for panels in (16, 32, 64):
+        *path, exact = exact_path(panels)
+        errors.append(abs(integrate_path(*path) - exact))
+    ratios = np.array(errors[:-1]) / errors[1:]
+    np.testing.assert_allclose(ratios, 16, rtol=0.1)
+    assert errors[-1] < 1e-5
+
+
+def test_path_of_a_sampler_is_long_enough() -> None:
+    """Adaptive paths change β by a factor of about 2.5: then the integral is good to 0.02 nats."""
+    *path, exact = exact_path(8)
+    assert integrate_path(*path) == pytest.approx(exact, abs=0.02)
+
+
+def test_path_of_exact_moments_of_the_oracle() -> None:
+    """The same from the oracle's E_β and Var_β, on 64 panels of every one of 4 data sets."""
+    problem = discover_problems()["linear_3"]
+    summary = summaries_along_n(problem, jax.random.key(5), 4, [100])[0]
+    oracle = oracle_for(problem)
+    assert oracle is not None
+    beta = np.geomspace(1e-3, 1, 65)
+    moments = [oracle.moments(summary, float(b)) for b in beta]
+    energy = np.stack([m.excess_energy.value for m in moments], axis=-1)
+    variance = np.stack([m.energy_variance.value for m in moments], axis=-1)
+    free_energy = [moments[i].normalised_free_energy.value for i in (0, -1)]
+    path = np.broadcast_to(beta, energy.shape)
+    found = integrate_path(path, energy, variance, -free_energy[0])
+    np.testing.assert_allclose(found, free_energy[1], atol=1e-5)
+    over_seeds = thermodynamic_integration(path, energy, variance, -free_energy[0])
+    assert over_seeds.value == pytest.approx(free_energy[1].mean(), abs=1e-5)
+    spread = free_energy[1].std(ddof=1) / 2
+    assert over_seeds.standard_error == pytest.approx(spread, rel=1e-3)
+    assert over_seeds.degrees_of_freedom == 3
+
+
+def padded(values: np.ndarray, length: int = 40) -> np.ndarray:
+    return np.concatenate([values, np.full(length - len(values), np.nan)])
+
+
+def test_padding_changes_nothing() -> None:
+    beta, energy, variance, first, _ = exact_path(16)
+    plain = integrate_path(beta, energy, variance, first)
+    assert integrate_path(padded(beta), padded(energy), padded(variance), first) == plain
+    # Paths of unlike length in one array.
+    short = exact_path(5)
+    both = [np.stack([padded(a), padded(b)]) for a, b in zip(short[:3], exact_path(16)[:3])]
+    found = integrate_path(*both, np.array([short[3], first]))
+    assert found[0] == integrate_path(*short[:4])
+    assert found[1] == plain
+
+
+def test_a_path_of_one_temperature_is_its_first_weight() -> None:
+    nan = [np.nan, np.nan]
+    assert integrate_path([1.0, *nan], [2.0, *nan], [1.0, *nan], -0.7) == 0.7
+
+
+@pytest.mark.parametrize("which", ["beta", "mean_energy", "energy_variance", "first_log_weight"])
+def test_nan_inside_a_path_is_not_skipped(which: str) -> None:
+    names = ("beta", "mean_energy", "energy_variance", "first_log_weight")
+    for place in (0, 7, 16) if which != "first_log_weight" else (0,):
+        path = dict(zip(names, exact_path(16)[:4], strict=True))
+        values = np.array(path[which], float, ndmin=1)
+        values[place] = np.nan
+        path[which] = values if which != "first_log_weight" else values[0]
+        assert np.isnan(integrate_path(**path)), place
+
+
+def test_a_path_that_stops_early_has_no_integral() -> None:
+    beta, energy, variance, first, _ = exact_path(16)
+    assert np.isnan(integrate_path(0.9 * beta, energy, variance, first))
+    assert np.isnan(integrate_path(beta[:-1], energy[:-1], variance[:-1], first))
+    nothing = np.full(17, np.nan)
+    assert np.isnan(integrate_path(nothing, nothing, nothing, first))
+
+
+def test_the_path_of_a_lost_run_is_nan_and_no_warning() -> None:
+    """What SMC returns for data that hold NaN: it stays at β = 0 with NaN energies."""
+    lost = padded(np.array([0.0])), padded(np.array([np.nan])), padded(np.array([np.nan]))
+    assert np.isnan(integrate_path(*lost, np.nan))
+
+
+def test_the_path_of_a_run_that_stays_at_zero_is_nan_and_no_warning() -> None:
+    """Infinite energies at β = 0 likewise."""
+    lost = padded(np.array([0.0])), padded(np.array([np.inf])), padded(np.array([np.nan]))
+    assert np.isnan(integrate_path(*lost, -np.inf))

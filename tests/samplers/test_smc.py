@@ -1,0 +1,405 @@
+"""Tempered SMC against the oracle at the same n, and what it does when a run goes wrong.
+
+Every comparison is gated first: all jobs must have converged, and their errors must be smaller
+than a bound, so that a worse sampler cannot pass more easily. Then each job must lie within k
+standard errors of the exact value, with k from Student's t with S − 1 degrees of freedom, and so
+must the mean over data sets, whose smaller error finds small biases; its degrees of freedom are
+Welch–Satterthwaite's, because the errors of data sets differ. Each of these families of
+comparisons raises a false alarm with a probability of 1e-6 (Bonferroni), over all keys.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from slt_jax.compilations import CompilationCounter
+from slt_jax.data import scaled, summaries_along_n
+from slt_jax.model import Problem, Summary, discover_problems
+from slt_jax.oracles.oracle import oracle_for
+from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
+from slt_jax.sweep import (
+    TemperatureNodes,
+    batch_keys,
+    compiled_smc_batch,
+    exact_curve,
+    in_precision,
+    sampled_curve,
+    target_of,
+    temperature_nodes,
+)
+
+PROBLEMS = discover_problems()
+NAMES = ["linear_3", "monomial_1_1", "skalse_x2"]
+FALSE_ALARM = 1e-6
+N, DATA_SETS, SEEDS, STEP_SIZE = 100, 8, 8, 0.4
+SETTINGS = SMCSettings(
+    num_chains=32, chain_length=16, num_integration_steps=6, max_temperatures=12
+)  # 12 temperatures are enough for n = 10⁴ and not for linear_3 at n = 10⁵
+QUANTITIES = ("free_energy", "free_energy_ti", "wbic", "posterior_energy")
+# Largest standard error of a job that is accepted, in nats: some four times what is usual.
+PRECISION = {"free_energy": 0.3, "free_energy_ti": 0.4, "wbic": 0.8, "posterior_energy": 0.5}
+
+
+def silently(chunks: Sequence[Any], label: str) -> Iterable[Any]:
+    del label
+    return chunks
+
+
+class Sampled(NamedTuple):
+    """One problem at n = N: its data, the raw runs, all estimates and the exact answers."""
+
+    problem: Problem
+    summary: Summary
+    runs: SMCResult
+    curve: xr.Dataset
+    exact: xr.Dataset
+    compilations: int
+
+
+def summary_of(problem: Problem, n: int = N) -> Summary:
+    return summaries_along_n(problem, jax.random.key(1), DATA_SETS, [n])[0]
+
+
+def run(
+    problem: Problem,
+    summary: Summary,
+    n: int = N,
+    *,
+    seed: int = 2,
+    nodes: TemperatureNodes | None = None,
+    step_size: float = STEP_SIZE,
+) -> SMCResult:
+    dtype = jnp.zeros(()).dtype
+    runs, _ = compiled_smc_batch()(
+        target_of(problem.model),
+        SETTINGS,
+        batch_keys(jax.random.key(seed), n, DATA_SETS, SEEDS),
+        in_precision(summary, dtype),
+        jnp.asarray(nodes or temperature_nodes(n), dtype),
+        jnp.asarray(step_size, dtype),
+    )
+    return jax.tree.map(np.asarray, runs)
+
+
+def curve_of(
+    problem: Problem, summary: Summary, n: int = N, step_size: float = STEP_SIZE
+) -> xr.Dataset:
+    curve = sampled_curve(
+        problem, [summary], [n], jax.random.key(2), SETTINGS, SEEDS, step_size, silently
+    )
+    assert curve.attrs["degrees_of_freedom"] == SEEDS - 1
+    return curve
+
+
+def sample(name: str) -> Sampled:
+    problem = PROBLEMS[name]
+    summary = summary_of(problem)
+    with CompilationCounter() as counter:
+        runs = run(problem, summary)
+        curve = curve_of(problem, summary)
+    oracle = oracle_for(problem, 2)
+    assert oracle is not None
+    exact = exact_curve(oracle, [summary], [N], silently)
+    return Sampled(problem, summary, runs, curve, exact, counter.counts["smc_batch"])
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def sampled(request: pytest.FixtureRequest) -> Sampled:
+    return sample(request.param)
+
+
+@pytest.fixture(scope="module")
+def linear() -> Sampled:
+    return sample("linear_3")
+
+
+@pytest.fixture(scope="module")
+def singular() -> Sampled:
+    return sample("monomial_1_1")
+
+
+# --- against the oracle ---------------------------------------------------------------------
+
+
+def assert_precise(curve: xr.Dataset) -> None:
+    """The gate: converged, with errors that are positive and small."""
+    assert curve["converged"].all()
+    assert (curve["reason"] == "").all()
+    assert (curve["nested_r_hat"] <= 1.1).all()
+    assert (curve["acceptance"] >= 0.3).all()
+    for name in QUANTITIES:
+        error = curve[f"{name}_se"].to_numpy()
+        assert np.all((error > 0) & (error < PRECISION[name])), name
+
+
+def assert_agree(curve: xr.Dataset, exact: xr.Dataset) -> None:
+    """Every job and the mean over data sets are exact within their errors, for all quantities."""
+    families = len(NAMES) * len(QUANTITIES)
+    for name in QUANTITIES:
+        error = curve[f"{name}_se"].to_numpy()[0]
+        difference = (curve[name] - exact[name.removesuffix("_ti")]).to_numpy()[0]
+        k = stats.t.isf(FALSE_ALARM / (2 * families * DATA_SETS), SEEDS - 1)
+        assert np.all(np.abs(difference) <= k * error), name
+
+        variance = np.sum(error**2)
+        freedom = variance**2 / np.sum(error**4 / (SEEDS - 1))
+        k = stats.t.isf(FALSE_ALARM / (2 * families), freedom)
+        assert abs(difference.sum()) <= k * np.sqrt(variance), name
+
+
+def test_agrees_with_the_oracle(sampled: Sampled) -> None:
+    assert sampled.runs.log_evidence.dtype == np.float32
+    assert_precise(sampled.curve)
+    assert_agree(sampled.curve, sampled.exact)
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.3])
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_the_comparison_can_fail(singular: Sampled, name: str, shift: float) -> None:
+    curve = singular.curve.assign({name: singular.curve[name] + 2 * shift})
+    with pytest.raises(AssertionError, match=name):
+        assert_agree(curve, singular.exact)
+
+
+def test_float64_agrees_with_the_oracle(singular: Sampled) -> None:
+    with jax.enable_x64(True):
+        curve = curve_of(singular.problem, singular.summary)
+        runs = run(singular.problem, singular.summary)
+    assert runs.log_evidence.dtype == runs.node_energies.dtype == np.float64
+    assert_precise(curve)
+    assert_agree(curve, singular.exact)
+    # Other streams of random numbers, so not the float32 run in disguise.
+    assert (curve["free_energy"] != singular.curve["free_energy"]).all()
+
+
+# --- the path -------------------------------------------------------------------------------
+
+
+def test_path_increases_to_one_and_then_is_nan(sampled: Sampled) -> None:
+    beta, count = sampled.runs.beta, sampled.runs.num_temperatures
+    inside = np.arange(SETTINGS.max_temperatures) < count[..., None]
+    np.testing.assert_array_equal(np.isfinite(beta), inside)
+    assert np.all(beta[..., 0] > 0)
+    assert np.all(np.diff(beta, axis=-1)[inside[..., 1:]] > 0)
+    np.testing.assert_array_equal(np.nanmax(beta, axis=-1), 1.0)
+    for name in ("mean_energy", "energy_variance", "acceptance", "ess", "step_size"):
+        np.testing.assert_array_equal(np.isfinite(getattr(sampled.runs, name)), inside)
+    assert np.all(sampled.runs.step_size[inside] > 0)
+    acceptance = sampled.runs.acceptance[inside]
+    assert np.all((acceptance > 0) & (acceptance <= 1))
+
+
+def test_ess_never_falls_below_its_share(sampled: Sampled) -> None:
+    """Up to the resolution of single precision, in which 512 weights are summed."""
+    ess = sampled.runs.ess[np.isfinite(sampled.runs.ess)]
+    assert np.all(ess >= SETTINGS.ess_fraction - 1e-3)
+    assert np.all(ess <= 1 + 1e-3)
+    # Where no node stops the path short, the whole share is spent.
+    free = ~np.isin(sampled.runs.beta, np.float32(temperature_nodes(N)))
+    spent = sampled.runs.ess[free & np.isfinite(sampled.runs.beta)]
+    np.testing.assert_allclose(spent, SETTINGS.ess_fraction, atol=1e-3)
+
+
+def test_forced_nodes_are_visited_exactly(sampled: Sampled) -> None:
+    energies = sampled.runs.node_energies
+    shape = (DATA_SETS, SEEDS, 3, SETTINGS.chain_length, SETTINGS.num_chains)
+    assert energies.shape == shape
+    assert np.isfinite(energies).all()
+    for index, node in enumerate(np.float32(temperature_nodes(N))):
+        at_node = sampled.runs.beta == node
+        np.testing.assert_array_equal(at_node.sum(axis=-1), 1)
+        mean = sampled.runs.mean_energy[at_node].reshape(DATA_SETS, SEEDS)
+        np.testing.assert_allclose(
+            energies[:, :, index].mean(axis=(-1, -2)), mean, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_best_position_has_the_best_energy(sampled: Sampled) -> None:
+    best = sampled.runs.best_energy
+    assert np.all(best <= sampled.runs.node_energies.min(axis=(-1, -2, -3)))
+    target = target_of(sampled.problem.model)
+    summary = in_precision(sampled.summary, np.float32)
+    energy = -jax.vmap(jax.vmap(target.log_likelihood, (0, None)))(
+        sampled.runs.best_position, summary
+    )
+    # nL_n differences of some nats come from terms of up to n = 100.
+    np.testing.assert_allclose(energy, best, rtol=1e-3, atol=1e-3)
+
+
+# --- keys, data and compilations ------------------------------------------------------------
+
+
+def test_same_key_same_run(singular: Sampled) -> None:
+    again = run(singular.problem, singular.summary)
+    for first, second in zip(singular.runs, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+    other = run(singular.problem, singular.summary, seed=3)
+    assert np.all(other.log_evidence != singular.runs.log_evidence)
+    assert len(np.unique(singular.runs.log_evidence)) == DATA_SETS * SEEDS
+
+
+def test_one_compilation_per_problem(linear: Sampled, singular: Sampled) -> None:
+    """n, β, data, keys and step size are data. The fixture may find its program compiled."""
+    assert linear.compilations <= 1
+    assert singular.compilations <= 1
+    with CompilationCounter() as counter:
+        for n in (3, 10, 10_000):
+            for problem in (linear.problem, singular.problem):
+                run(problem, summary_of(problem, n), n)
+        summary = singular.summary
+        run(singular.problem, summary, seed=9)
+        run(singular.problem, summary, step_size=0.05)
+        run(singular.problem, summary, nodes=TemperatureNodes(0.01, 0.3, 1.0))
+        run(singular.problem, jax.tree.map(lambda leaf: 2 * np.asarray(leaf), summary))
+    assert counter.counts["smc_batch"] == 0
+
+
+def test_a_model_compiles_once_whatever_its_problem(linear: Sampled) -> None:
+    """A problem with another optimum but an equal model runs the same program."""
+    optimum = np.array([1.0, 1.0, 0.0])
+    other = Problem("other", type(linear.problem.model)(), {"w": optimum})
+    assert other.model is not linear.problem.model
+    origin = np.tile(optimum[:, None], (DATA_SETS, 1, 1))
+    summary = linear.summary._replace(origin=origin)
+    with CompilationCounter() as counter:
+        runs = run(other, summary)
+    assert counter.counts["smc_batch"] == 0
+    assert np.isfinite(runs.log_evidence).all()
+
+
+# --- what goes wrong ------------------------------------------------------------------------
+
+
+def poisoned(summary: Summary, replicate: int, value: float) -> Summary:
+    leaves, tree = jax.tree.flatten(jax.tree.map(lambda leaf: np.array(leaf), summary))
+    for leaf in leaves:
+        leaf[replicate] = value
+    return jax.tree.unflatten(tree, leaves)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_nan_job_leaves_the_others_alone(singular: Sampled, value: float) -> None:
+    bad = 3
+    runs = run(singular.problem, poisoned(singular.summary, bad, value))
+    others = np.arange(DATA_SETS) != bad
+    for found, expected in zip(runs, singular.runs, strict=True):
+        np.testing.assert_array_equal(found[others], expected[others])
+    assert np.isnan(runs.log_evidence[bad]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_nan_job_is_marked(singular: Sampled, value: float) -> None:
+    bad = 3
+    curve = curve_of(singular.problem, poisoned(singular.summary, bad, value))
+    others = np.arange(DATA_SETS) != bad
+    xr.testing.assert_identical(
+        curve.isel(replicate=others), singular.curve.isel(replicate=others)
+    )
+    lost = curve.isel(replicate=bad, n=0)
+    assert not lost["converged"]
+    assert "NaN" in str(lost["reason"].item())
+    for name in QUANTITIES:
+        assert np.isnan(lost[name])
+        assert np.isnan(lost[f"{name}_se"])
+
+
+@pytest.mark.parametrize("step_size", [1e6, 1e20])
+@pytest.mark.parametrize("name", ["linear_3", "monomial_1_1"])
+def test_a_hopeless_step_size_is_refused(name: str, step_size: float) -> None:
+    problem = PROBLEMS[name]
+    words = f"{re.escape(f'step size {step_size:g} ')}.* {name} at n = 100"
+    with pytest.raises(ValueError, match=words):
+        curve_of(problem, summary_of(problem), step_size=step_size)
+
+
+def test_a_step_size_far_too_small_is_not_believed(singular: Sampled) -> None:
+    """Nothing is refused, everything is accepted, and the seeds disagree."""
+    curve = curve_of(singular.problem, singular.summary, step_size=1e-6)
+    assert not curve["converged"].any()
+    assert all("seeds disagree" in reason for reason in curve["reason"].to_numpy().flat)
+
+
+def test_a_path_that_needs_more_temperatures_is_marked(linear: Sampled) -> None:
+    n = 10**5
+    summary = scaled(jax.tree.map(np.asarray, linear.summary), n / N)
+    runs = run(linear.problem, summary, n)
+    np.testing.assert_array_equal(runs.num_temperatures, SETTINGS.max_temperatures)
+    assert np.all(runs.beta[..., -1] < 1)
+    assert np.isnan(runs.log_evidence).all()
+    assert np.isnan(runs.node_energies[:, :, -1]).all()
+    curve = curve_of(linear.problem, summary, n)
+    assert not curve["converged"].any()
+    assert (curve["reason"] == "beta = 1 not reached or NaN").all()
+    for name in ("free_energy", "free_energy_ti", "posterior_energy"):
+        assert curve[name].isnull().all()
+
+
+# --- the next temperature -------------------------------------------------------------------
+
+next_beta_compiled = jax.jit(next_beta)
+CHI_SQUARE = np.random.default_rng(0).chisquare(3, 512)
+
+
+def next_of(
+    log_likelihoods: np.ndarray, fraction: float = 0.5, beta: float = 0.0, ceiling: float = 1.0
+) -> float:
+    return float(
+        next_beta_compiled(
+            jnp.float32(beta), jnp.float32(ceiling), jnp.float32(log_likelihoods), fraction
+        )
+    )
+
+
+def share_of_ess(increment: float, log_likelihoods: np.ndarray) -> float:
+    centred = np.float64(np.float32(log_likelihoods))
+    weights = np.exp(increment * (centred - centred.max()))
+    return weights.sum() ** 2 / np.sum(weights**2) / len(weights)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("scale", [1e1, 1e3, 1e6, 1e9])
+def test_next_beta_spends_the_whole_share(scale: float, fraction: float) -> None:
+    """At n = 10⁶ prior draws differ by 10⁶ nats; 10⁹ is far beyond. Single precision: 1e-3."""
+    beta = next_of(-scale * CHI_SQUARE, fraction)
+    assert 0 < beta < 1
+    assert share_of_ess(beta, -scale * CHI_SQUARE) == pytest.approx(fraction, abs=1e-3)
+
+
+def test_next_beta_starts_from_any_beta() -> None:
+    beta = next_of(-1e3 * CHI_SQUARE, beta=0.25)
+    increment = next_of(-1e3 * CHI_SQUARE)
+    # One unit in the last place of 0.25 is 3e-8.
+    assert beta - 0.25 == pytest.approx(increment, abs=6e-8)
+
+
+@pytest.mark.parametrize("ceiling", [0.2, 1.0])
+def test_next_beta_reaches_a_ceiling_that_costs_less(ceiling: float) -> None:
+    assert next_of(-0.1 * CHI_SQUARE, ceiling=ceiling) == np.float32(ceiling)
+    assert next_of(np.full(512, -3e8), ceiling=ceiling) == np.float32(ceiling)
+
+
+def test_next_beta_is_monotone() -> None:
+    by_fraction = [next_of(-50 * CHI_SQUARE, f) for f in (0.2, 0.4, 0.6, 0.8)]
+    assert np.all(np.diff(by_fraction) < 0)
+    by_scale = [next_of(-s * CHI_SQUARE) for s in (5.0, 10.0, 100.0, 1e4)]
+    assert np.all(np.diff(by_scale) < 0)
+
+
+def test_next_beta_does_not_depend_on_the_level_of_energy() -> None:
+    coarse = np.round(CHI_SQUARE)
+    assert next_of(-8 * coarse) == next_of(-8 * coarse + 2**20)
+
+
+def test_next_beta_moves_when_one_particle_is_far_ahead() -> None:
+    log_likelihoods = np.full(512, -1e6)
+    log_likelihoods[7] = 0.0
+    beta = next_of(log_likelihoods)
+    assert 0 < beta < 1e-4
+    assert share_of_ess(beta, log_likelihoods) >= 0.5 - 1e-3
