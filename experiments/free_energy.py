@@ -1,5 +1,6 @@
 """Exact and sampled free energy, WBIC and λ̂ against n, for every problem (claims N1 and N2)."""
 
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,10 @@ class Config(ExperimentConfig):
     """folder for results (made if missing)"""
     problems: tuple[str, ...] = ()
     """names of problems; none means all that are marked for show"""
-    sample_sizes: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000, 10000)
+    sample_sizes: tuple[int, ...] = (10, 100, 1000, 10000)
     """n of the sampled curve, increasing, each at least 3"""
-    exact_sizes: tuple[int, ...] = (30000, 100000)
-    """further n of the exact curve"""
+    exact_sizes: tuple[int, ...] = (30, 300, 3000, 30000, 100000)
+    """further n of the exact free energy"""
     data_sets: int = 16
     """independent data sets, at least 2"""
     seeds: int = 8
@@ -86,7 +87,7 @@ def main() -> None:
 def run(config: Config) -> None:
     """Compute the curves, print the table, write dataset, verdict and figure."""
     problems = choose(config)
-    folder = store.prepare_folder(config.out)
+    places = [store.prepare_folder(p) for p in (config.out, config.figures_dir) if p is not None]
     with CompilationCounter() as compiled:
         curves = map_problems(lambda problem: compute(config, problem), problems)
     verdict = judge(config, problems, curves, compiled.counts["smc_batch"])
@@ -98,15 +99,17 @@ def run(config: Config) -> None:
     provenance = store.provenance(config)
     dataset.attrs.update(provenance)
     verdict["provenance"] = provenance
-    store.write_dataset(dataset, folder / f"{NAME}.nc")
-    figure = plotting.free_energy_figure(
-        curves, {p.name: p.theory for p in problems}, {p.name: p.summary for p in problems}
-    )
-    for place in (folder, config.figures_dir and store.prepare_folder(config.figures_dir)):
-        if place is not None:
-            store.write_json(verdict, place / f"{NAME}.json")
-            plotting.save_figure(figure, place, NAME)
-    print(f"written to {folder}: {NAME}.nc, .json, .png, .svg, .pdf", file=sys.stderr)
+    titles = {p.name: p.summary for p in problems}
+    figures = {
+        NAME: plotting.free_energy_figure(curves, {p.name: p.theory for p in problems}, titles),
+        f"{NAME}_increments": plotting.increment_figure(curves, titles),
+    }
+    store.write_dataset(dataset, places[0] / f"{NAME}.nc")
+    for place in places:
+        store.write_json(verdict, place / f"{NAME}.json")
+        for stem, figure in figures.items():
+            plotting.save_figure(figure, place, stem)
+    print(f"written to {places[0]}: {NAME}.nc, .json and figures", file=sys.stderr)
 
 
 def choose(config: Config) -> list[Problem]:
@@ -118,15 +121,20 @@ def choose(config: Config) -> list[Problem]:
     for name in config.problems:
         if name not in known:
             raise ValueError(f"problem {name!r}: choose from {', '.join(known)}")
-    sizes = config.sample_sizes + config.exact_sizes
-    for n in sizes:
+    for n in config.sample_sizes + config.exact_sizes:
         temperature_nodes(n)
-    if not config.sample_sizes or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
-        raise ValueError(f"sample sizes {sizes}: must increase, sampled before exact ones")
+    for field in ("sample_sizes", "exact_sizes"):
+        sizes = getattr(config, field)
+        if any(later <= n for n, later in itertools.pairwise(sizes)):
+            raise ValueError(f"{field} = {sizes}: must increase")
+    if not config.sample_sizes:
+        raise ValueError("sample_sizes is empty: at least one n is needed")
     least = {"data_sets": 2, "seeds": 2, "num_chains": 2, "chain_length": 2, "integration_steps": 1}
     for field, minimum in least.items():
         if getattr(config, field) < minimum:
             raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
+    if not 1 <= config.oracle_level <= 3:
+        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
     if not 0 < config.ess_fraction < 1:
         raise ValueError(f"ess_fraction = {config.ess_fraction}: must lie between 0 and 1")
     if not (config.step_size > 0 and np.isfinite(config.step_size)):
@@ -207,6 +215,15 @@ def statement(config: Config, rows: dict[str, Any], compilations: int, models: i
         lines.append(
             f"N1 {holds}: the evidence at n = {EVIDENCE_SIZE} integrates to 1 over data "
             f"sets within {max(integrals):.1f} standard errors for {len(integrals)} problems."
+        )
+    ends = [row["increments"] for row in rows.values() if row.get("increments")]
+    if ends:
+        shrunk = sum(abs(end[-1]["gap"]) < abs(end[0]["gap"]) for end in ends)
+        lines.append(
+            f"The growth of the exact F_n per decade nears the theory's for {shrunk} of "
+            f"{len(ends)} problems: it is off by up to {max(abs(e[0]['gap']) for e in ends):.2f} "
+            f"nats from n = {ends[0][0]['from_n']} and {max(abs(e[-1]['gap']) for e in ends):.3f} "
+            f"from n = {ends[0][-1]['from_n']}."
         )
     if count:
         share = covered / count

@@ -1,6 +1,9 @@
 """Command line of an experiment: presets, every Config field as a flag, errors as one line."""
 
 import argparse
+import contextlib
+import io
+import itertools
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,8 +51,8 @@ def run_experiment(
 def parse(name: str, description: str, presets: Mapping[str, C], arguments: list[str]) -> C:
     """The config that a command line asks for.
 
-    Raises ValueError for an unknown preset; other mistakes end the process with the library's
-    message, as ``--help`` does.
+    Raises ValueError for an unknown preset or flag, for a value of the wrong type and for a seed
+    that is not one of 32 bits.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default=next(iter(presets)))
@@ -57,10 +60,27 @@ def parse(name: str, description: str, presets: Mapping[str, C], arguments: list
     if chosen.preset not in presets:
         raise ValueError(f"preset {chosen.preset!r}: choose from {', '.join(presets)}")
     default = presets[chosen.preset]
-    return tyro.cli(
-        type(default),
-        prog=f"python -m experiments.{name}",
-        description=f"{description} Presets: {', '.join(presets)}.",
-        default=default,
-        args=rest,
-    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            config = tyro.cli(
+                type(default),
+                prog=f"python -m experiments.{name}",
+                description=f"{description} Presets: {', '.join(presets)}.",
+                default=default,
+                args=rest,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ValueError(_first_paragraph(said.getvalue())) from None
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed = {config.seed}: must be from 0 to 2³² − 1")
+    return config
+
+
+def _first_paragraph(boxed: str) -> str:
+    """What a box of the command-line library says before its first rule, without the frame."""
+    lines = [line.strip("│╭╮╰╯ ") for line in boxed.splitlines()[1:]]
+    until_rule = itertools.takewhile(lambda line: line.strip("─"), lines)
+    return " ".join(until_rule)

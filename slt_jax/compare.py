@@ -56,30 +56,27 @@ def best_free_energy(curve: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def against_asymptote(curve: xr.Dataset, theory: Theory) -> dict[str, Any]:
-    """The slope of the free energy from n = 100 on, and how its increments near the theory's.
+    """The slope of the free energy from n = 100 on, and the exact increments per decade.
 
-    ``increments`` lists, per pair of consecutive decades available, E[F_{10n} − F_n] (relative
-    to w₀) minus that of λ log n − (m−1) log log n, in nats, with the error between data sets.
+    ``increments`` lists ``increment_gap`` of the curve, where it has one, in nats.
     """
     n, values = best_free_energy(curve)
     large = n >= SLOPE_FROM
-    result: dict[str, Any] = {"increments": []}
+    result: dict[str, Any] = {}
     if large.sum() >= 2:
         slope = slope_coefficient(values[large].T, n[large], theory.multiplicity)
         result["slope"] = float(slope.value)
         result["slope_se"] = float(slope.standard_error)
-    for start in range(len(n)):
-        for stop in np.flatnonzero(n == 10 * n[start]):
-            expected = np.diff(theory.free_energy_asymptote(n[np.array([start, stop])]))[0]
-            gap = mean_over_data_sets(values[stop] - values[start] - expected)
-            result["increments"].append(
-                {
-                    "from_n": int(n[start]),
-                    "to_n": int(n[stop]),
-                    "gap": float(gap.value),
-                    "gap_se": float(gap.standard_error),
-                }
+    if "increment_gap" in curve:
+        result["increments"] = [
+            {"from_n": int(start), "gap": float(gap), "gap_se": float(error)}
+            for start, gap, error in zip(
+                curve["decade_from"].to_numpy(),
+                curve["increment_gap"].to_numpy(),
+                curve["increment_gap_se"].to_numpy(),
+                strict=True,
             )
+        ]
     return result
 
 

@@ -5,6 +5,7 @@ the one of size n + 1, whatever the batch, the grid of n or the machine.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -12,7 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.model import Data, DataSummary, FeatureSummary, Problem, Summary
+from slt_jax.model import (
+    Data,
+    DataSummary,
+    FeatureRegression,
+    FeatureSummary,
+    Problem,
+    Summary,
+)
 from slt_jax.precision import in_float64
 
 CHUNK = 4096
@@ -121,6 +129,44 @@ def _padded_summaries(problem: Problem, keys: Array, sizes: list[int]) -> list[S
     data = jax.vmap(lambda k: _simulate(problem, k, 0, largest))(keys)
     summarise_all = jax.vmap(problem.model.summarise, (None, 0, None))
     return [summarise_all(optimum, data, (jnp.arange(largest) < n).astype(float)) for n in sizes]
+
+
+@in_float64
+def designed_summaries(
+    problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
+) -> list[FeatureSummary]:
+    """Summaries of data sets of any n on one design of CHUNK inputs, repeated n/CHUNK times.
+
+    Given the inputs, U = Σ φ(y − f₀)ᵀ is exactly N(0, σ²M), so that n = 10⁹ costs as much as
+    n = 10. Replicate r has the same standardised noise at every n: differences along n then vary
+    far less between replicates than those of nested data. ``reference`` is its expectation.
+    Raises ValueError for a problem that is no realisable Gaussian regression.
+    """
+    model = problem.model
+    if not isinstance(model, FeatureRegression) or not problem.realisable:
+        raise ValueError(f"{problem.name}: a fixed design needs a realisable Gaussian regression")
+    design_key, noise_key = jax.random.split(key)
+    one = jax.tree.map(lambda leaf: leaf[0], _chunk_summary(problem, design_key[None], 0, CHUNK))
+    gram = one.gram / CHUNK
+    values, vectors = jnp.linalg.eigh(gram)
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))
+    noise = jax.random.normal(noise_key, (num_replicates, *one.cross.shape))
+    outputs = one.cross.shape[1]
+    per_datum = -0.5 * outputs * (1 + math.log(2 * math.pi * model.noise**2))
+
+    def of_size(n: int) -> FeatureSummary:
+        batch = FeatureSummary(
+            gram=n * gram,
+            cross=jnp.zeros_like(one.cross),
+            origin=one.origin,
+            reference=jnp.asarray(n * per_datum),
+        )
+        batch = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (num_replicates, *leaf.shape)), batch
+        )
+        return batch._replace(cross=model.noise * math.sqrt(n) * (root @ noise))
+
+    return [of_size(int(n)) for n in sample_sizes]
 
 
 def scaled(summary: Summary, beta: Array | float) -> Summary:

@@ -12,6 +12,7 @@ with one weight a_i per datum (β for training data, 0 for absent ones).
 from __future__ import annotations
 
 import abc
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -295,6 +296,12 @@ def discover_problems() -> dict[str, Problem]:
     A file takes part by defining ``problems() -> tuple[Problem, ...]``. Raises ValueError if two
     problems share a name.
     """
+    return dict(_discovered())
+
+
+@functools.cache
+def _discovered() -> dict[str, Problem]:
+    """Found once, so that a problem is one constant to compiled functions."""
     package = importlib.import_module("slt_jax.models")
     found: dict[str, Problem] = {}
     for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):

@@ -17,6 +17,7 @@ from slt_jax.theory import Theory
 BLACK, BLUE, ORANGE, GREEN, RED, GREY = (
     "#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777",
 )  # fmt: skip
+GAP_FLOOR = 1e-4
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -64,6 +65,7 @@ def free_energy_figure(
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
         figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4)
+        _fix_layout(figure)
     return figure
 
 
@@ -95,7 +97,7 @@ def _curve_panel(axis: Axes, curve: xr.Dataset, theory: Theory | None) -> None:
     if not converged.all():
         unconverged = _over_replicates(curve, "free_energy", sampled).value[~converged]
         axis.plot(
-            m[~converged], unconverged, color=RED, marker="x", markersize=10, linestyle="none",
+            m[~converged], unconverged, color=BLACK, marker="x", markersize=10, linestyle="none",
             label="not converged",
         )  # fmt: skip
     if theory is not None:
@@ -112,7 +114,7 @@ def _curve_panel(axis: Axes, curve: xr.Dataset, theory: Theory | None) -> None:
         )  # fmt: skip
         top.append(float(np.max(asymptote + constant)))
     bic = curve["bic"].to_numpy()[sampled].mean(axis=1)
-    axis.plot(m, bic, color=RED, linestyle=":", marker="^", label=r"BIC/2 $- nL_n(w_0)$")
+    axis.plot(m, bic, color=RED, linestyle=":", marker="^", label=r"BIC $- nL_n(w_0)$")
     axis.set_xscale("log")
     low = min(0.0, float(axis.get_ylim()[0]) if axis.get_ylim()[0] > -3 else -1.0)
     axis.set_ylim(low, 1.35 * max(top) + 0.3)
@@ -157,6 +159,48 @@ def _residual_panel(axis: Axes, curve: xr.Dataset) -> None:
             marker=marker, markersize=3.5, linestyle="none", capsize=2,
             markerfacecolor="white" if marker == "s" else colour,
         )  # fmt: skip
+
+
+def increment_figure(curves: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
+    """How far the exact free energy's growth per decade of n is from the theory's.
+
+    One line per problem that has ``increment_gap``; absolute values on a logarithmic scale,
+    filled markers where F_n grows faster than its asymptote and open ones where slower.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+        axis = figure.add_subplot()
+        looks = [(c, m) for m in "os^Dv" for c in (BLACK, BLUE, ORANGE, GREEN, RED)]
+        chosen = {name: c for name, c in curves.items() if "increment_gap" in c}
+        for (name, curve), (colour, marker) in zip(chosen.items(), looks, strict=False):
+            n = curve["decade_from"].to_numpy()
+            gap = curve["increment_gap"].to_numpy()
+            error = curve["increment_gap_se"].to_numpy()
+            seen = np.abs(gap) > GAP_FLOOR
+            axis.errorbar(
+                n[seen], np.abs(gap)[seen], error[seen], color=colour, linewidth=1.0, capsize=2,
+                label=titles[name],
+            )  # fmt: skip
+            for above in (True, False):
+                side = seen & ((gap > 0) == above)
+                axis.plot(
+                    n[side], np.abs(gap)[side], color=colour, marker=marker, linestyle="none",
+                    markerfacecolor=colour if above else "white",
+                )  # fmt: skip
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_ylim(GAP_FLOOR, None)
+        axis.set_xlabel("sample size $n$")
+        axis.set_ylabel("|exact − asymptotic| growth of $F_n$\nfrom $n$ to $10n$  [nats]")
+        figure.legend(loc="outside right upper", title="filled: faster, open: slower")
+        _fix_layout(figure)
+    return figure
+
+
+def _fix_layout(figure: Figure) -> None:
+    """Lay out once: a second layout at the next save would move everything a little."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:

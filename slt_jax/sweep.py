@@ -9,7 +9,7 @@ import functools
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +31,7 @@ from slt_jax.estimators import (
 from slt_jax.estimators.estimate import Estimate
 from slt_jax.model import Model, Params, Problem, Summary
 from slt_jax.modes import posterior_mode
-from slt_jax.oracles.oracle import Oracle
+from slt_jax.oracles.oracle import Exact, Oracle
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 
@@ -181,9 +181,10 @@ def sampled_curve(
 
 
 def refuse_divergence(problem: Problem, n: int, runs: SMCResult, step_size: float) -> None:
-    """Raise ValueError if no chain moves from the start, as with a far too large step."""
-    moved = np.nanmax(runs.acceptance, axis=-1, initial=0.0)
-    if np.median(moved) < DIVERGED_ACCEPTANCE:
+    """Raise ValueError if no chain moves at the first temperature: the step is far too large."""
+    first = np.asarray(runs.acceptance)[..., 0]
+    moved = first[np.isfinite(runs.first_log_weight)]  # data that hold NaN say nothing of steps
+    if moved.size and np.median(moved) < DIVERGED_ACCEPTANCE:
         raise ValueError(
             f"step size {step_size:g} diverges on {problem.name} at n = {n}: HMC accepts "
             f"{np.median(moved):.1%} of its moves; use one between 0.01 and 2 "
@@ -197,7 +198,8 @@ def _column(
     """All estimates of one n, dimension [replicate]."""
     energies = np.asarray(runs.node_energies)
     by_seed = energies.mean(axis=(-1, -2))
-    variance_by_seed = energies.var(axis=(-1, -2))
+    about_pooled_mean = energies - energies.mean(axis=(1, 3, 4), keepdims=True)
+    variance_by_seed = np.mean(about_pooled_mean**2, axis=(-1, -2))
     path = (runs.beta, runs.mean_energy, runs.energy_variance, runs.first_log_weight)
     wbic = mean_over_seeds(by_seed[..., 0])
     estimates: dict[str, Estimate] = {
@@ -241,37 +243,49 @@ def _reason(finished: bool, acceptance: float, r_hat: float) -> str:
 
 
 def exact_curve(
-    oracle: Oracle, summaries: Sequence[Summary], sample_sizes: Sequence[int], progress: Progress
+    oracle: Oracle,
+    summaries: Sequence[Any],
+    sample_sizes: Sequence[int],
+    with_energies: Collection[int],
+    progress: Progress,
 ) -> xr.Dataset:
     """The oracle's answers for every (n, replicate), each ``x`` with its bound ``x_error``.
 
     The names are those of ``sampled_curve``: what a sampler with infinitely many draws would
-    report on the same data, in total nats relative to nL_n(w₀) or as λ̂.
+    report on the same data, in total nats relative to nL_n(w₀) or as λ̂. At sizes that are not
+    in ``with_energies`` only the free energy is computed.
     """
     columns = []
     pairs = list(zip(sample_sizes, summaries, strict=True))
     for n, summary in progress(pairs, f"{oracle.problem.name}: exact"):
-        nodes = temperature_nodes(n)
         posterior = oracle.moments(summary)
-        at_wbic = oracle.moments(summary, nodes.wbic)
-        exact = {
-            "free_energy": posterior.normalised_free_energy,
-            "posterior_energy": posterior.excess_energy,
-            "wbic": at_wbic.excess_energy,
-            "lambda_wbic": at_wbic.excess_energy.scaled(nodes.wbic),
-            "lambda_energy_variance": at_wbic.energy_variance.scaled(nodes.wbic**2),
-        }
-        if nodes.second > nodes.wbic:
-            at_second = oracle.moments(summary, nodes.second)
-            exact["lambda_two_temperatures"] = at_wbic.excess_energy.minus(
-                at_second.excess_energy
-            ).scaled(1 / (1 / nodes.wbic - 1 / nodes.second))
+        exact = {"free_energy": posterior.normalised_free_energy}
+        if n in with_energies:
+            exact["posterior_energy"] = posterior.excess_energy
+            exact |= _exact_energies(oracle, summary, temperature_nodes(n))
         variables: dict[str, Any] = {}
         for name, quantity in exact.items():
             variables[name] = ("replicate", quantity.value)
             variables[f"{name}_error"] = ("replicate", quantity.error)
         columns.append(xr.Dataset(variables))
     return xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)), join="outer")
+
+
+def _exact_energies(oracle: Oracle, summary: Summary, nodes: TemperatureNodes) -> dict[str, Exact]:
+    """WBIC and the λ̂ that are made of tempered energies."""
+    at_wbic = oracle.moments(summary, nodes.wbic)
+    exact = {
+        "wbic": at_wbic.excess_energy,
+        "lambda_wbic": at_wbic.excess_energy.scaled(nodes.wbic),
+        "lambda_energy_variance": at_wbic.energy_variance.scaled(nodes.wbic**2),
+    }
+    if nodes.second > nodes.wbic:
+        at_second = oracle.moments(summary, nodes.second)
+        difference = at_wbic.excess_energy.minus(at_second.excess_energy)
+        exact["lambda_two_temperatures"] = difference.scaled(
+            1 / (1 / nodes.wbic - 1 / nodes.second)
+        )
+    return exact
 
 
 def problem_key(seed: int, problem: Problem) -> Array:

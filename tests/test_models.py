@@ -61,10 +61,12 @@ REGRESSION = pytest.mark.parametrize(
     ids=lambda p: p.name,
 )
 
+# Every density of one scalar but those that are compared with a closed form; linear_3 is both.
 SCALAR = [
     problem
     for problem in PROBLEMS.values()
     if jax.eval_shape(problem.simulate, jax.random.key(0))[1].size == 1
+    and (not isinstance(problem.model, FeatureRegression) or problem.name == "linear_3")
 ]
 
 
@@ -162,24 +164,29 @@ def test_names_are_unique(monkeypatch):
         discover_problems()
 
 
+def rebuilt(model: Model) -> Model:
+    """A copy of a model, made from its fields."""
+    values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    return type(model)(**values)
+
+
 @EVERY
 def test_model_is_a_value(problem):
-    """A model rebuilt from its fields is equal, and hashes alike: compiled programs are shared."""
-    model = problem.model
-    values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    rebuilt = type(model)(**values)
-    assert rebuilt is not model
-    assert rebuilt == model
-    assert hash(rebuilt) == hash(model)
+    """A rebuilt model is equal and hashes alike, so that compiled programs are shared."""
+    copy = rebuilt(problem.model)
+    assert copy is not problem.model
+    assert copy == problem.model
+    assert hash(copy) == hash(problem.model)
 
 
 @EVERY
 def test_exact_structure_is_a_value(problem):
-    """It is a constant of a compiled function too, so asking twice must not compile twice."""
+    """It is a constant of a compiled function too: equal models must give equal structures."""
     exact = problem.model.exact(problem.optimum)
     assert exact is None or isinstance(exact, Collapse)
-    assert exact == problem.model.exact(problem.optimum)
-    hash(exact)
+    copy = rebuilt(problem.model).exact(problem.optimum)
+    assert exact == copy
+    assert hash(exact) == hash(copy)
 
 
 @EVERY

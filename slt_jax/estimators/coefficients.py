@@ -48,7 +48,10 @@ def two_temperature_coefficient(
 def energy_variance_coefficient(energy_variance: ArrayLike, beta: float) -> Estimate:
     """λ̂ = β² Var_β[nL_n], the heat capacity; needs no reference point.
 
-    ``energy_variance`` [..., S] by seed, nats². Raises ValueError for β ≤ 0.
+    ``energy_variance`` [..., S] is the mean square by seed about the mean of all seeds, nats².
+    A variance of skewed energies is itself skewed: its intervals cover less than they claim
+    (``docs/calibration.md`` says how much), those of the two-temperature estimator do not.
+    Raises ValueError for β ≤ 0.
     """
     if not beta > 0:
         raise ValueError(f"beta = {beta}: must be positive")

@@ -17,7 +17,7 @@ class Estimate(NamedTuple):
 
     value: NDArray[np.float64]
     standard_error: NDArray[np.float64]
-    degrees_of_freedom: float
+    degrees_of_freedom: float | NDArray[np.float64]
 
     def half_width(self, coverage: float = 0.95) -> NDArray[np.float64]:
         """Half-width of the two-sided interval that covers with probability ``coverage``."""
@@ -60,8 +60,13 @@ def mean_over_data_sets(values: ArrayLike) -> Estimate:
 def monte_carlo_mean(estimates: Estimate) -> Estimate:
     """Mean over the last axis of independent estimates, with their own errors only.
 
-    Standard error √(Σ se²)/R; degrees of freedom add over independent errors.
+    Standard error √(Σ se²)/R with the Welch–Satterthwaite degrees of freedom
+    ν(Σ se²)²/Σ se⁴, which are ν·R for equal errors and ν if one dominates.
     """
     count = estimates.value.shape[-1]
-    error = np.sqrt(np.sum(estimates.standard_error**2, axis=-1)) / count
-    return Estimate(estimates.value.mean(axis=-1), error, estimates.degrees_of_freedom * count)
+    squares = estimates.standard_error**2
+    total = squares.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        equivalent = total**2 / np.sum(squares**2, axis=-1)
+    freedom = estimates.degrees_of_freedom * np.where(total > 0, equivalent, count)
+    return Estimate(estimates.value.mean(axis=-1), np.sqrt(total) / count, freedom)

@@ -33,11 +33,13 @@ def integrate_path(
     shape [...] and is NaN where the path holds NaN before its end or does not reach 1.
     """
     beta, energy, variance = (np.asarray(a, float) for a in (beta, mean_energy, energy_variance))
-    g = beta * energy
-    slope = g - beta**2 * variance
-    width = np.diff(np.log(beta), axis=-1)
-    panels = width / 2 * (g[..., 1:] + g[..., :-1])
-    panels += width**2 / 12 * (slope[..., :-1] - slope[..., 1:])
+    # A lost run stays at β = 0 with energies that are not finite: its NaN is the answer.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        g = beta * energy
+        slope = g - beta**2 * variance
+        width = np.diff(np.log(beta), axis=-1)
+        panels = width / 2 * (g[..., 1:] + g[..., :-1])
+        panels += width**2 / 12 * (slope[..., :-1] - slope[..., 1:])
     inside = np.isfinite(beta[..., 1:])
     total = np.sum(np.where(inside, panels, 0.0), axis=-1) - np.asarray(first_log_weight, float)
     complete = np.isclose(np.nanmax(beta, axis=-1, initial=0.0), 1.0)

@@ -85,9 +85,7 @@ def exact_path(panels: int, first: float = 1e-3, n: int = 100) -> tuple[np.ndarr
         energy.append(np.trace(product) / 2 + delta @ gram @ delta / 2 - delta @ cross)
         variance.append(np.trace(product @ product) / 2 + slope @ covariance @ slope)
         constant = b * (c @ gram @ c / 2 + c @ cross)
-        free_energy.append(
-            np.linalg.slogdet(precision)[1] / 2 - h @ covariance @ h / 2 + constant
-        )
+        free_energy.append(np.linalg.slogdet(precision)[1] / 2 - h @ covariance @ h / 2 + constant)
     return beta, np.array(energy), np.array(variance), -free_energy[0], free_energy[-1]
 
 
@@ -109,21 +107,21 @@ def test_path_of_a_sampler_is_long_enough() -> None:
 
 
 def test_path_of_exact_moments_of_the_oracle() -> None:
-    """The same from the oracle's E_β and Var_β, on 64 panels of every one of 4 data sets."""
+    """The same from the oracle's E_β and Var_β, on 32 panels of every one of 4 data sets."""
     problem = discover_problems()["linear_3"]
     summary = summaries_along_n(problem, jax.random.key(5), 4, [100])[0]
     oracle = oracle_for(problem)
     assert oracle is not None
-    beta = np.geomspace(1e-3, 1, 65)
+    beta = np.geomspace(1e-3, 1, 33)
     moments = [oracle.moments(summary, float(b)) for b in beta]
     energy = np.stack([m.excess_energy.value for m in moments], axis=-1)
     variance = np.stack([m.energy_variance.value for m in moments], axis=-1)
     free_energy = [moments[i].normalised_free_energy.value for i in (0, -1)]
     path = np.broadcast_to(beta, energy.shape)
     found = integrate_path(path, energy, variance, -free_energy[0])
-    np.testing.assert_allclose(found, free_energy[1], atol=1e-5)
+    np.testing.assert_allclose(found, free_energy[1], atol=2e-4)
     over_seeds = thermodynamic_integration(path, energy, variance, -free_energy[0])
-    assert over_seeds.value == pytest.approx(free_energy[1].mean(), abs=1e-5)
+    assert over_seeds.value == pytest.approx(free_energy[1].mean(), abs=2e-4)
     spread = free_energy[1].std(ddof=1) / 2
     assert over_seeds.standard_error == pytest.approx(spread, rel=1e-3)
     assert over_seeds.degrees_of_freedom == 3
@@ -139,7 +137,8 @@ def test_padding_changes_nothing() -> None:
     assert integrate_path(padded(beta), padded(energy), padded(variance), first) == plain
     # Paths of unlike length in one array.
     short = exact_path(5)
-    both = [np.stack([padded(a), padded(b)]) for a, b in zip(short[:3], exact_path(16)[:3])]
+    pairs = zip(short[:3], exact_path(16)[:3], strict=True)
+    both = [np.stack([padded(a), padded(b)]) for a, b in pairs]
     found = integrate_path(*both, np.array([short[3], first]))
     assert found[0] == integrate_path(*short[:4])
     assert found[1] == plain

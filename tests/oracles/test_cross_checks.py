@@ -1,5 +1,7 @@
 """Oracles that take different routes to one integral agree within their bounds, at any n."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,17 +37,26 @@ def assert_agree(one: ExactMoments, other: ExactMoments) -> None:
         assert np.all(np.abs(a.value - b.value) <= a.error + b.error), quantity
 
 
+# Made once, since programs are compiled for them.
+monomial_model = functools.cache(lambda exponents: MonomialRegression(exponents=exponents))
+reduced_rank_model = functools.cache(ReducedRankRegression)
+
+
 def monomial(exponents: tuple[int, ...], w) -> Problem:
-    return Problem("monomial", MonomialRegression(exponents=exponents), {"w": np.array(w)})
+    return Problem("monomial", monomial_model(exponents), {"w": np.array(w)})
+
+
+def no_basis(latent):
+    return jnp.zeros((1, 0), latent.dtype)
+
+
+def whole_coefficient(latent):
+    return latent.reshape(1, 1)
 
 
 def integrated_whole(exponents: tuple[int, ...]) -> Oracle:
     """The oracle that integrates the product itself, though it has a linear factor."""
-    collapse = Collapse(
-        lambda latent: jnp.zeros((1, 0), latent.dtype),
-        PowerLatent(exponents),
-        offset=lambda latent: latent.reshape(1, 1),
-    )
+    collapse = Collapse(no_basis, PowerLatent(exponents), offset=whole_coefficient)
     oracle = oracle_for(monomial(exponents, np.zeros(len(exponents))), 3)
     return oracle._replace(collapse=collapse)
 
@@ -55,7 +66,7 @@ def integrated_whole(exponents: tuple[int, ...]) -> Oracle:
 @pytest.mark.parametrize("coefficient", [0.0, 0.5, 2.0])
 def test_a_product_is_reduced_rank_regression_of_width_one(coefficient, n, beta):
     """y = ba·x by the density of |w| and by the radius of a 1 × 1 matrix."""
-    model = ReducedRankRegression(input_dim=1, output_dim=1, hidden_dim=1)
+    model = reduced_rank_model(input_dim=1, output_dim=1, hidden_dim=1)
     root = np.sqrt(coefficient)
     matrix = Problem("matrix", model, {"A": np.array([[root]]), "B": np.array([[root]])})
     summary = sets_of(n, np.array([[coefficient]]), np.ones((1, 1)))
@@ -104,12 +115,12 @@ def test_skalse_with_orthogonal_features_is_five_products(n):
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("hidden_dim", [1, 2, 3])
+@pytest.mark.parametrize("hidden_dim", [1, 2])
 def test_an_input_that_is_always_zero_is_no_input(hidden_dim, n):
     """B A x for x = (x₁, 0): singular values and an angle, or the length of one column of A."""
     problems = []
     for inputs in (1, 2):
-        model = ReducedRankRegression(input_dim=inputs, output_dim=2, hidden_dim=hidden_dim)
+        model = reduced_rank_model(input_dim=inputs, output_dim=2, hidden_dim=hidden_dim)
         A, B = np.zeros((hidden_dim, inputs)), np.zeros((2, hidden_dim))
         A[0, 0] = B[0, 0] = 1.0
         problems.append(Problem(f"inputs_{inputs}", model, {"A": A, "B": B}))
