@@ -128,7 +128,7 @@ def choose(config: Config) -> list[Problem]:
         if any(later <= n for n, later in itertools.pairwise(sizes)):
             raise ValueError(f"{field} = {sizes}: must increase")
     if not config.sample_sizes:
-        raise ValueError("sample_sizes is empty: at least one n is needed")
+        raise ValueError("no sample sizes: at least one n is needed")
     least = {"data_sets": 2, "seeds": 2, "num_chains": 2, "chain_length": 2, "integration_steps": 1}
     for field, minimum in least.items():
         if getattr(config, field) < minimum:

@@ -18,7 +18,7 @@ from slt_jax.sweep import exact_curve, problem_key, sampled_curve
 from slt_jax.theory import Theory
 
 EVIDENCE_SIZE = 2
-EVIDENCE_DATA_SETS = 2000
+EVIDENCE_DATA_SETS = 400
 DECADES = tuple(10**k for k in range(1, 9))
 DECADE_REPLICATES = 6
 

@@ -271,7 +271,7 @@ def exact_curve(
     return xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)), join="outer")
 
 
-def _exact_energies(oracle: Oracle, summary: Summary, nodes: TemperatureNodes) -> dict[str, Exact]:
+def _exact_energies(oracle: Oracle, summary: Any, nodes: TemperatureNodes) -> dict[str, Exact]:
     """WBIC and the λ̂ that are made of tempered energies."""
     at_wbic = oracle.moments(summary, nodes.wbic)
     exact = {
