@@ -18,9 +18,9 @@ from slt_jax.sweep import exact_curve, problem_key, sampled_curve
 from slt_jax.theory import Theory
 
 EVIDENCE_SIZE = 2
-EVIDENCE_DATA_SETS = 400
+EVIDENCE_DATA_SETS = 200
 DECADES = tuple(10**k for k in range(1, 9))
-DECADE_REPLICATES = 6
+DECADE_REPLICATES = 4
 
 
 def free_energy_curve(
