@@ -27,12 +27,26 @@ class Resolution(NamedTuple):
 
 
 CURVATURES = 4
-RESOLUTIONS = (
-    Resolution(gauss=9, order=5, ratio=5.0, periodic=24, trapezoid=16),
-    Resolution(gauss=12, order=6, ratio=4.0, periodic=36, trapezoid=8),
-    Resolution(gauss=17, order=8, ratio=3.0, periodic=52, trapezoid=4),
-    Resolution(gauss=24, order=10, ratio=2.5, periodic=76, trapezoid=2),
-)
+PRIOR_PANEL = 1.8
+RESOLUTIONS = {
+    1: Resolution(gauss=12, order=6, ratio=4.0, periodic=36, trapezoid=8),
+    2: Resolution(gauss=17, order=8, ratio=3.0, periodic=52, trapezoid=4),
+    3: Resolution(gauss=24, order=10, ratio=2.5, periodic=76, trapezoid=2),
+}
+
+
+def coarser(resolution: Resolution) -> Resolution:
+    """A rule to measure the error of ``resolution`` by: lower orders on the *same* panels.
+
+    On other panels the two errors are alike in size and may cancel in the difference.
+    """
+    return Resolution(
+        gauss=resolution.gauss - 4,
+        order=resolution.order - 2,
+        ratio=resolution.ratio,
+        periodic=2 * resolution.periodic // 3,
+        trapezoid=2 * resolution.trapezoid,
+    )
 
 
 class LatentRule(NamedTuple):
@@ -53,14 +67,13 @@ class Curvature(NamedTuple):
 
 
 def latent_rule(
-    latent: Latent, curvature: Curvature, targets: tuple[float, ...], level: int
+    latent: Latent, curvature: Curvature, targets: tuple[float, ...], resolution: Resolution
 ) -> LatentRule:
-    """Nodes and log-weights of the prior of ``latent`` at refinement ``level``.
+    """Nodes and log-weights of the prior of ``latent`` at a resolution.
 
     ``curvature`` sets the finest scale; ``targets`` are the true moduli of the coefficients
     that product latents multiply, in units of the Gaussian factor's scale.
     """
-    resolution = RESOLUTIONS[level]
     match latent:
         case NoLatent():
             return LatentRule(np.zeros((1, 0)), np.zeros(1))
@@ -145,7 +158,9 @@ def _units_rule(latent: UnitsLatent, curvature: float, resolution: Resolution) -
     def extend(prefix: tuple[float, ...]) -> Rule:
         low = prefix[-1] if prefix else 0.0
         singular = (low, *(p for p in latent.peaks if p > low))
-        edges = graded_edges(low, high, singular, finest, resolution.ratio)
+        edges = graded_edges(
+            low, high, singular, finest, resolution.ratio, PRIOR_PANEL * latent.scale
+        )
         return panel_rule(edges, resolution.order)
 
     prefixes = np.zeros((1, 0))
@@ -176,7 +191,7 @@ def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution)
     if latent.columns == 1 or latent.rows == 1:
         degrees = latent.rows if latent.columns == 1 else 2
         radius = panel_rule(
-            graded_edges(0.0, high, (0.0,), finest, resolution.ratio), resolution.order
+            graded_edges(0.0, high, (0.0,), finest, resolution.ratio, PRIOR_PANEL), resolution.order
         )
         log_density = (
             (degrees - 1) * np.log(radius.nodes)
@@ -197,10 +212,12 @@ def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution)
 def _two_column_rule(
     latent: MatrixLatent, high: float, finest: float, resolution: Resolution
 ) -> LatentRule:
-    large = panel_rule(graded_edges(0.0, high, (0.0,), finest, resolution.ratio), resolution.order)
+    large = panel_rule(
+        graded_edges(0.0, high, (0.0,), finest, resolution.ratio, PRIOR_PANEL), resolution.order
+    )
     pairs, log_weights = [], []
     for s1, w1 in zip(large.nodes, large.weights, strict=True):
-        edges = graded_edges(0.0, s1, (0.0,), finest, resolution.ratio)
+        edges = graded_edges(0.0, s1, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
         small = panel_rule(edges, resolution.order)
         log_density = (
             (latent.rows - 2) * np.log(s1 * small.nodes)

@@ -17,12 +17,19 @@ from slt_jax.model import (
     ProductLatent,
 )
 from slt_jax.oracles.collapse import block_statistics, log_block_evidence
-from slt_jax.oracles.latents import RESOLUTIONS, Curvature, LatentRule, latent_rule
+from slt_jax.oracles.latents import (
+    RESOLUTIONS,
+    Curvature,
+    LatentRule,
+    Resolution,
+    coarser,
+    latent_rule,
+)
 from slt_jax.precision import in_float64
 
 BLOCK = 2048
 ROUNDING = 1e-13
-SAFETY = 2.0
+SAFETY = 10.0
 
 
 class Exact(NamedTuple):
@@ -55,9 +62,10 @@ class ExactMoments(NamedTuple):
 class Oracle(NamedTuple):
     """Exact evidence of a problem whose model declares its structure; see ``oracle_for``.
 
-    The value comes from a rule at ``level`` and the error bound from the rule one level
-    coarser: both converge geometrically, so their difference, doubled, bounds the error of the
-    finer; to it is added the rounding of the n-sized terms that cancel.
+    The value comes from a rule at ``level`` and the error bound from one of lower order on the
+    same panels: errors fall geometrically with the order, so ten times the difference bounds
+    the error of the finer also where the difference happens to be small. The largest over the
+    data sets of a call is taken, and the rounding of the n-sized terms that cancel is added.
     """
 
     problem: Problem
@@ -91,7 +99,9 @@ class Oracle(NamedTuple):
             raise ValueError("the data summary holds NaN or infinite statistics")
         if summary.gram.ndim == 2:
             return self._of_one(summary, beta)
-        coarse, fine = (self._rule(summary, beta, level) for level in (self.level - 1, self.level))
+        resolution = RESOLUTIONS[self.level]
+        fine = self._rule(summary, beta, resolution)
+        coarse = self._rule(summary, beta, coarser(resolution))
         nodes = np.concatenate([fine.nodes, coarse.nodes])
         log_weights = np.full((2, len(nodes)), -np.inf)
         log_weights[0, : len(fine.nodes)] = fine.log_weights
@@ -101,16 +111,16 @@ class Oracle(NamedTuple):
             _moments(self.collapse, self.model, summary, jnp.float64(beta), nodes, log_weights)
         )
         cancelled = 1.0 + beta * np.asarray(_cancelling_size(self.model, summary))
-        difference = SAFETY * np.abs(values[:, :, 0] - values[:, :, 1])
+        difference = SAFETY * np.max(np.abs(values[:, :, 0] - values[:, :, 1]), axis=0)
         return ExactMoments(
-            *(Exact(values[:, q, 0], difference[:, q] + ROUNDING * cancelled) for q in range(3))
+            *(Exact(values[:, q, 0], difference[q] + ROUNDING * cancelled) for q in range(3))
         )
 
     def _of_one(self, summary: FeatureSummary, beta: float) -> ExactMoments:
         batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
         return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
 
-    def _rule(self, summary: FeatureSummary, beta: float, level: int) -> LatentRule:
+    def _rule(self, summary: FeatureSummary, beta: float, resolution: Resolution) -> LatentRule:
         """The rule for the replicates' mean curvature, in steps of 2 % so that rules are reused."""
         latent = self.collapse.latent
         gram = beta * (self.collapse.scale / self.model.noise) ** 2
@@ -124,7 +134,7 @@ class Oracle(NamedTuple):
             alone = np.diag(with_prior)[last]
             adapted = 1 / np.diag(np.linalg.inv(with_prior))[last]
         curvature = Curvature(_in_steps(alone), _in_steps(adapted))
-        return _cached_rule(latent, curvature, tuple(targets.tolist()), level)
+        return _cached_rule(latent, curvature, tuple(targets.tolist()), resolution)
 
 
 def _in_steps(values: np.ndarray) -> tuple[float, ...]:
@@ -133,9 +143,9 @@ def _in_steps(values: np.ndarray) -> tuple[float, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _cached_rule(
-    latent: Latent, curvature: Curvature, targets: tuple[float, ...], level: int
+    latent: Latent, curvature: Curvature, targets: tuple[float, ...], resolution: Resolution
 ) -> LatentRule:
-    return latent_rule(latent, curvature, targets, level)
+    return latent_rule(latent, curvature, targets, resolution)
 
 
 def _pad(nodes: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -199,8 +209,8 @@ def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:
 
     Raises ValueError for a level outside 1 … 3.
     """
-    if not 1 <= level < len(RESOLUTIONS):
-        raise ValueError(f"level = {level}: must be 1 to {len(RESOLUTIONS) - 1}")
+    if level not in RESOLUTIONS:
+        raise ValueError(f"level = {level}: must be 1 to {max(RESOLUTIONS)}")
     collapse = problem.model.exact(problem.optimum)
     if collapse is None or not isinstance(problem.model, FeatureRegression):
         return None

@@ -25,16 +25,22 @@ def panel_rule(edges: Sequence[float] | np.ndarray, order: int) -> Rule:
 
 
 def graded_edges(
-    low: float, high: float, singular: Sequence[float], finest: float, ratio: float
+    low: float,
+    high: float,
+    singular: Sequence[float],
+    finest: float,
+    ratio: float,
+    widest: float = np.inf,
 ) -> np.ndarray:
     """Panel edges on [low, high] that shrink geometrically towards each singular point.
 
     Next to a singular point the panels have widths finest, finest·(ratio − 1), … growing by
-    ``ratio``; two singular points share the interval between them at its middle.
+    ``ratio``; two singular points share the interval between them at its middle. No panel is
+    wider than ``widest``.
     """
     inside = sorted({float(s) for s in singular if low <= s <= high})
     stops = sorted({low, high, *inside})
-    edges = [low]
+    edges: list[float] = [low]
     for left, right in zip(stops, stops[1:], strict=False):
         left_graded, right_graded = left in inside, right in inside
         middle = {
@@ -43,12 +49,19 @@ def graded_edges(
             (False, True): left,
             (False, False): right,
         }[left_graded, right_graded]
-        rising = left + _geometric(middle - left, finest, ratio) if left_graded else [middle]
-        falling = right - _geometric(right - middle, finest, ratio) if right_graded else [right]
-        edges.extend(float(e) for e in rising)
-        edges.extend(float(e) for e in falling[::-1][1:] if right_graded)
+        # The last of the geometric distances is the length itself: its sum may be off by rounding.
+        if left_graded:
+            edges.extend(left + _geometric(middle - left, finest, ratio)[:-1])
+        edges.append(middle)
+        if right_graded:
+            edges.extend((right - _geometric(right - middle, finest, ratio)[:-1])[::-1])
         edges.append(right)
-    return np.unique(np.asarray(edges))
+    graded = np.unique(np.asarray(edges))
+    pieces = np.maximum(1, np.ceil(np.diff(graded) / widest)).astype(int)
+    inner = [
+        np.linspace(a, b, k + 1)[:-1] for a, b, k in zip(graded, graded[1:], pieces, strict=False)
+    ]
+    return np.append(np.concatenate(inner), graded[-1]) if inner else graded
 
 
 def _geometric(length: float, finest: float, ratio: float) -> np.ndarray:

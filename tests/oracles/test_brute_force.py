@@ -127,7 +127,17 @@ def prior_draws(problem: Problem) -> dict[str, np.ndarray]:
     return draws
 
 
-@pytest.mark.parametrize("problem", [*one_per_model(DISCOVERED), *OTHERS], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "problem",
+    [
+        *one_per_model(DISCOVERED),
+        *(
+            pytest.param(p, marks=[] if i % 3 == 0 else pytest.mark.slow)
+            for i, p in enumerate(OTHERS)
+        ),
+    ],
+    ids=lambda p: p.name,
+)
 def test_evidence_by_prior_draws(problem):
     """log Z and E[nL_n] of 4 data sets of n = 6, from 5·10⁵ draws of all parameters, in float32.
 
@@ -135,8 +145,9 @@ def test_evidence_by_prior_draws(problem):
     with false alarm 6e-7 for each of 8 numbers, plus the oracle's own error and 1e-4 for rounding.
     """
     sets = data_sets(problem, NUM_DATA, NUM_SETS)
+    # Each twice, since programs for eight replicates are compiled elsewhere too.
     oracle = oracle_for(problem, 1 if isinstance(problem.model, SkalsePolynomial) else 2)
-    exact = oracle.moments(summary_of(problem, sets))
+    exact = oracle.moments(summary_of(problem, [*sets, *sets]))
     draws = prior_draws(problem)
     optimum, *singles = jax.tree.map(np.float32, (dict(problem.optimum), *sets))
     for r, data in enumerate(singles):
@@ -211,7 +222,7 @@ def test_evidence_on_a_dense_grid(name):
     function, axes = GRIDS[name]
     (data,) = data_sets(problem, 3, 1)
     expected, change = log_evidence_on_grid(function, data, axes)
-    evidence = oracle_for(problem, 3).log_evidence(summary_of(problem, [data]))
+    evidence = oracle_for(problem, 3).log_evidence(summary_of(problem, 8 * [data]))
     allowed = evidence.error[0] + change + 1e-9
     assert allowed < 1e-4
     assert abs(evidence.value[0] - expected) <= allowed

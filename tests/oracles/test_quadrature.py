@@ -79,6 +79,17 @@ def test_graded_edges_shrink_towards_singular_points():
             assert right - left <= allowed * (1 + 1e-9)
 
 
+def test_graded_edges_are_no_wider_than_asked():
+    """Cutting wide panels keeps the edges that were there."""
+    for low, high, singular, finest, ratio in random_gradings(50):
+        widest = (high - low) / 7
+        free = graded_edges(low, high, singular, finest, ratio)
+        cut = graded_edges(low, high, singular, finest, ratio, widest)
+        assert np.all(np.diff(cut) <= widest * (1 + 1e-9))
+        assert np.all(np.diff(cut) > 0)
+        assert np.all(np.isin(free, cut))
+
+
 def test_graded_edges_are_few():
     """Logarithmically many: halving the finest width a thousandfold adds ten panels at ratio 2."""
     counts = [len(graded_edges(0.0, 1.0, (0.0,), 2.0**-k, 2.0)) for k in (10, 20, 30)]
