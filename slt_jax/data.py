@@ -7,6 +7,7 @@ the one of size n + 1, whatever the batch, the grid of n or the machine.
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,10 +90,11 @@ def summarise(problem: Problem, data: Data, weights: Array | None = None) -> Sum
     weights = jnp.ones(len(data.y)) if weights is None else jnp.asarray(weights, float)
     if weights.shape != (len(data.y),):
         raise ValueError(f"weights have shape {weights.shape}; they must be ({len(data.y)},)")
-    if not bool(jnp.all(jnp.isfinite(weights))):
-        raise ValueError("weights must be finite")
+    bad = np.asarray(weights)[~np.isfinite(np.asarray(weights))]
+    if bad.size:
+        raise ValueError(f"weights hold {bad[0]}; they must be finite")
     optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
-    return problem.model.summarise(optimum, data, weights)
+    return _on_host(problem.model.summarise(optimum, data, weights))
 
 
 @in_float64
@@ -106,8 +108,13 @@ def summaries_along_n(
     Raises ValueError for sample sizes that are not increasing integers ≥ 1.
     """
     sizes = [int(n) for n in sample_sizes]
-    if not sizes or sizes[0] < 1 or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
-        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing and ≥ 1")
+    if (
+        sizes != list(sample_sizes)
+        or not sizes
+        or sizes[0] < 1
+        or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False))
+    ):
+        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing integers ≥ 1")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
     if not problem.model.summary_is_additive:
         return _padded_summaries(problem, keys, sizes)
@@ -119,7 +126,7 @@ def summaries_along_n(
             part = _chunk_summary(problem, keys, start, stop)
             total = jax.tree.map(jnp.add, total, part)._replace(origin=total.origin)
             start = min(start + CHUNK, stop)
-        collected.append(total)
+        collected.append(_on_host(total))
     return collected
 
 
@@ -128,7 +135,13 @@ def _padded_summaries(problem: Problem, keys: Array, sizes: list[int]) -> list[S
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
     data = jax.vmap(lambda k: _simulate(problem, k, 0, largest))(keys)
     summarise_all = jax.vmap(problem.model.summarise, (None, 0, None))
-    return [summarise_all(optimum, data, (jnp.arange(largest) < n).astype(float)) for n in sizes]
+    weights = [(jnp.arange(largest) < n).astype(float) for n in sizes]
+    return [_on_host(summarise_all(optimum, data, of_size)) for of_size in weights]
+
+
+def _on_host(summary: Any) -> Any:
+    """As NumPy arrays, which keep their doubles also where JAX has 64-bit types switched off."""
+    return jax.tree.map(np.asarray, summary)
 
 
 @in_float64
@@ -166,7 +179,7 @@ def designed_summaries(
         )
         return batch._replace(cross=model.noise * math.sqrt(n) * (root @ noise))
 
-    return [of_size(int(n)) for n in sample_sizes]
+    return [_on_host(of_size(int(n))) for n in sample_sizes]
 
 
 def scaled(summary: Summary, beta: Array | float) -> Summary:

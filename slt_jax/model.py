@@ -49,7 +49,7 @@ class DataSummary(NamedTuple):
     @property
     def reference(self) -> Array:
         """Σ_i a_i ℓ_i(w₀) in total nats, which is −nL_n(w₀) when every weight is one."""
-        return jnp.sum(self.weights * self.reference_terms, axis=-1)
+        return (self.weights * self.reference_terms).sum(axis=-1)
 
 
 class FeatureSummary(NamedTuple):
@@ -249,6 +249,17 @@ class FeatureRegression(Model):
         curved = jnp.einsum("pr,rq->pq", summary.gram, delta)
         total = jnp.einsum("pq,pq->", delta, curved - 2 * summary.cross)
         return -0.5 * total / self.noise**2
+
+
+@dataclass(frozen=True)
+class MethodOf:
+    """A model's method of a latent, equal for equal models; bound methods compare by identity."""
+
+    model: Model
+    name: str
+
+    def __call__(self, latent: Array) -> Array:
+        return getattr(self.model, self.name)(latent)
 
 
 @dataclass(frozen=True)

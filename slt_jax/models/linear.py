@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, NoLatent, Params, Problem
+from slt_jax.model import Collapse, FeatureRegression, MethodOf, NoLatent, Params, Problem
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LinearRegression(FeatureRegression):
         return params["w"][:, None]
 
     def exact(self, optimum: Params) -> Collapse:
-        return Collapse(self._identity, NoLatent(), self.prior_scale)
+        return Collapse(MethodOf(self, "_identity"), NoLatent(), self.prior_scale)
 
     def _identity(self, latent: Array) -> Array:
         return jnp.eye(self.input_dim, dtype=latent.dtype)

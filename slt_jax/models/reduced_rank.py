@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, MatrixLatent, Params, Problem
+from slt_jax.model import Collapse, FeatureRegression, MatrixLatent, MethodOf, Params, Problem
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ReducedRankRegression(FeatureRegression):
         rank = int(np.sum(singular_values > 1e-6 * max(1.0, singular_values[0])))
         direction = tuple(float(v) for v in rows[0]) if rank == 1 else ()
         latent = MatrixLatent(self.hidden_dim, self.input_dim, self.prior_scale, direction)
-        return Collapse(self._transposed_root, latent, self.prior_scale)
+        return Collapse(MethodOf(self, "_transposed_root"), latent, self.prior_scale)
 
     def _transposed_root(self, latent: Array) -> Array:
         return latent.reshape(-1, self.input_dim).T

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, Params, Problem, UnitsLatent
+from slt_jax.model import Collapse, FeatureRegression, MethodOf, Params, Problem, UnitsLatent
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class TanhNet(FeatureRegression):
         active = np.asarray(optimum["a"]) * np.asarray(optimum["b"]) != 0
         peaks = tuple(sorted({abs(float(b)) for b in np.asarray(optimum["b"])[active]}))
         return Collapse(
-            self._units, UnitsLatent(self.hidden_dim, self.prior_scale, peaks), self.prior_scale
+            MethodOf(self, "_units"),
+            UnitsLatent(self.hidden_dim, self.prior_scale, peaks),
+            self.prior_scale,
         )
 
     def _units(self, b: Array) -> Array:
