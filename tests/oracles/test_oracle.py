@@ -214,7 +214,7 @@ def test_evidence_is_a_density_of_data(name):
         origin=np.tile(origin, (count, 1, 1)),
         reference=norm(0, noise).logpdf(rule.nodes),
     )
-    evidence = evaluate(oracle_for(problem, 1 if name in EXPENSIVE else 3), summary)
+    evidence = evaluate(oracle_for(problem, 2 if name in EXPENSIVE else 3), summary)
     density = rule.weights * np.exp(evidence.value + summary.reference)
 
     with jax.enable_x64(True):
