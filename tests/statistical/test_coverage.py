@@ -51,6 +51,7 @@ def report():
     lines: dict[str, list[str]] = {}
     yield lines
     if set(lines) == set(PROBLEMS):
+        REPORT.parent.mkdir(exist_ok=True)
         REPORT.write_text(HEAD + "".join(line for rows in lines.values() for line in rows))
 
 
