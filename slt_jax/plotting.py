@@ -1,5 +1,6 @@
 """Figure style and the plots that experiments share; the only room that imports matplotlib."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,19 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from slt_jax.estimators import Estimate, mean_over_data_sets, monte_carlo_mean
 from slt_jax.store import replace_file
 from slt_jax.theory import Theory
 
 # Okabe–Ito colours, told apart by the colour-blind; markers and dashes tell them apart in grey.
-BLACK, BLUE, ORANGE, GREEN, RED, GREY = (
-    "#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777",
+BLACK, BLUE, ORANGE, GREEN, RED, GREY, PURPLE, SKY = (
+    "#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777", "#CC79A7", "#56B4E9",
 )  # fmt: skip
-GAP_FLOOR = 1e-4
+COLOURS = (BLACK, BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY)
+GAP_LINEAR = 0.1
+SIDESTEP = 1.08
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -59,6 +63,7 @@ def free_energy_figure(
                 lower.set_ylabel("sampled −\nexact")
             if index + columns >= len(curves):
                 lower.set_xlabel("sample size $n$")
+            lower.xaxis.set_minor_locator(NullLocator())
             axes.append(upper)
         handles: dict[str, Any] = {}
         for axis in axes:
@@ -164,35 +169,29 @@ def _residual_panel(axis: Axes, curve: xr.Dataset) -> None:
 def increment_figure(curves: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
     """How far the exact free energy's growth per decade of n is from the theory's.
 
-    One line per problem that has ``increment_gap``; absolute values on a logarithmic scale,
-    filled markers where F_n grows faster than its asymptote and open ones where slower.
+    One line per problem that has ``increment_gap``, on a scale that is linear near zero, where
+    the lines must end.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axis = figure.add_subplot()
-        looks = [(c, m) for m in "os^Dv" for c in (BLACK, BLUE, ORANGE, GREEN, RED)]
         chosen = {name: c for name, c in curves.items() if "increment_gap" in c}
-        for (name, curve), (colour, marker) in zip(chosen.items(), looks, strict=False):
-            n = curve["decade_from"].to_numpy()
-            gap = curve["increment_gap"].to_numpy()
-            error = curve["increment_gap_se"].to_numpy()
-            seen = np.abs(gap) > GAP_FLOOR
+        looks = zip(itertools.cycle(COLOURS), itertools.cycle("os^DvPX*"), strict=False)
+        for index, ((name, curve), (colour, marker)) in enumerate(
+            zip(chosen.items(), looks, strict=False)
+        ):
+            n = curve["decade_from"].to_numpy() * SIDESTEP ** (index - (len(chosen) - 1) / 2)
             axis.errorbar(
-                n[seen], np.abs(gap)[seen], error[seen], color=colour, linewidth=1.0, capsize=2,
+                n, curve["increment_gap"].to_numpy(), curve["increment_gap_se"].to_numpy(),
+                color=colour, marker=marker, linewidth=0.9, elinewidth=0.9, capsize=2,
                 label=titles[name],
             )  # fmt: skip
-            for above in (True, False):
-                side = seen & ((gap > 0) == above)
-                axis.plot(
-                    n[side], np.abs(gap)[side], color=colour, marker=marker, linestyle="none",
-                    markerfacecolor=colour if above else "white",
-                )  # fmt: skip
+        axis.axhline(0.0, color=BLACK, linewidth=0.8)
         axis.set_xscale("log")
-        axis.set_yscale("log")
-        axis.set_ylim(GAP_FLOOR, None)
+        axis.set_yscale("symlog", linthresh=GAP_LINEAR, linscale=1.0)
         axis.set_xlabel("sample size $n$")
-        axis.set_ylabel("|exact − asymptotic| growth of $F_n$\nfrom $n$ to $10n$  [nats]")
-        figure.legend(loc="outside right upper", title="filled: faster, open: slower")
+        axis.set_ylabel("exact − asymptotic growth of $F_n$\nfrom $n$ to $10n$  [nats]")
+        figure.legend(loc="outside right upper", title="± 1 s.e. between data sets")
         _fix_layout(figure)
     return figure
 

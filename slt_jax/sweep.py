@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from slt_jax.compilations import jit_at_first_call
 from slt_jax.diagnostics import nested_r_hat
 from slt_jax.estimators import (
     bic,
@@ -115,15 +116,8 @@ def smc_batch(
     return jax.vmap(one_data_set)(keys, summaries)
 
 
-@functools.cache
-def compiled_smc_batch() -> Callable[..., tuple[SMCResult, Array]]:
-    """``smc_batch`` jitted; models and settings are static, everything else is data.
-
-    On CPUs LLVM's lowest optimisation level compiles the program in less than half the time and
-    runs it equally fast: its loops are vectorised before LLVM sees them.
-    """
-    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    return jax.jit(smc_batch, static_argnums=(0, 1), compiler_options=options)
+compiled_smc_batch = jit_at_first_call(smc_batch, static_argnums=(0, 1))
+"""``smc_batch``, compiled once per model and settings; everything else is data."""
 
 
 def batch_keys(key: Array, n: int, data_sets: int, seeds: int) -> Array:
@@ -164,7 +158,7 @@ def sampled_curve(
     for n, summary in progress(pairs, f"{problem.name}: SMC"):
         nodes = temperature_nodes(n)
         data_sets = len(np.asarray(summary.reference))
-        runs, mode_energy = compiled_smc_batch()(
+        runs, mode_energy = compiled_smc_batch(
             target,
             settings,
             batch_keys(key, n, data_sets, seeds),
@@ -296,12 +290,13 @@ def problem_key(seed: int, problem: Problem) -> Array:
 def map_problems(
     function: Callable[[Problem], xr.Dataset], problems: Sequence[Problem]
 ) -> dict[str, xr.Dataset]:
-    """``function`` of every problem, by name, in one thread per processor.
+    """``function`` of every problem, by name, in one thread per processor and one more.
 
-    Compilation and execution of one problem keep one core busy; the results do not depend on
-    the number of threads. The first error cancels what has not begun and is raised.
+    A problem keeps about one core busy, and less while Python traces its programs; the results
+    do not depend on the number of threads. The first error cancels what has not begun and is
+    raised.
     """
-    workers = max(1, min(len(problems), os.cpu_count() or 1))
+    workers = max(1, min(len(problems), (os.cpu_count() or 1) + 1))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         futures = {problem.name: pool.submit(function, problem) for problem in problems}
         try:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from slt_jax.compilations import CompilationCounter
+from slt_jax import compilations
+from slt_jax.compilations import CompilationCounter, compiler_options, jit_at_first_call
 
 
 def fresh(name: str):  # noqa: ANN201
@@ -55,3 +56,26 @@ def test_an_exception_ends_the_counting() -> None:
         raise KeyError("stop")
     function(jnp.ones(2))
     assert counter.counts["late"] == 0
+
+
+def test_options_that_this_xla_does_not_know_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"xla_backend_optimization_level": 1}
+    monkeypatch.setattr(compilations, "CPU_OPTIONS", known | {"xla_no_such_option": 1})
+    compiler_options.cache_clear()
+    try:
+        assert compiler_options("cpu") == known
+        assert compiler_options("gpu") == {}
+    finally:
+        compiler_options.cache_clear()
+
+
+def test_a_function_jitted_at_its_first_call_compiles_once_per_constant() -> None:
+    def power(exponent: int, x: jax.Array) -> jax.Array:
+        return x**exponent
+
+    compiled = jit_at_first_call(power, static_argnums=(0,))
+    x = jnp.arange(3.0)
+    with CompilationCounter() as counter:
+        for exponent in (2, 3, 2):
+            assert jnp.array_equal(compiled(exponent, x), x**exponent)
+    assert counter.counts["power"] == 2

@@ -275,7 +275,7 @@ def curve_of(runs: SMCResult, monkeypatch: pytest.MonkeyPatch, step_size: float 
     def pretend(*_: object) -> tuple[SMCResult, np.ndarray]:
         return runs, np.arange(float(len(runs.beta)))
 
-    monkeypatch.setattr(sweep, "compiled_smc_batch", lambda: pretend)
+    monkeypatch.setattr(sweep, "compiled_smc_batch", pretend)
     summary = jax.tree.map(lambda leaf: leaf[: len(runs.beta)], linear_data(100))
     return sampled_curve(
         LINEAR, [summary], [100], jax.random.key(0), SMCSettings(), S, step_size, silently

@@ -16,7 +16,6 @@ from slt_jax.model import (
     Problem,
     ProductLatent,
 )
-from slt_jax.oracles.collapse import block_statistics, log_block_evidence
 from slt_jax.oracles.latents import (
     RESOLUTIONS,
     Curvature,
@@ -25,9 +24,9 @@ from slt_jax.oracles.latents import (
     coarser,
     latent_rule,
 )
+from slt_jax.oracles.moments import rule_moments
 from slt_jax.precision import in_float64
 
-BLOCK = 2048
 ROUNDING = 1e-13
 SAFETY = 10.0
 
@@ -88,9 +87,7 @@ class Oracle(NamedTuple):
     def moments(self, summary: FeatureSummary, beta: float = 1.0) -> ExactMoments:
         """F_n(β), E_β[nL_n] and Var_β[nL_n] of one data set or of R, relative to w₀.
 
-        With ψ(w) the collapsed log density at a latent node, F = −log Σ e^ψ, E = −⟨ψ'⟩ and
-        Var = ⟨ψ''⟩ + Var(ψ'), derivatives in β. Raises ValueError for β < 0 or not finite, and
-        for statistics that are not finite.
+        Raises ValueError for β < 0 or not finite, and for statistics that are not finite.
         """
         if not (np.isfinite(beta) and beta >= 0):
             raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
@@ -100,20 +97,14 @@ class Oracle(NamedTuple):
         if summary.gram.ndim == 2:
             return self._of_one(summary, beta)
         resolution = RESOLUTIONS[self.level]
-        fine = self._rule(summary, beta, resolution)
-        coarse = self._rule(summary, beta, coarser(resolution))
-        nodes = np.concatenate([fine.nodes, coarse.nodes])
-        log_weights = np.full((2, len(nodes)), -np.inf)
-        log_weights[0, : len(fine.nodes)] = fine.log_weights
-        log_weights[1, len(fine.nodes) :] = coarse.log_weights
-        nodes, log_weights = _pad(nodes, log_weights)
-        values = np.asarray(
-            _moments(self.collapse, self.model, summary, jnp.float64(beta), nodes, log_weights)
+        fine, coarse = (
+            rule_moments(self.collapse, self.model, summary, beta, self._rule(summary, beta, r))
+            for r in (resolution, coarser(resolution))
         )
         cancelled = 1.0 + beta * np.asarray(_cancelling_size(self.model, summary))
-        difference = SAFETY * np.max(np.abs(values[:, :, 0] - values[:, :, 1]), axis=0)
+        difference = SAFETY * np.max(np.abs(fine - coarse), axis=0)
         return ExactMoments(
-            *(Exact(values[:, q, 0], difference[q] + ROUNDING * cancelled) for q in range(3))
+            *(Exact(fine[:, q], difference[q] + ROUNDING * cancelled) for q in range(3))
         )
 
     def _of_one(self, summary: FeatureSummary, beta: float) -> ExactMoments:
@@ -148,60 +139,12 @@ def _cached_rule(
     return latent_rule(latent, curvature, targets, resolution)
 
 
-def _pad(nodes: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill up to BLOCK·2^{k/2} nodes of weight zero, so that few shapes are ever compiled."""
-    blocks = -(-len(nodes) // BLOCK)
-    blocks = int(np.ceil(2 ** (np.ceil(2 * np.log2(blocks)) / 2)))
-    missing = blocks * BLOCK - len(nodes)
-    return (
-        np.pad(nodes, ((0, missing), (0, 0)), mode="edge"),
-        np.pad(log_weights, ((0, 0), (0, missing)), constant_values=-np.inf),
-    )
-
-
 def _cancelling_size(model: FeatureRegression, summary: FeatureSummary) -> Array:
     """Size of the terms in a collapsed log density that cancel, total nats, shape [R]."""
     signal = jnp.einsum("rpq,rpo,roq->r", summary.origin, summary.gram, summary.origin)
     return (signal + jnp.einsum("rpq,rpq->r", summary.origin, jnp.abs(summary.cross))) / (
         model.noise**2
     )
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _moments(
-    collapse: Collapse,
-    model: FeatureRegression,
-    summary: FeatureSummary,
-    beta: Array,
-    nodes: Array,
-    log_weights: Array,
-) -> Array:
-    """[R, 3, 2]: F, E, Var for each data set by the fine and the coarse rule."""
-
-    def at_node(node: Array, one: FeatureSummary) -> Array:
-        statistics = block_statistics(collapse, model.noise, node, one)
-
-        def log_density(b: Array) -> Array:
-            return log_block_evidence(statistics, b)
-
-        def slope(b: Array) -> tuple[Array, Array]:
-            return jax.jvp(log_density, (b,), (jnp.ones_like(b),))
-
-        (value, first), (_, second) = jax.jvp(slope, (beta,), (jnp.ones_like(beta),))
-        return jnp.stack([value, first, second])
-
-    def one_data_set(one: FeatureSummary) -> Array:
-        blocks = nodes.reshape(len(nodes) // BLOCK, BLOCK, nodes.shape[1])
-        terms = jax.lax.map(lambda b: jax.vmap(at_node, (0, None))(b, one), blocks)
-        value, first, second = terms.reshape(-1, 3).T
-        log_terms = value + log_weights
-        free_energy = -jax.scipy.special.logsumexp(log_terms, axis=1)
-        weights = jnp.exp(log_terms + free_energy[:, None])
-        mean = weights @ first
-        variance = weights @ second + jnp.sum(weights * (first - mean[:, None]) ** 2, axis=1)
-        return jnp.stack([free_energy, -mean, variance])
-
-    return jax.lax.map(one_data_set, summary)
 
 
 def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:

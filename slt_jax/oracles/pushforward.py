@@ -1,6 +1,7 @@
 """Density of log|∏ w_j^{p_j}| for independent normal w_j, to near machine precision."""
 
 import functools
+import math
 
 import numpy as np
 from scipy.signal import fftconvolve
@@ -17,12 +18,13 @@ def log_modulus_density(
     log|w| has density (2/√2π) e^{s} exp(−e^{2s}/2) for unit scale; sums of independent terms
     convolve, and the trapezoid rule is spectrally accurate for such analytic densities.
     Returns (grid [N], density [N]) with Σ density·step = 1 up to the truncated left tail,
-    which lies below exp(−45) in modulus. Raises ValueError for an exponent < 1 or scale ≤ 0.
+    which lies below exp(−45) in modulus. Raises ValueError for an exponent < 1, and for a scale
+    that is not in (0, ∞).
     """
     if not exponents or any(p < 1 for p in exponents):
         raise ValueError(f"exponents {exponents}: at least one, each ≥ 1")
-    if scale <= 0:
-        raise ValueError(f"scale = {scale}: must be positive")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale = {scale}: must be positive and finite")
     first, density = _single(exponents[0])
     for exponent in exponents[1:]:
         offset, factor = _single(exponent)

@@ -1,5 +1,6 @@
 """One-dimensional rules in float64, on the host: graded panels and Gauss rules of a measure."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,10 +19,13 @@ class Rule(NamedTuple):
 def panel_rule(edges: Sequence[float] | np.ndarray, order: int) -> Rule:
     """Gauss–Legendre of ``order`` nodes on every panel between increasing ``edges``."""
     edges = np.asarray(edges, float)
-    unit_nodes, unit_weights = leggauss(order)
+    unit_nodes, unit_weights = _legendre(order)
     half = np.diff(edges)[:, None] / 2
     centre = (edges[1:] + edges[:-1])[:, None] / 2
     return Rule((centre + half * unit_nodes).ravel(), (half * unit_weights).ravel())
+
+
+_legendre = functools.cache(leggauss)
 
 
 def graded_edges(
@@ -58,10 +62,9 @@ def graded_edges(
         edges.append(right)
     graded = np.unique(np.asarray(edges))
     pieces = np.maximum(1, np.ceil(np.diff(graded) / widest)).astype(int)
-    inner = [
-        np.linspace(a, b, k + 1)[:-1] for a, b, k in zip(graded, graded[1:], pieces, strict=False)
-    ]
-    return np.append(np.concatenate(inner), graded[-1]) if inner else graded
+    position = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    inner = np.repeat(graded[:-1], pieces) + position * np.repeat(np.diff(graded) / pieces, pieces)
+    return np.append(inner, graded[-1])
 
 
 def _geometric(length: float, finest: float, ratio: float) -> np.ndarray:

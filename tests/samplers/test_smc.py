@@ -77,7 +77,7 @@ def run(
     step_size: float = STEP_SIZE,
 ) -> SMCResult:
     dtype = jnp.zeros(()).dtype
-    runs, _ = compiled_smc_batch()(
+    runs, _ = compiled_smc_batch(
         target_of(problem.model),
         SETTINGS,
         batch_keys(jax.random.key(seed), n, DATA_SETS, SEEDS),
