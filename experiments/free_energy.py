@@ -1,23 +1,23 @@
 """Exact and sampled free energy, WBIC and λ̂ against n, for every problem (claims N1 and N2)."""
 
+import dataclasses
 import itertools
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from slt_jax import plotting, store
-from slt_jax.cli import ExperimentConfig, run_experiment
+from slt_jax.cli import ExperimentConfig, compute, run_experiment
 from slt_jax.compare import against_asymptote, calibration_of, curve_table
 from slt_jax.compilations import CompilationCounter
-from slt_jax.curves import EVIDENCE_SIZE, free_energy_curve
+from slt_jax.curves import EVIDENCE_SIZE, CurvePlan, assemble_curve, curve_batches
 from slt_jax.estimators import mean_over_data_sets
+from slt_jax.jobs import temperature_nodes
 from slt_jax.model import Problem, discover_problems
 from slt_jax.samplers.smc import SMCSettings
-from slt_jax.sweep import map_problems, temperature_nodes
 
 NAME = "free_energy"
 
@@ -26,8 +26,6 @@ NAME = "free_energy"
 class Config(ExperimentConfig):
     """Every field is a flag."""
 
-    out: Path = Path("results") / NAME
-    """folder for results (made if missing)"""
     problems: tuple[str, ...] = ()
     """names of problems; none means all that are marked for show"""
     sample_sizes: tuple[int, ...] = (10, 100, 1000, 10000)
@@ -52,6 +50,8 @@ class Config(ExperimentConfig):
     """refinement of the exact answers, 1 to 3; their error bounds are in the result file"""
     float64: bool = False
     """sample in double precision"""
+    batch_size: int = 16
+    """data sets that are computed and saved together"""
 
 
 PRESETS = {
@@ -87,9 +87,11 @@ def main() -> None:
 def run(config: Config) -> None:
     """Compute the curves, print the table, write dataset, verdict and figure."""
     problems = choose(config)
-    places = [store.prepare_folder(p) for p in (config.out, config.figures_dir) if p is not None]
+    plan = plan_of(config)
+    groups = {problem.name: curve_batches(problem, plan) for problem in problems}
     with CompilationCounter() as compiled:
-        curves = map_problems(lambda problem: compute(config, problem), problems)
+        out, batches = compute(NAME, config, groups)
+    curves = {problem.name: assemble_curve(problem, plan, batches) for problem in problems}
     verdict = judge(config, problems, curves, compiled.counts["smc_batch"])
     print(curve_table(problems, curves))
     print(verdict["statement"])
@@ -104,12 +106,13 @@ def run(config: Config) -> None:
         NAME: plotting.free_energy_figure(curves, {p.name: p.theory for p in problems}, titles),
         f"{NAME}_increments": plotting.increment_figure(curves, titles),
     }
-    store.write_dataset(dataset, places[0] / f"{NAME}.nc")
-    for place in places:
-        store.write_json(verdict, place / f"{NAME}.json")
-        for stem, figure in figures.items():
-            plotting.save_figure(figure, place, stem)
-    print(f"written to {places[0]}: {NAME}.nc, .json and figures", file=sys.stderr)
+    store.write_dataset(dataset, out / f"{NAME}.nc")
+    for place in (out, config.figures_dir):
+        if place is not None:
+            store.write_json(verdict, place / f"{NAME}.json")
+            for stem, figure in figures.items():
+                plotting.save_figure(figure, place, stem)
+    print(f"written to {out}: {NAME}.nc, .json and figures", file=sys.stderr)
 
 
 def choose(config: Config) -> list[Problem]:
@@ -129,7 +132,10 @@ def choose(config: Config) -> list[Problem]:
             raise ValueError(f"{field} = {sizes}: must increase")
     if not config.sample_sizes:
         raise ValueError("no sample sizes: at least one n is needed")
-    least = {"data_sets": 2, "seeds": 2, "num_chains": 2, "chain_length": 2, "integration_steps": 1}
+    least = {
+        "data_sets": 2, "seeds": 2, "num_chains": 2, "chain_length": 2, "integration_steps": 1,
+        "batch_size": 1,
+    }  # fmt: skip
     for field, minimum in least.items():
         if getattr(config, field) < minimum:
             raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
@@ -143,19 +149,17 @@ def choose(config: Config) -> list[Problem]:
     return [known[name] for name in chosen]
 
 
-def compute(config: Config, problem: Problem) -> xr.Dataset:
-    """The curve of one problem as the config asks for it."""
+def plan_of(config: Config) -> CurvePlan:
+    """What a config asks for of every problem."""
     settings = SMCSettings(
         num_chains=config.num_chains,
         chain_length=config.chain_length,
         num_integration_steps=config.integration_steps,
         ess_fraction=config.ess_fraction,
     )
-    return free_energy_curve(
-        problem, config.sample_sizes, config.exact_sizes, config.data_sets, config.seeds,
-        settings, step_size=config.step_size, oracle_level=config.oracle_level,
-        seed=config.seed, float64=config.float64,
-    )  # fmt: skip
+    fields = {f.name for f in dataclasses.fields(CurvePlan)} - {"settings", "budget"}
+    chosen = {name: getattr(config, name) for name in fields}
+    return CurvePlan(**chosen, settings=settings, budget=config.budget)
 
 
 def judge(

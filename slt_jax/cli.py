@@ -2,15 +2,25 @@
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import itertools
+import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
+import xarray as xr
+
+from slt_jax import hosts
+from slt_jax.compilations import keep_compilations
+from slt_jax.ledger import Ledger, Worker
+from slt_jax.store import prepare_folder
+from slt_jax.sweep import Batch, Interrupted, Unfinished, run_batches
 
 
 @dataclass(frozen=True)
@@ -19,12 +29,42 @@ class ExperimentConfig:
 
     preset: str = "laptop"
     """starting point for all other fields; the experiment's help names the choices"""
-    out: Path = field(default=Path("results"))
-    """folder for results (made if missing)"""
-    figures_dir: Path | None = None
-    """also copy the figure and the verdict to this folder"""
     seed: int = 0
     """seed of all data sets and samplers"""
+    out: Path | None = None
+    """folder for results, made if missing; by default results/EXPERIMENT/PRESET"""
+    figures_dir: Path | None = None
+    """also copy the figure and the verdict to this folder"""
+    restart: bool = False
+    """discard the batches in the folder instead of going on from them"""
+    memory: float | None = None
+    """GiB that a batch may use on each device; by default half of its memory, 2 on CPUs"""
+    worker: str = "0/1"
+    """i/N: compute the i-th of N shares; start N of these, on any hosts that share the folder"""
+    coordinator: str | None = None
+    """join processes by JAX's runtime: HOST:PORT of the first, or auto (Slurm, MPI, TPU pods)"""
+    num_processes: int | None = None
+    """how many processes join, where the cluster does not say"""
+    process_id: int | None = None
+    """which of them this one is, from 0, where the cluster does not say"""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields that determine the numbers, and not where, when or on what they are made."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in EXECUTION_FIELDS
+        }
+
+    @property
+    def budget(self) -> int | None:
+        """``memory`` in bytes."""
+        return None if self.memory is None else int(self.memory * 2**30)
+
+
+POLL_SECONDS = 0.5
+EXECUTION_FIELDS = {f.name for f in dataclasses.fields(ExperimentConfig)} - {"seed"}
 
 
 C = TypeVar("C", bound=ExperimentConfig)
@@ -36,16 +76,54 @@ def run_experiment(
     """Parse the command line into a config and run the experiment; exits the process.
 
     ``--preset NAME`` picks the defaults, every other flag overrides one field. A ValueError or
-    OSError becomes one line on standard error and exit status 2, an interrupt status 130.
+    OSError becomes one line on standard error and exit status 2, a signal status 128 + its
+    number; a worker that has done its share, while others have not, ends with status 0.
     """
     try:
-        run(parse(name, description, presets, sys.argv[1:]))
+        config = parse(name, description, presets, sys.argv[1:])
+        keep_compilations()
+        hosts.join(config.coordinator, config.num_processes, config.process_id)
+        run(config)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except Unfinished as state:
+        print(state, file=sys.stderr)
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(128 + interruption.signal_number)
     except KeyboardInterrupt:
         print("interrupted; no result was written", file=sys.stderr)
         sys.exit(130)
+
+
+def compute(
+    name: str, config: ExperimentConfig, groups: Mapping[str, Sequence[Batch]]
+) -> tuple[Path, dict[str, xr.Dataset]]:
+    """The folder of a run, and its batches: saved as they finish, resumed, shared out.
+
+    Raises what ``Ledger`` and ``run_batches`` raise; of processes that were joined, all but the
+    first end in Unfinished when all batches are saved.
+    """
+    out = config.out or Path("results") / name / config.preset
+    for folder in (out, config.figures_dir):
+        if folder is not None:
+            prepare_folder(folder)
+    worker = Worker.parse(config.worker)
+    if hosts.are_joined():
+        if worker.count > 1:
+            raise ValueError(f"worker {config.worker}: joined processes share out the work alone")
+        worker = hosts.worker()
+    with Ledger(out, config.identity, worker, config.restart) as ledger:
+        if hosts.are_joined():
+            with contextlib.suppress(Unfinished):
+                run_batches(groups, ledger, name)
+            names = [batch.name for group in groups.values() for batch in group]
+            while not all(map(ledger.holds, names)):
+                time.sleep(POLL_SECONDS)
+            if worker.index > 0:
+                raise Unfinished(f"process {worker.index} is done; process 0 writes the results")
+        return out, run_batches(groups, ledger, name)
 
 
 def parse(name: str, description: str, presets: Mapping[str, C], arguments: list[str]) -> C:
@@ -76,6 +154,9 @@ def parse(name: str, description: str, presets: Mapping[str, C], arguments: list
         raise ValueError(_first_paragraph(said.getvalue())) from None
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed = {config.seed}: must be from 0 to 2³² − 1")
+    if config.memory is not None and not 0 < config.memory < math.inf:
+        raise ValueError(f"memory = {config.memory}: must be a positive number of GiB")
+    Worker.parse(config.worker)
     return config
 
 

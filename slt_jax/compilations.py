@@ -1,8 +1,14 @@
 """How functions are compiled, and how often: sweeping n, β, data or seeds compiles nothing."""
 
 import collections
+import contextlib
 import functools
+import hashlib
+import os
+import platform
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -11,6 +17,7 @@ import jax
 P = ParamSpec("P")
 R = TypeVar("R")
 
+SHORTEST_KEPT = 0.3
 # Large programs of small loops: these compile in a third of the time and run equally fast.
 CPU_OPTIONS = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 
@@ -50,6 +57,8 @@ def jit_at_first_call(
     Importing a module must start no backend, and ``compiler_options`` depend on it.
     """
 
+    lock = threading.Lock()
+
     @functools.cache
     def compiled() -> Callable[P, R]:
         options = compiler_options(jax.default_backend())
@@ -57,7 +66,9 @@ def jit_at_first_call(
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return compiled()(*args, **kwargs)
+        with lock:  # two threads would each make a program, and compile it
+            program = compiled()
+        return program(*args, **kwargs)
 
     return call
 
@@ -76,3 +87,32 @@ def _is_known(option: str, value: Any) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
+
+
+def keep_compilations() -> None:
+    """Keep compiled programs in the user's cache folder, so that the next start is warm.
+
+    Does nothing if JAX was told of a folder already, or of none (``JAX_COMPILATION_CACHE_DIR``
+    empty), or if the folder cannot be made. Programs for CPUs hold the machine's instructions:
+    each kind of processor has a folder of its own.
+    """
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(home).expanduser() / "slt_jax" / _processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    update: Callable[[str, Any], None] = jax.config.update
+    update("jax_compilation_cache_dir", str(folder))
+    update("jax_persistent_cache_min_compile_time_secs", SHORTEST_KEPT)
+
+
+def _processor() -> str:
+    """A name for the instruction set of this machine's processor."""
+    flags = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -7,7 +7,7 @@ the one of size n + 1, whatever the batch, the grid of n or the machine.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,14 @@ from jax import Array
 
 from slt_jax.model import (
     Data,
-    DataSummary,
     FeatureRegression,
     FeatureSummary,
     Problem,
     Summary,
 )
 from slt_jax.precision import in_float64
+
+S = TypeVar("S", bound=Summary)
 
 CHUNK = 4096
 
@@ -132,11 +133,16 @@ def summaries_along_n(
 
 def _padded_summaries(problem: Problem, keys: Array, sizes: list[int]) -> list[Summary]:
     largest = sizes[-1]
-    optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
     data = jax.vmap(lambda k: _simulate(problem, k, 0, largest))(keys)
-    summarise_all = jax.vmap(problem.model.summarise, (None, 0, None))
     weights = [(jnp.arange(largest) < n).astype(float) for n in sizes]
-    return [_on_host(summarise_all(optimum, data, of_size)) for of_size in weights]
+    return [_on_host(_weighted_summary(problem, data, of_size)) for of_size in weights]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _weighted_summary(problem: Problem, data: Data, weights: Array) -> Summary:
+    """Summaries of the data sets [replicate, n] with the same weights [n]."""
+    optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
+    return jax.vmap(problem.model.summarise, (None, 0, None))(optimum, data, weights)
 
 
 def _on_host(summary: Any) -> Any:
@@ -182,12 +188,6 @@ def designed_summaries(
     return [_on_host(of_size(int(n))) for n in sample_sizes]
 
 
-def scaled(summary: Summary, beta: Array | float) -> Summary:
+def scaled(summary: S, beta: Array | float) -> S:
     """The summary with every datum's weight multiplied by β."""
-    if isinstance(summary, DataSummary):
-        return summary._replace(weights=beta * summary.weights)
-    return summary._replace(
-        gram=beta * summary.gram,
-        cross=beta * summary.cross,
-        reference=beta * summary.reference,
-    )
+    return summary.scaled(beta)

@@ -17,7 +17,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,8 @@ from slt_jax.theory import Theory
 
 Params = Mapping[str, Any]
 
+SUMMED_AT_ONCE = 16_384
+
 
 class Data(NamedTuple):
     """Observations: ``x`` of shape [n, ...] and ``y`` of shape [n, ...]."""
@@ -36,20 +38,35 @@ class Data(NamedTuple):
     y: Array
 
 
+class Summary(Protocol):
+    """What a model's likelihood needs of weighted data: a tree of arrays that can be scaled.
+
+    ``reference`` is Σ_i a_i ℓ_i(w₀) in total nats, −nL_n(w₀) when every weight is one.
+    """
+
+    @property
+    def reference(self) -> Array: ...
+
+    def scaled(self, beta: Array | float) -> Self:
+        """The summary of the same data with every weight multiplied by β."""
+        ...
+
+
 class DataSummary(NamedTuple):
     """Weighted data kept as they are, for models without sufficient statistics.
 
-    ``reference_terms`` [n] holds ℓ_i(w₀); ``weights`` [n] is 0 for padding.
+    ``weights`` [n] is 0 for padding; ``origin`` = w₀; ``reference`` = Σ_i a_i ℓ_i(w₀) in total
+    nats.
     """
 
     data: Data
     weights: Array
-    reference_terms: Array
+    origin: Params
+    reference: Array
 
-    @property
-    def reference(self) -> Array:
-        """Σ_i a_i ℓ_i(w₀) in total nats, which is −nL_n(w₀) when every weight is one."""
-        return (self.weights * self.reference_terms).sum(axis=-1)
+    def scaled(self, beta: Array | float) -> DataSummary:
+        """Every weight multiplied by β."""
+        return self._replace(weights=beta * self.weights, reference=beta * self.reference)
 
 
 class FeatureSummary(NamedTuple):
@@ -64,8 +81,11 @@ class FeatureSummary(NamedTuple):
     origin: Array
     reference: Array
 
-
-Summary = DataSummary | FeatureSummary
+    def scaled(self, beta: Array | float) -> FeatureSummary:
+        """Every sum over data multiplied by β."""
+        return self._replace(
+            gram=beta * self.gram, cross=beta * self.cross, reference=beta * self.reference
+        )
 
 
 class NoLatent(NamedTuple):
@@ -84,7 +104,7 @@ class ProductLatent(NamedTuple):
 
 
 class PowerLatent(NamedTuple):
-    """The one coefficient ∏_j w_j^{e_j} itself, no factor of which is linear; the truth is 0."""
+    """The product ∏_j w_j^{e_j} with its sign; where no block multiplies it, the truth is 0."""
 
     exponents: tuple[int, ...]
     scale: float = 1.0
@@ -183,25 +203,79 @@ class Model(abc.ABC):
 
     def summarise(self, optimum: Params, data: Data, weights: Array) -> Summary:
         """What the likelihood needs of weighted data; here the data themselves."""
-        terms = jax.vmap(self.log_likelihood, (None, 0, 0))(optimum, data.x, data.y)
-        return DataSummary(data, weights, terms)
+
+        def term(datum: Data) -> Array:
+            return self.log_likelihood(optimum, datum.x, datum.y)
+
+        terms = jax.lax.map(term, data, batch_size=SUMMED_AT_ONCE)
+        return DataSummary(data, weights, optimum, jnp.sum(weights * terms))
 
     def log_likelihood_ratio(self, params: Params, summary: Any) -> Array:
-        """Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)) = −n(L_n(w) − L_n(w₀)) at unit weights, in total nats."""
-        terms = jax.vmap(self.log_likelihood, (None, 0, 0))(params, summary.data.x, summary.data.y)
-        return jnp.sum(summary.weights * (terms - summary.reference_terms))
+        """Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)) = −n(L_n(w) − L_n(w₀)) at unit weights, in total nats.
+
+        More than SUMMED_AT_ONCE data are summed chunk by chunk, and the values on the way are
+        computed again for the gradient, so that the memory of neither grows with n.
+        """
+        over_data = jax.vmap(self.log_likelihood, (None, 0, 0))
+
+        # The terms at w₀ are computed anew in the sampler's precision: rounding that all data
+        # share, as of log 2π in float32, is then the same on both sides and cancels.
+        def of_part(data: Data, weights: Array) -> Array:
+            gains = over_data(params, data.x, data.y) - over_data(summary.origin, data.x, data.y)
+            return jnp.sum(weights * gains)
+
+        # Parts are sliced where they lie: data reshaped to chunks would be copied.
+        def part(start: Array | int, size: int) -> Array:
+            take = functools.partial(
+                jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size
+            )
+            return of_part(*jax.tree.map(take, (summary.data, summary.weights)))
+
+        def add(total: Array, start: Array) -> tuple[Array, None]:
+            return total + part(start, SUMMED_AT_ONCE), None
+
+        size = len(summary.weights)
+        if size <= SUMMED_AT_ONCE:
+            return of_part(summary.data, summary.weights)
+        beginning = (size - 1) % SUMMED_AT_ONCE + 1
+        starts = jnp.arange(beginning, size, SUMMED_AT_ONCE)
+        add_again = jax.checkpoint(add, prevent_cse=False)
+        return jax.lax.scan(add_again, part(0, beginning), starts)[0]
 
 
 @dataclass(frozen=True)
-class FeatureRegression(Model):
-    """y = c(w)ᵀφ(x) + N(0, noise² I): the cost of a likelihood does not depend on n.
+class Regression(Model):
+    """y = f(x, w) + N(0, noise² I), with y of shape [q]."""
+
+    noise: float = 1.0
+
+    @abc.abstractmethod
+    def predict(self, params: Params, x: Array) -> Array:
+        """Regression function f(x, w), shape [q]."""
+
+    @abc.abstractmethod
+    def sample_input(self, key: Array) -> Array:
+        """One draw of x from q(x)."""
+
+    def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
+        residual = (y - self.predict(params, x)) / self.noise
+        return -0.5 * jnp.sum(residual**2 + jnp.log(2 * jnp.pi * self.noise**2))
+
+    def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
+        key_x, key_y = jax.random.split(key)
+        x = self.sample_input(key_x)
+        mean = self.predict(params, x)
+        return x, mean + self.noise * jax.random.normal(key_y, mean.shape, mean.dtype)
+
+
+@dataclass(frozen=True)
+class FeatureRegression(Regression):
+    """f(x, w) = c(w)ᵀφ(x): the cost of a likelihood does not depend on n.
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) tr δᵀ(Mδ − 2U),   δ = c(w) − c(w₀)
 
     with M = Σ a φφᵀ [p, p] and U = Σ a φ(y − f₀)ᵀ [p, q].
     """
-
-    noise: float = 1.0
 
     summary_is_additive: ClassVar[bool] = True
 
@@ -213,23 +287,8 @@ class FeatureRegression(Model):
     def coefficients(self, params: Params) -> Array:
         """c(w), shape [p, q]."""
 
-    @abc.abstractmethod
-    def sample_input(self, key: Array) -> Array:
-        """One draw of x from q(x)."""
-
     def predict(self, params: Params, x: Array) -> Array:
-        """Regression function f(x, w), shape [q]."""
         return self.features(x) @ self.coefficients(params)
-
-    def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
-        residual = (y - self.predict(params, x)) / self.noise
-        return -0.5 * jnp.sum(residual**2 + jnp.log(2 * jnp.pi * self.noise**2))
-
-    def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
-        key_x, key_y = jax.random.split(key)
-        x = self.sample_input(key_x)
-        mean = self.predict(params, x)
-        return x, mean + self.noise * jax.random.normal(key_y, mean.shape, mean.dtype)
 
     def summarise(self, optimum: Params, data: Data, weights: Array) -> FeatureSummary:
         features = jax.vmap(self.features)(data.x)

@@ -42,6 +42,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
 CODE = (":(top)*.py", ":(top)pyproject.toml", ":(top)constraints.txt")
+NOT_NUMBERS = ("cli.py", "plotting.py", "progress.py")
 GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 INT64 = np.iinfo(np.int64)
 
@@ -134,26 +135,33 @@ def _reason(error: Exception) -> str:
 
 
 def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write a dataset as netCDF4, whole or not at all.
+    """Write a dataset as netCDF4, whole or not at all; ``dataset_bytes`` says in what form.
+
+    Raises ValueError if the dataset does not fit into netCDF, and OSError if ``path`` cannot be
+    written; an older file is then left as it was.
+    """
+    content = dataset_bytes(dataset, str(path))
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def dataset_bytes(dataset: xr.Dataset, name: str) -> bytes:
+    """The content of a netCDF4 file that holds a dataset.
 
     Attributes that netCDF cannot hold (None, booleans, mappings, mixed or nested lists, integers
     beyond 64 bits) are stored as JSON text, of the dataset and its variables alike. Boolean
-    variables come back boolean. Raises ValueError if the dataset does not fit into netCDF, and
-    OSError if ``path`` cannot be written; an older file is then left as it was.
+    variables come back boolean. Raises ValueError, naming ``name``, if the dataset does not fit.
     """
-    path = Path(path)
     stored = dataset.copy()
     stored.attrs = _attributes(dataset.attrs, "attrs")
-    for name, variable in dataset.variables.items():
-        stored[name].attrs = _attributes(variable.attrs, f"{name}.attrs")
+    for key, variable in dataset.variables.items():
+        stored[key].attrs = _attributes(variable.attrs, f"{key}.attrs")
     try:
         # In memory, so that the HDF5 library never meets a full disk: it may not survive one.
-        content = stored.to_netcdf(engine="h5netcdf")
+        return bytes(stored.to_netcdf(engine="h5netcdf"))
     except Exception as error:
-        message = f"{str(path)!r}: the dataset does not fit into netCDF: {_reason(error)}"
+        message = f"{name!r}: the dataset does not fit into netCDF: {_reason(error)}"
         raise ValueError(message) from error
-    with replace_file(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -324,3 +332,15 @@ def _git(*arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     done = subprocess.run(command, env=env, capture_output=True, check=True, text=True, timeout=60)
     return done.stdout
+
+
+def fingerprint() -> str:
+    """SHA-256 of the code that numbers depend on: this package's, and the packages' versions."""
+    content = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(set(package.rglob("*.py")) - {package / name for name in NOT_NUMBERS}):
+        content.update(path.relative_to(package).as_posix().encode())
+        content.update(path.read_bytes())
+    for name in PACKAGES:
+        content.update(f"{name} {importlib.metadata.version(name)}".encode())
+    return content.hexdigest()

@@ -1,306 +1,149 @@
-"""Joins problems to samplers and oracles: jobs as data of one compiled program per problem.
+"""Runs the batches of an experiment: several at a time, saved as they finish, resumed, shared out.
 
-A job is a data set, an n and a seed. Jobs of one n advance in lockstep as one batch, because
-their paths have nearly the same length; all batches of a problem share one compiled program.
+A batch is whatever is saved at once, by name; what it computes depends on the configuration alone,
+not on which process, worker or device count computes it, nor on what was computed before.
 """
 
 import concurrent.futures
-import functools
-import math
+import contextlib
 import os
-import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import xarray as xr
-from jax import Array
 
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.diagnostics import nested_r_hat
-from slt_jax.estimators import (
-    bic,
-    energy_variance_coefficient,
-    free_energy_from_evidence,
-    mean_over_seeds,
-    thermodynamic_integration,
-    two_temperature_coefficient,
-    wbic_coefficient,
-)
-from slt_jax.estimators.estimate import Estimate
-from slt_jax.model import Model, Params, Problem, Summary
-from slt_jax.modes import posterior_mode
-from slt_jax.oracles.oracle import Exact, Oracle
-from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
-from slt_jax.samplers.target import Target
-
-MIN_ACCEPTANCE = 0.15
-MAX_NESTED_R_HAT = 1.1
-DIVERGED_ACCEPTANCE = 0.01
-
-Progress = Callable[[Sequence[Any], str], Iterable[Any]]
+from slt_jax.ledger import Ledger
+from slt_jax.progress import Progress
 
 
-class TemperatureNodes(NamedTuple):
-    """The inverse temperatures that every job of one n visits, increasing."""
+class Batch(NamedTuple):
+    """A piece of work: a unique name fit for a file, and what makes its dataset."""
 
-    wbic: float
-    second: float
-    posterior: float = 1.0
-
-
-def temperature_nodes(n: int) -> TemperatureNodes:
-    """β = 1/log n for WBIC, twice that (at most 1) for the two-temperature estimator, and 1.
-
-    Raises ValueError for n < 3, where 1/log n would exceed 1.
-    """
-    if n < 3:
-        raise ValueError(f"n = {n}: WBIC's β = 1/log n must be at most 1, so n must be ≥ 3")
-    beta = 1 / math.log(n)
-    return TemperatureNodes(beta, min(2 * beta, 1.0))
+    name: str
+    compute: Callable[[], xr.Dataset]
 
 
-@functools.lru_cache(maxsize=128)
-def target_of(model: Model) -> Target:
-    """The model as a sampler sees it: functions of one flat vector [d].
+class Interrupted(Exception):  # noqa: N818  (as KeyboardInterrupt, not an error)
+    """A signal asked the run to stop; every finished batch is saved."""
 
-    Cached, so that equal models are one constant to compiled samplers.
-    """
-    shapes = {name: prior.shape() for name, prior in sorted(model.priors().items())}
-
-    def unravel(w: Array) -> Params:
-        params, start = {}, 0
-        for name, shape in shapes.items():
-            size = math.prod(shape)
-            params[name] = w[start : start + size].reshape(shape)
-            start += size
-        return params
-
-    def sample_prior(key: Array) -> Array:
-        params = model.sample_prior(key)
-        return jnp.concatenate([params[name].ravel() for name in shapes])
-
-    def log_prior(w: Array) -> Array:
-        return model.log_prior(unravel(w))
-
-    def log_likelihood(w: Array, summary: Any) -> Array:
-        return model.log_likelihood_ratio(unravel(w), summary)
-
-    return Target(sample_prior, log_prior, log_likelihood)
-
-
-def smc_batch(
-    target: Target,
-    settings: SMCSettings,
-    keys: Array,
-    summaries: Any,
-    nodes: Array,
-    step_size: Array,
-) -> tuple[SMCResult, Array]:
-    """SMC of every data set and seed: keys [R, S], summaries with leading axis [R].
-
-    Returns the runs, leading axes [R, S], and nL_n − nL_n(w₀) [R] at the posterior mode that is
-    reached from the best particle of all seeds.
-    """
-
-    def one_data_set(seeds: Array, summary: Any) -> tuple[SMCResult, Array]:
-        runs = jax.vmap(lambda k: tempered_smc(target, settings, k, summary, nodes, step_size))(
-            seeds
-        )
-        best = jnp.argmin(runs.best_energy)
-        mode = posterior_mode(target, summary, runs.best_position[best])
-        return runs, -target.log_likelihood(mode, summary)
-
-    return jax.vmap(one_data_set)(keys, summaries)
-
-
-compiled_smc_batch = jit_at_first_call(smc_batch, static_argnums=(0, 1))
-"""``smc_batch``, compiled once per model and settings; everything else is data."""
-
-
-def batch_keys(key: Array, n: int, data_sets: int, seeds: int) -> Array:
-    """Keys [R, S] that depend on (key, n, replicate, seed) alone, not on the batch."""
-    base = jax.random.fold_in(key, n)
-    over_seeds = jax.vmap(jax.random.fold_in, (None, 0))
-    over_both = jax.vmap(over_seeds, (0, None))
-    return over_both(over_seeds(base, jnp.arange(data_sets)), jnp.arange(seeds))
-
-
-def in_precision(summary: Summary, dtype: Any) -> Summary:
-    """The summary in the floating-point type of the sampler."""
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), summary)
-
-
-def sampled_curve(
-    problem: Problem,
-    summaries: Sequence[Summary],
-    sample_sizes: Sequence[int],
-    key: Array,
-    settings: SMCSettings,
-    seeds: int,
-    step_size: float,
-    progress: Progress,
-) -> xr.Dataset:
-    """Free energy, WBIC, λ̂ and diagnostics by tempered SMC for every (n, replicate).
-
-    ``summaries`` are those of ``summaries_along_n``. Every estimate ``x`` comes with ``x_se``,
-    its Monte-Carlo standard error over seeds (attribute ``degrees_of_freedom``), and all
-    energies are relative to nL_n(w₀), in total nats. ``converged`` [n, replicate] is False
-    where a run did not reach β = 1, accepted too little, or seeds disagree; ``reason`` says so.
-    Raises ValueError if the step size diverges: no move of the first temperature is accepted.
-    """
-    columns = []
-    pairs = list(zip(sample_sizes, summaries, strict=True))
-    target = target_of(problem.model)
-    dtype = jnp.zeros(()).dtype
-    for n, summary in progress(pairs, f"{problem.name}: SMC"):
-        nodes = temperature_nodes(n)
-        data_sets = len(np.asarray(summary.reference))
-        runs, mode_energy = compiled_smc_batch(
-            target,
-            settings,
-            batch_keys(key, n, data_sets, seeds),
-            in_precision(summary, dtype),
-            jnp.asarray(nodes, dtype),
-            jnp.asarray(step_size, dtype),
-        )
-        runs = jax.tree.map(lambda leaf: np.asarray(leaf, float), runs)
-        refuse_divergence(problem, n, runs, step_size)
-        columns.append(_column(problem, n, nodes, runs, np.asarray(mode_energy, float)))
-    result = xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)), join="outer")
-    result.attrs["degrees_of_freedom"] = seeds - 1
-    return result
-
-
-def refuse_divergence(problem: Problem, n: int, runs: SMCResult, step_size: float) -> None:
-    """Raise ValueError if no chain moves at the first temperature: the step is far too large."""
-    first = np.asarray(runs.acceptance)[..., 0]
-    moved = first[np.isfinite(runs.first_log_weight)]  # data that hold NaN say nothing of steps
-    if moved.size and np.median(moved) < DIVERGED_ACCEPTANCE:
-        raise ValueError(
-            f"step size {step_size:g} diverges on {problem.name} at n = {n}: HMC accepts "
-            f"{np.median(moved):.1%} of its moves; use one between 0.01 and 2 "
-            "(units of the population's standard deviation)"
+    def __init__(self, signal_number: int, done: int, total: int) -> None:
+        self.signal_number = signal_number
+        super().__init__(
+            f"interrupted; {done} of {total} batches are saved, the same command goes on from there"
         )
 
 
-def _column(
-    problem: Problem, n: int, nodes: TemperatureNodes, runs: SMCResult, mode_energy: np.ndarray
-) -> xr.Dataset:
-    """All estimates of one n, dimension [replicate]."""
-    energies = np.asarray(runs.node_energies)
-    by_seed = energies.mean(axis=(-1, -2))
-    about_pooled_mean = energies - energies.mean(axis=(1, 3, 4), keepdims=True)
-    variance_by_seed = np.mean(about_pooled_mean**2, axis=(-1, -2))
-    path = (runs.beta, runs.mean_energy, runs.energy_variance, runs.first_log_weight)
-    wbic = mean_over_seeds(by_seed[..., 0])
-    estimates: dict[str, Estimate] = {
-        "free_energy": free_energy_from_evidence(runs.log_evidence),
-        "free_energy_ti": thermodynamic_integration(*path),
-        "wbic": wbic,
-        "posterior_energy": mean_over_seeds(by_seed[..., 2]),
-        "lambda_wbic": wbic_coefficient(by_seed[..., 0], n),
-        "lambda_energy_variance": energy_variance_coefficient(variance_by_seed[..., 0], nodes.wbic),
-    }
-    if nodes.second > nodes.wbic:
-        estimates["lambda_two_temperatures"] = two_temperature_coefficient(
-            by_seed[..., 0], by_seed[..., 1], nodes.wbic, nodes.second
-        )
-    variables: dict[str, Any] = {}
-    for name, estimate in estimates.items():
-        variables[name] = ("replicate", estimate.value)
-        variables[f"{name}_se"] = ("replicate", estimate.standard_error)
-    variables["bic"] = ("replicate", bic(mode_energy, problem.model.dimension, n))
-    acceptance = np.nanmin(runs.acceptance, axis=-1).min(axis=-1)
-    r_hat = np.max([nested_r_hat(np.moveaxis(energies[:, :, b], -1, -2)) for b in (0, 2)], axis=0)
-    variables["acceptance"] = ("replicate", acceptance)
-    variables["nested_r_hat"] = ("replicate", r_hat)
-    variables["num_temperatures"] = ("replicate", runs.num_temperatures.mean(axis=-1))
-    finished = np.isfinite(np.asarray(runs.log_evidence)).all(axis=-1)
-    reasons = [_reason(*values) for values in zip(finished, acceptance, r_hat, strict=True)]
-    variables["reason"] = ("replicate", np.array(reasons, dtype=object))
-    variables["converged"] = ("replicate", np.array([reason == "" for reason in reasons]))
-    return xr.Dataset(variables)
+class Unfinished(Exception):  # noqa: N818  (a state, not an error)
+    """This worker has done its share and others have not."""
 
 
-def _reason(finished: bool, acceptance: float, r_hat: float) -> str:
-    """Why a job did not converge, or nothing."""
-    if not finished:
-        return "beta = 1 not reached or NaN"
-    if not acceptance >= MIN_ACCEPTANCE:
-        return f"acceptance {acceptance:.2f} < {MIN_ACCEPTANCE}"
-    if not r_hat <= MAX_NESTED_R_HAT:
-        return f"seeds disagree: nested R-hat {r_hat:.2f} > {MAX_NESTED_R_HAT}"
-    return ""
-
-
-def exact_curve(
-    oracle: Oracle,
-    summaries: Sequence[Any],
-    sample_sizes: Sequence[int],
-    with_energies: Collection[int],
-    progress: Progress,
-) -> xr.Dataset:
-    """The oracle's answers for every (n, replicate), each ``x`` with its bound ``x_error``.
-
-    The names are those of ``sampled_curve``: what a sampler with infinitely many draws would
-    report on the same data, in total nats relative to nL_n(w₀) or as λ̂. At sizes that are not
-    in ``with_energies`` only the free energy is computed.
-    """
-    columns = []
-    pairs = list(zip(sample_sizes, summaries, strict=True))
-    for n, summary in progress(pairs, f"{oracle.problem.name}: exact"):
-        posterior = oracle.moments(summary)
-        exact = {"free_energy": posterior.normalised_free_energy}
-        if n in with_energies:
-            exact["posterior_energy"] = posterior.excess_energy
-            exact |= _exact_energies(oracle, summary, temperature_nodes(n))
-        variables: dict[str, Any] = {}
-        for name, quantity in exact.items():
-            variables[name] = ("replicate", quantity.value)
-            variables[f"{name}_error"] = ("replicate", quantity.error)
-        columns.append(xr.Dataset(variables))
-    return xr.concat(columns, dim=xr.Variable("n", list(sample_sizes)), join="outer")
-
-
-def _exact_energies(oracle: Oracle, summary: Any, nodes: TemperatureNodes) -> dict[str, Exact]:
-    """WBIC and the λ̂ that are made of tempered energies."""
-    at_wbic = oracle.moments(summary, nodes.wbic)
-    exact = {
-        "wbic": at_wbic.excess_energy,
-        "lambda_wbic": at_wbic.excess_energy.scaled(nodes.wbic),
-        "lambda_energy_variance": at_wbic.energy_variance.scaled(nodes.wbic**2),
-    }
-    if nodes.second > nodes.wbic:
-        at_second = oracle.moments(summary, nodes.second)
-        difference = at_wbic.excess_energy.minus(at_second.excess_energy)
-        exact["lambda_two_temperatures"] = difference.scaled(
-            1 / (1 / nodes.wbic - 1 / nodes.second)
-        )
-    return exact
-
-
-def problem_key(seed: int, problem: Problem) -> Array:
-    """The key of a problem: its data and samplers do not depend on which others are run."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(problem.name.encode()))
-
-
-def map_problems(
-    function: Callable[[Problem], xr.Dataset], problems: Sequence[Problem]
+def run_batches(
+    groups: Mapping[str, Sequence[Batch]], ledger: Ledger | None = None, label: str = "batches"
 ) -> dict[str, xr.Dataset]:
-    """``function`` of every problem, by name, in one thread per processor and one more.
+    """The datasets of all batches, by name.
 
-    A problem keeps about one core busy, and less while Python traces its programs; the results
-    do not depend on the number of threads. The first error cancels what has not begun and is
-    raised.
+    Groups advance side by side in threads, one per processor and one more, and the batches of a
+    group one after the other, so that they can share a compiled program. With a ledger, batches
+    that it holds are read and not computed, those that are computed are saved at once, and only
+    the worker's share is computed. Raises Unfinished if some batches belong to workers that have
+    not done them, Interrupted after SIGINT or SIGTERM, when the batches in progress are saved,
+    and the first error of a batch, when those in progress are.
     """
-    workers = max(1, min(len(problems), (os.cpu_count() or 1) + 1))
+    batches = [batch for group in groups.values() for batch in group]
+    names = [batch.name for batch in batches]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two batches share a name among {', '.join(sorted(names))}")
+    done: dict[str, xr.Dataset] = {}
+    if ledger is not None:
+        found = {name: ledger.load(name) for name in names}
+        done = {name: dataset for name, dataset in found.items() if dataset is not None}
+    share = set(names) if ledger is None else {
+        name for i, name in enumerate(names) if i % ledger.worker.count == ledger.worker.index
+    }  # fmt: skip
+    missing = {
+        key: [b for b in group if b.name in share and b.name not in done]
+        for key, group in groups.items()
+    }
+    missing = {key: group for key, group in missing.items() if group}
+    progress = Progress(label, len(done) + sum(map(len, missing.values())), already=len(done))
+    if ledger is not None:
+        if done:
+            ledger.notes.append(f"{len(done)} of {len(names)} batches are already on disk")
+        for note in ledger.notes:
+            progress.say(note)
+    signals = contextlib.nullcontext(_Stop()) if ledger is None else _stop_on_signals()
+    with signals as stop, progress:
+
+        def advance(group: Sequence[Batch]) -> None:
+            for batch in group:
+                if stop.is_set():
+                    return
+                start = time.perf_counter()
+                dataset = batch.compute()
+                seconds = time.perf_counter() - start
+                dataset.attrs["wall_seconds"] = round(seconds, 3)
+                if ledger is not None:
+                    ledger.save(batch.name, dataset)
+                done[batch.name] = dataset
+                progress.advance(batch.name, seconds)
+
+        _in_threads(advance, list(missing.values()), stop)
+    if stop.signal_number is not None:
+        raise Interrupted(stop.signal_number, len(done), len(names))
+    if ledger is not None and len(done) < len(names):
+        for name in names:
+            if name not in done and (dataset := ledger.load(name)) is not None:
+                done[name] = dataset
+        if len(done) < len(names):
+            raise Unfinished(
+                f"worker {ledger.worker.index}/{ledger.worker.count} has done its share; "
+                f"{len(done)} of {len(names)} batches are saved. Run the others, or the command "
+                "without --worker to do what is missing"
+            )
+    return {name: done[name] for name in names}
+
+
+def _in_threads(
+    advance: Callable[[Sequence[Batch]], None], groups: list[Sequence[Batch]], stop: "_Stop"
+) -> None:
+    workers = max(1, min(len(groups), (os.cpu_count() or 1) + 1))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = {problem.name: pool.submit(function, problem) for problem in problems}
+        futures = [pool.submit(advance, group) for group in groups]
         try:
-            return {name: future.result() for name, future in futures.items()}
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+class _Stop(threading.Event):
+    signal_number: int | None = None
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.signal_number is not None:
+            os._exit(128 + number)
+        stop.signal_number = number
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -22,7 +22,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments import free_energy
-from slt_jax import plotting, sweep
+from slt_jax import cli, jobs, plotting
 from slt_jax.cli import ExperimentConfig, run_experiment
 from slt_jax.model import discover_problems
 from slt_jax.store import read_dataset
@@ -109,7 +109,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Result:
 @pytest.fixture(scope="session")
 def strict(smoke: Result, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """One problem again, with a demand that no job can meet."""
-    with mock.patch.object(sweep, "MIN_ACCEPTANCE", 1.1):
+    with mock.patch.object(jobs, "MIN_ACCEPTANCE", 1.1):
         return experiment(tmp_path_factory.mktemp("strict"), "--problems", "linear_3")
 
 
@@ -129,7 +129,7 @@ def rows(out: str) -> dict[tuple[str, int], str]:
 
 def test_all_files_are_written(smoke: Result) -> None:
     """Whole and under their names: no temporary file is left. There may be further figures."""
-    written = set(os.listdir(smoke.folder))
+    written = set(os.listdir(smoke.folder)) - {"batches"}
     assert set(FILES) <= written
     assert all(name.startswith("free_energy") for name in written)
     figures = smoke.folder.parents[1] / "figures"
@@ -227,8 +227,9 @@ def test_the_figure_has_a_panel_per_problem(smoke: Result) -> None:
 
 
 def test_progress_goes_to_standard_error(smoke: Result) -> None:
-    assert "linear_3: SMC: 2/2" in smoke.finished.err
-    assert "2/2 in" not in smoke.finished.out
+    assert "linear_3.smc.n100.0 in" in smoke.finished.err
+    assert "14/14" in smoke.finished.err
+    assert "14/14" not in smoke.finished.out
 
 
 # --- again, and jobs that do not converge -----------------------------------------------------
@@ -285,6 +286,13 @@ def assert_refused(finished: Finished, folder: Path, before: list[str], words: s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ("--batch-size 0", "batch_size = 0"),
+        ("--memory 0", "memory = 0"),
+        ("--memory nan", "memory = nan"),
+        ("--worker 3/3", "worker '3/3': must be i/N"),
+        ("--process-id 0", "a coordinator is needed"),
+        ("--coordinator localhost:1", "num_processes = None"),
+        ("--coordinator localhost:1 --num-processes 2 --process-id 2", "process_id = 2: must be"),
         ("--preset nope", "preset 'nope': choose from laptop, smoke, paper"),
         ("--problems linear_3 nope", "problem 'nope'"),
         ("--sample-sizes 1 10", "n = 1"),
@@ -317,7 +325,7 @@ def test_bad_input_is_refused_before_any_work(
     def work(*_: object) -> None:
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(free_energy, "map_problems", work)
+    monkeypatch.setattr(free_energy, "compute", work)
     preset = () if "--preset" in arguments else ("--preset", "smoke")
     finished = command(*preset, "--out", tmp_path / "results", *arguments.split())
     assert_refused(finished, tmp_path, [], words)
@@ -326,7 +334,7 @@ def test_bad_input_is_refused_before_any_work(
 def test_a_file_in_the_way_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(free_energy, "map_problems", None)
+    monkeypatch.setattr(cli, "run_batches", None)
     (tmp_path / "file").write_text("kept")
     finished = command("--preset", "smoke", "--out", tmp_path / "file" / "results")
     assert_refused(finished, tmp_path, ["file"], "file is in the way")
@@ -337,7 +345,7 @@ def test_a_file_in_the_way_of_the_figures_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not after an hour of sampling."""
-    monkeypatch.setattr(free_energy, "map_problems", None)
+    monkeypatch.setattr(cli, "run_batches", None)
     (tmp_path / "file").write_text("kept")
     finished = command(
         "--preset", "smoke", "--out", tmp_path, "--figures-dir", tmp_path / "file" / "figures"
@@ -350,7 +358,9 @@ def test_a_diverging_step_size_is_refused(tmp_path: Path) -> None:
     finished = command(
         "--preset", "smoke", "--problems", "linear_3", "--step-size", "1e6", "--out", tmp_path
     )
-    assert_refused(finished, tmp_path, [], "step size 1e+06 diverges on linear_3 at n = 10:")
+    words = "step size 1e+06 diverges on linear_3 at n = 10:"
+    assert_refused(finished, tmp_path, ["batches"], words)
+    assert not list((tmp_path / "batches").glob("*.nc"))
 
 
 def test_a_refusal_in_a_process_of_its_own(tmp_path: Path) -> None:
@@ -358,7 +368,7 @@ def test_a_refusal_in_a_process_of_its_own(tmp_path: Path) -> None:
         "experiments.free_energy", "--problems", "nope", "--out", tmp_path / "results"
     )
     assert finished.status == 2
-    assert_refused(finished, tmp_path, [], "problem 'nope': choose from linear_3, ")
+    assert_refused(finished, tmp_path, [], "problem 'nope': choose from ")
 
 
 # --- help and the command line itself ---------------------------------------------------------

@@ -1,370 +1,196 @@
-"""Jobs, keys and targets; the compiled sampler itself is tested in samplers/test_smc.py."""
+"""Batches side by side: order, resumption, shares, signals, errors."""
 
-import dataclasses
-import functools
+import contextlib
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
-from slt_jax import sweep
-from slt_jax.data import summaries_along_n
-from slt_jax.model import FeatureSummary, Problem, Summary, discover_problems
-from slt_jax.modes import posterior_mode
-from slt_jax.oracles.oracle import oracle_for
-from slt_jax.samplers.smc import SMCResult, SMCSettings
-from slt_jax.sweep import (
-    batch_keys,
-    exact_curve,
-    in_precision,
-    map_problems,
-    problem_key,
-    sampled_curve,
-    target_of,
-    temperature_nodes,
-)
+from slt_jax.ledger import Ledger, Worker
+from slt_jax.sweep import Batch, Interrupted, Unfinished, run_batches
 
-PROBLEMS = discover_problems()
-LINEAR = PROBLEMS["linear_3"]
-R = 5
+Groups = dict[str, list[Batch]]
 
 
-@functools.cache
-def linear_data(n: int) -> FeatureSummary:
-    """R data sets of linear_3, always as many, so that one program makes them all."""
-    summary = summaries_along_n(LINEAR, jax.random.key(0), R, [n])[0]
-    assert isinstance(summary, FeatureSummary)
-    return summary
+class Work:
+    """Groups of batches that note what was computed."""
+
+    def __init__(self, groups: int = 2, size: int = 3) -> None:
+        self.computed: list[str] = []
+        self.groups: Groups = {
+            f"g{g}": [
+                Batch(f"g{g}.{i}", self._compute(f"g{g}.{i}", 10 * g + i)) for i in range(size)
+            ]
+            for g in range(groups)
+        }
+
+    def _batch(self, name: str, value: int) -> Batch:
+        def compute() -> xr.Dataset:
+            self.computed.append(name)
+            return xr.Dataset({"x": ("replicate", np.random.default_rng(value).normal(size=3))})
+
+        return Batch(name, compute)
+
+    @property
+    def names(self) -> list[str]:
+        return [batch.name for group in self.groups.values() for batch in group]
 
 
-def silently(chunks: Sequence[Any], label: str) -> Iterable[Any]:
-    del label
-    return chunks
+def numbers(results: dict[str, xr.Dataset]) -> dict[str, list[float]]:
+    return {name: dataset["x"].to_numpy().tolist() for name, dataset in results.items()}
 
 
-# --- keys -----------------------------------------------------------------------------------
-
-
-def bits(keys: jax.Array) -> np.ndarray:
-    return np.asarray(jax.random.key_data(keys))
-
-
-def test_a_job_has_its_key_whatever_the_batch() -> None:
-    key = jax.random.key(3)
-    many = bits(batch_keys(key, 100, 8, 8))
-    assert many.shape[:2] == (8, 8)
-    np.testing.assert_array_equal(bits(batch_keys(key, 100, 3, 2)), many[:3, :2])
-    np.testing.assert_array_equal(bits(batch_keys(key, 100, 8, 2)), many[:, :2])
-
-
-def test_all_jobs_have_different_keys() -> None:
-    grids = [
-        bits(batch_keys(jax.random.key(seed), n, 8, 8)).reshape(64, -1)
-        for seed in (0, 1)
-        for n in (8, 10, 100)
-    ]
-    keys = np.concatenate(grids)
-    assert len(np.unique(keys, axis=0)) == len(keys) == 6 * 64
-
-
-def test_problems_have_their_own_keys() -> None:
-    keys = [bits(problem_key(seed, p)) for seed in (0, 1) for p in PROBLEMS.values()]
-    assert len(np.unique(keys, axis=0)) == 2 * len(PROBLEMS)
-    # The name alone decides: not the object, nor which others are found.
-    twin = Problem("linear_3", PROBLEMS["tanh_1"].model, {})
-    np.testing.assert_array_equal(bits(problem_key(0, twin)), bits(problem_key(0, LINEAR)))
-
-
-# --- temperatures ---------------------------------------------------------------------------
-
-
-def test_temperature_nodes() -> None:
-    np.testing.assert_allclose(temperature_nodes(100), [1 / np.log(100), 2 / np.log(100), 1])
-    assert temperature_nodes(3) == (1 / np.log(3), 1.0, 1.0)
-    for n in (3, 5, 8, 10, 10**12):
-        assert np.all(np.diff(temperature_nodes(n)) >= 0)
-        assert 0 < temperature_nodes(n).wbic < 1
-
-
-@pytest.mark.parametrize("n", [2, 1, 0, -7])
-def test_temperature_nodes_of_too_few_data(n: int) -> None:
-    with pytest.raises(ValueError, match=rf"n = {n}:.* n must be ≥ 3"):
-        temperature_nodes(n)
-
-
-# --- targets --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["skalse_x2", "reduced_rank_2_2_2_1"])
-def test_a_target_is_the_model_of_a_flat_vector(name: str) -> None:
-    """Parameters in the order of their names; float32 sums of up to 30 terms: 1e-4 relative."""
-    model = PROBLEMS[name].model
-    target = target_of(model)
-
-    @jax.jit
-    def both(key: jax.Array) -> Any:
-        params, w = model.sample_prior(key), target.sample_prior(key)
-        p, q = model.coefficients(params).shape
-        draw = jax.random.normal(key, (p, p + 2 * q + 1))
-        summary = FeatureSummary(draw[:, :p], draw[:, p : p + q], draw[:, p + q : -1], 0.0)
-        return (
-            (w, target.log_prior(w), target.log_likelihood(w, summary)),
-            (params, model.log_prior(params), model.log_likelihood_ratio(params, summary)),
-        )
-
-    (w, *found), (params, *expected) = both(jax.random.key(1))
-    assert w.shape == (model.dimension,)
-    flat = [np.asarray(params[name]).ravel() for name in sorted(params)]
-    np.testing.assert_array_equal(w, np.concatenate(flat))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-
-
-def test_equal_models_are_one_target() -> None:
-    twin = dataclasses.replace(LINEAR.model)
-    assert twin is not LINEAR.model
-    assert target_of(twin) is target_of(LINEAR.model)
-    other = dataclasses.replace(LINEAR.model, noise=2.0)
-    assert target_of(other) is not target_of(LINEAR.model)
-
-
-def test_the_optimum_has_no_excess_energy() -> None:
-    one = jax.tree.map(lambda leaf: leaf[0], in_precision(linear_data(20), np.float32))
-    w = jnp.float32(LINEAR.optimum["w"])
-    assert target_of(LINEAR.model).log_likelihood(w, one) == 0
-
-
-def test_in_precision() -> None:
-    summary = linear_data(20)
-    assert all(leaf.dtype == np.float64 for leaf in summary)
-    for leaf, double in zip(in_precision(summary, jnp.float32), summary, strict=True):
-        assert leaf.dtype == jnp.float32
-        np.testing.assert_array_equal(leaf, np.asarray(double, np.float32))
-
-
-# --- modes ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [10, 1000])
-def test_mode_of_a_conjugate_posterior(n: int) -> None:
-    """The posterior mean (I + G)⁻¹(Gw₀ + U), from a distance of some standard deviations.
-
-    Adam's last steps are far shorter than a posterior standard deviation: within 1 % of it.
-    """
-    summary = linear_data(n)
-    gram, cross, origin = (np.asarray(leaf)[0] for leaf in summary[:3])
-    covariance = np.linalg.inv(np.eye(3) + gram)
-    mean = (covariance @ (gram @ origin + cross))[:, 0]
-    sd = np.sqrt(np.diag(covariance))
-    one = jax.tree.map(lambda leaf: leaf[0], in_precision(summary, np.float32))
-    target = target_of(LINEAR.model)
-    find = jax.jit(posterior_mode, static_argnums=0)
-    for start in (mean + 3 * sd, mean - 3 * sd, mean):
-        mode = np.asarray(find(target, one, jnp.float32(start)), float)
-        np.testing.assert_array_less(np.abs(mode - mean), 0.01 * sd + 1e-6)
-
-
-# --- exact curves ---------------------------------------------------------------------------
-
-
-def test_exact_curve() -> None:
-    """Against closed forms of conjugate regression; 1e-9 of terms of size n."""
-    sizes = [10, 100]
-    summaries = [linear_data(n) for n in sizes]
-    oracle = oracle_for(LINEAR)
-    assert oracle is not None
-    seen = []
-
-    def progress(chunks: Sequence[Any], label: str) -> Iterable[Any]:
-        seen.append((len(chunks), label))
-        return chunks
-
-    curve = exact_curve(oracle, summaries, sizes, sizes, progress)
-    assert seen == [(2, "linear_3: exact")]
-    lambdas = ("lambda_wbic", "lambda_energy_variance", "lambda_two_temperatures")
-    names = ("free_energy", "posterior_energy", "wbic", *lambdas)
-    assert set(curve.data_vars) == {*names, *(f"{name}_error" for name in names)}
-    np.testing.assert_array_equal(curve["n"], sizes)
-    for variable in curve.data_vars.values():
-        assert variable.dims == ("n", "replicate")
-        assert variable.shape == (2, R)
-        assert variable.dtype == np.float64
-    for name in names:
-        assert ((curve[f"{name}_error"] >= 0) & (curve[f"{name}_error"] < 1e-9)).all()
-    for n, summary in zip(sizes, summaries, strict=True):
-        for replicate in range(R):
-            beta = 1 / np.log(n)
-            posterior, at_wbic, at_second = (
-                conjugate_moments(summary, replicate, b) for b in (1.0, beta, min(2 * beta, 1))
-            )
-            difference = at_wbic[1] - at_second[1]
-            expected = {
-                "free_energy": posterior[0],
-                "posterior_energy": posterior[1],
-                "wbic": at_wbic[1],
-                "lambda_wbic": beta * at_wbic[1],
-                "lambda_energy_variance": beta**2 * at_wbic[2],
-                "lambda_two_temperatures": difference / (1 / beta - 1 / min(2 * beta, 1)),
-            }
-            at = curve.sel(n=n).isel(replicate=replicate)
-            for name, value in expected.items():
-                assert float(at[name]) == pytest.approx(value, abs=1e-9), name
-
-
-def conjugate_moments(summary: Summary, replicate: int, beta: float) -> tuple[float, float, float]:
-    """F(β), E_β[nL_n] and Var_β[nL_n] relative to w₀ of linear_3, w ~ N(0, I)."""
-    gram, cross, origin = (np.asarray(leaf)[replicate] for leaf in summary[:3])
-    precision, h = np.eye(3) + beta * gram, beta * (gram @ origin + cross)
-    covariance = np.linalg.inv(precision)
-    delta = covariance @ h - origin
-    product, slope = gram @ covariance, gram @ delta - cross
-    free_energy = np.linalg.slogdet(precision)[1] / 2 - (h.T @ covariance @ h).item() / 2
-    free_energy += beta * (origin.T @ (gram @ origin / 2 + cross)).item()
-    energy = np.trace(product) / 2 + (delta.T @ (gram @ delta / 2 - cross)).item()
-    variance = np.trace(product @ product) / 2 + (slope.T @ covariance @ slope).item()
-    return free_energy, energy, variance
-
-
-# --- sampled curves, from runs made by hand --------------------------------------------------
-
-GOOD, UNFINISHED, SLOW, APART, LOST = range(5)
-S, T, K, C = 4, 6, 16, 8
-
-
-def runs_by_hand() -> SMCResult:
-    """A job that converged and four that did not, each for its own reason."""
-    rng = np.random.default_rng(0)
-    shape = (R, S, T)
-    beta = np.full(shape, np.nan)
-    beta[..., :4] = [0.01, 0.2, 0.4, 1.0]
-    energies = 1 + rng.normal(size=(R, S, 3, K, C))
-    acceptance = np.where(np.isnan(beta), np.nan, 0.6)
-    log_evidence = rng.normal(size=(R, S))
-    log_evidence[UNFINISHED, 2] = np.nan
-    beta[UNFINISHED, 2, 3:] = np.nan
-    acceptance[SLOW, 1, 2] = 0.1
-    energies[APART] += 3 * np.arange(S)[:, None, None, None]
-    # Where data hold NaN, a run stays at β = 0 and accepts nothing.
-    log_evidence[LOST], energies[LOST] = np.nan, np.nan
-    beta[LOST], acceptance[LOST] = np.nan, np.nan
-    beta[LOST, :, 0] = acceptance[LOST, :, 0] = 0.0
-    path = np.where(np.isnan(beta), np.nan, 1.0)
-    path[LOST] = np.nan
-    return SMCResult(
-        log_evidence=log_evidence,
-        num_temperatures=np.isfinite(beta).sum(axis=-1),
-        beta=beta,
-        mean_energy=path,
-        energy_variance=path,
-        acceptance=acceptance,
-        ess=path,
-        step_size=path,
-        first_log_weight=np.where(np.arange(R)[:, None] == LOST, np.nan, -0.1 * np.ones((R, S))),
-        node_energies=energies,
-        best_position=np.zeros((R, S, 3)),
-        best_energy=np.zeros((R, S)),
-    )
-
-
-def curve_of(runs: SMCResult, monkeypatch: pytest.MonkeyPatch, step_size: float = 0.4) -> Any:
-    def pretend(*_: object) -> tuple[SMCResult, np.ndarray]:
-        return runs, np.arange(float(len(runs.beta)))
-
-    monkeypatch.setattr(sweep, "compiled_smc_batch", pretend)
-    summary = jax.tree.map(lambda leaf: leaf[: len(runs.beta)], linear_data(100))
-    return sampled_curve(
-        LINEAR, [summary], [100], jax.random.key(0), SMCSettings(), S, step_size, silently
-    )
-
-
-def test_each_failure_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    curve = curve_of(runs_by_hand(), monkeypatch).isel(n=0)
-    np.testing.assert_array_equal(curve["converged"], np.arange(R) == GOOD)
-    reasons = curve["reason"].to_numpy()
-    assert reasons[GOOD] == ""
-    assert reasons[UNFINISHED] == reasons[LOST] == "beta = 1 not reached or NaN"
-    assert reasons[SLOW] == "acceptance 0.10 < 0.15"
-    assert reasons[APART].startswith("seeds disagree: nested R-hat")
-    for name in ("free_energy", "free_energy_ti"):
-        np.testing.assert_array_equal(curve[name].isnull(), np.isin(range(R), [UNFINISHED, LOST]))
-
-
-def test_estimates_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The estimators get the nodes they are meant for, and the errors between seeds."""
-    runs = jax.tree.map(lambda leaf: leaf[:UNFINISHED], runs_by_hand())
-    curve = curve_of(runs, monkeypatch).isel(n=0, replicate=GOOD)
-    assert curve.attrs["degrees_of_freedom"] == S - 1
-    energies = runs.node_energies[GOOD].mean(axis=(-1, -2))
-    about_all_seeds = runs.node_energies[GOOD] - energies.mean(axis=0)[:, None, None]
-    variances = np.mean(about_all_seeds**2, axis=(-1, -2))
-    log_n = np.log(100)
-    expected = {
-        "wbic": energies[:, 0],
-        "posterior_energy": energies[:, 2],
-        "lambda_wbic": energies[:, 0] / log_n,
-        "lambda_two_temperatures": (energies[:, 0] - energies[:, 1]) / (log_n / 2),
-        "lambda_energy_variance": variances[:, 0] / log_n**2,
+def replaced(groups: Groups, name: str, compute: Callable[[], xr.Dataset]) -> Groups:
+    return {
+        key: [Batch(b.name, compute if b.name == name else b.compute) for b in group]
+        for key, group in groups.items()
     }
-    for name, by_seed in expected.items():
-        assert float(curve[name]) == pytest.approx(by_seed.mean(), rel=1e-6)
-        error = by_seed.std(ddof=1) / np.sqrt(S)
-        assert float(curve[f"{name}_se"]) == pytest.approx(error, rel=1e-6)
-    evidence = np.exp(runs.log_evidence[GOOD])
-    assert float(curve["free_energy"]) == pytest.approx(-np.log(evidence.mean()))
-    assert float(curve["bic"]) == pytest.approx(0 + 1.5 * log_n)
-    assert float(curve["acceptance"]) == pytest.approx(0.6)
-    assert float(curve["num_temperatures"]) == 4
 
 
-def test_a_step_size_that_moves_nothing_at_first_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+def test_results_come_by_name_in_the_order_asked_for() -> None:
+    work = Work(5)
+    results = run_batches(work.groups)
+    assert list(results) == work.names
+    assert sorted(work.computed) == sorted(work.names)
+    for group in work.groups.values():
+        order = [work.computed.index(batch.name) for batch in group]
+        assert order == sorted(order)
+
+
+def test_no_batch_no_result() -> None:
+    assert run_batches({}) == {}
+
+
+def test_names_must_differ() -> None:
+    batch = Batch("same", xr.Dataset)
+    with pytest.raises(ValueError, match="same"):
+        run_batches({"a": [batch], "b": [batch]})
+
+
+def test_what_is_on_disk_is_not_computed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tuning may find a better one later, but the first population was never moved."""
-    runs = runs_by_hand()
-    runs.acceptance[..., 0] = 0.0
-    with pytest.raises(ValueError, match=r"step size 1234 .* linear_3 at n = 100"):
-        curve_of(runs, monkeypatch, step_size=1234)
+    first, second = Work(), Work()
+    with Ledger(tmp_path, {}) as ledger:
+        fresh = run_batches(first.groups, ledger, "work")
+    capsys.readouterr()
+    (tmp_path / "batches").joinpath(
+        next(p.name for p in (tmp_path / "batches").glob("g1.1.*.nc"))
+    ).write_bytes(b"damaged")
+    with Ledger(tmp_path, {}) as ledger:
+        resumed = run_batches(second.groups, ledger, "work")
+    assert second.computed == ["g1.1"]
+    assert list(resumed) == list(fresh)
+    assert numbers(resumed) == numbers(fresh)
+    err = capsys.readouterr().err
+    assert "work: batch g1.1 is damaged: computed again" in err
+    assert "work: 5 of 6 batches are already on disk" in err
+    assert "work: 6/6 g1.1 in " in err
 
 
-# --- problems side by side --------------------------------------------------------------------
+def test_workers_share_and_the_last_one_has_it_all(tmp_path: Path) -> None:
+    works = [Work() for _ in range(3)]
+    for index in (0, 2):
+        with (
+            Ledger(tmp_path, {}, Worker(index, 3)) as ledger,
+            pytest.raises(Unfinished, match=rf"worker {index}/3 has done its share; \d of 6"),
+        ):
+            run_batches(works[index].groups, ledger)
+    with Ledger(tmp_path, {}, Worker(1, 3)) as ledger:
+        results = run_batches(works[1].groups, ledger)
+    assert numbers(results) == numbers(run_batches(Work().groups))
+    assert [len(work.computed) for work in works] == [2, 2, 2]
+    assert len({name for work in works for name in work.computed}) == 6
 
 
-def named(*names: str) -> list[Problem]:
-    return [dataclasses.replace(LINEAR, name=name) for name in names]
+def test_without_shares_what_a_dead_worker_left_is_done(tmp_path: Path) -> None:
+    for index in (0, 1):
+        with contextlib.suppress(Unfinished), Ledger(tmp_path, {}, Worker(index, 3)) as ledger:
+            run_batches(Work().groups, ledger)
+    rest = Work()
+    with Ledger(tmp_path, {}) as ledger:
+        results = run_batches(rest.groups, ledger)
+    assert len(rest.computed) == 2
+    assert numbers(results) == numbers(run_batches(Work().groups))
 
 
-def test_results_come_in_the_order_asked_for() -> None:
-    names = [f"problem {i}" for i in range(6)]
+def test_the_first_error_is_raised_and_ends_the_rest(tmp_path: Path) -> None:
+    work = Work(20, 3)
+    lock, begun = threading.Lock(), []
 
-    def slow_first(problem: Problem) -> xr.Dataset:
-        time.sleep(0.05 if problem.name == names[0] else 0)
-        return xr.Dataset(attrs={"name": problem.name})
+    def fail() -> xr.Dataset:
+        raise ValueError("batch g0.1 is wrong")
 
-    found = map_problems(slow_first, named(*names))
-    assert list(found) == names
-    assert [dataset.attrs["name"] for dataset in found.values()] == names
+    def slowly(batch: Batch) -> Callable[[], xr.Dataset]:
+        def compute() -> xr.Dataset:
+            with lock:
+                begun.append(batch.name)
+            time.sleep(0.02)
+            return batch.compute()
+
+        return compute
+
+    groups = {
+        key: [Batch(b.name, fail if b.name == "g0.1" else slowly(b)) for b in group]
+        for key, group in work.groups.items()
+    }
+    with (
+        Ledger(tmp_path, {}) as ledger,
+        pytest.raises(ValueError, match=r"batch g0\.1 is wrong"),
+    ):
+        run_batches(groups, ledger)
+    assert len(begun) < 30
+    saved = {path.name.rsplit(".", 2)[0] for path in (tmp_path / "batches").glob("*.nc")}
+    assert saved == set(begun)
 
 
-def test_no_problem_no_result() -> None:
-    assert map_problems(lambda problem: xr.Dataset(), []) == {}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_batches_in_progress(number: signal.Signals, tmp_path: Path) -> None:
+    work = Work(1, 4)
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+
+    def interrupted() -> xr.Dataset:
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)
+        return work.groups["g0"][1].compute()
+
+    with (
+        Ledger(tmp_path, {}) as ledger,
+        pytest.raises(Interrupted, match="interrupted; 2 of 4 batches are saved") as caught,
+    ):
+        run_batches(replaced(work.groups, "g0.1", interrupted), ledger)
+    assert caught.value.signal_number == number
+    assert work.computed == ["g0.0", "g0.1"]
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+    rest = Work(1, 4)
+    with Ledger(tmp_path, {}) as ledger:
+        results = run_batches(rest.groups, ledger)
+    assert rest.computed == ["g0.2", "g0.3"]
+    assert numbers(results) == numbers(run_batches(Work(1, 4).groups))
 
 
-def test_the_first_error_is_raised_and_ends_the_rest() -> None:
-    count, lock, begun = 50, threading.Lock(), []
+def test_a_batch_that_cannot_be_written_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(1, 3)
+    save = Ledger.save
 
-    def fail(problem: Problem) -> xr.Dataset:
-        with lock:
-            begun.append(problem.name)
-        if problem.name == "0":
-            raise ValueError("problem 0 is wrong")
-        time.sleep(0.05)
-        return xr.Dataset()
+    def full(self: Ledger, name: str, batch: xr.Dataset) -> None:
+        if name == "g0.1":
+            raise OSError(28, "No space left on device")
+        save(self, name, batch)
 
-    with pytest.raises(ValueError, match="problem 0 is wrong"):
-        map_problems(fail, named(*map(str, range(count))))
-    assert len(begun) < count
+    monkeypatch.setattr(Ledger, "save", full)
+    with Ledger(tmp_path, {}) as ledger, pytest.raises(OSError, match="No space left"):
+        run_batches(work.groups, ledger)
+    monkeypatch.undo()
+    rest = Work(1, 3)
+    with Ledger(tmp_path, {}) as ledger:
+        run_batches(rest.groups, ledger)
+    assert rest.computed == ["g0.1", "g0.2"]

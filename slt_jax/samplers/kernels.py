@@ -25,3 +25,13 @@ def hmc_module() -> Any:
 def resampling_module() -> Any:
     """``blackjax.smc.resampling``: ``systematic`` and its alternatives."""
     return _module("blackjax.smc.resampling")
+
+
+def chees_module() -> Any:
+    """``blackjax.adaptation.chees_adaptation``: ``chees_adaptation``."""
+    return _module("blackjax.adaptation.chees_adaptation")
+
+
+def dynamic_hmc_module() -> Any:
+    """``blackjax.mcmc.dynamic_hmc``: ``init`` and ``build_kernel``."""
+    return _module("blackjax.mcmc.dynamic_hmc")

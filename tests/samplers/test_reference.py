@@ -8,10 +8,10 @@ import numpy as np
 
 from slt_jax.data import summaries_along_n
 from slt_jax.diagnostics import effective_sample_size, r_hat
+from slt_jax.jobs import in_precision, target_of
 from slt_jax.model import discover_problems
 from slt_jax.oracles import oracle_for
 from slt_jax.samplers.nuts import NUTSSettings, nuts
-from slt_jax.sweep import in_precision, target_of
 
 
 def test_nuts_agrees_with_the_oracle_on_a_singular_model():

@@ -9,8 +9,7 @@ comparisons raises a false alarm with a probability of 1e-6 (Bonferroni), over a
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +20,19 @@ from scipy import stats
 
 from slt_jax.compilations import CompilationCounter
 from slt_jax.data import scaled, summaries_along_n
-from slt_jax.model import Problem, Summary, discover_problems
-from slt_jax.oracles.oracle import oracle_for
-from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
-from slt_jax.sweep import (
+from slt_jax.jobs import (
     TemperatureNodes,
     batch_keys,
-    compiled_smc_batch,
-    exact_curve,
+    exact_jobs,
     in_precision,
-    sampled_curve,
+    sampled_jobs,
+    smc_jobs,
     target_of,
     temperature_nodes,
 )
+from slt_jax.model import Problem, Summary, discover_problems
+from slt_jax.oracles.oracle import oracle_for
+from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
 
 PROBLEMS = discover_problems()
 NAMES = ["linear_3", "monomial_1_1", "skalse_x2"]
@@ -45,11 +44,6 @@ SETTINGS = SMCSettings(
 QUANTITIES = ("free_energy", "free_energy_ti", "wbic", "posterior_energy")
 # Largest standard error of a job that is accepted, in nats: some four times what is usual.
 PRECISION = {"free_energy": 0.3, "free_energy_ti": 0.4, "wbic": 0.8, "posterior_energy": 0.5}
-
-
-def silently(chunks: Sequence[Any], label: str) -> Iterable[Any]:
-    del label
-    return chunks
 
 
 class Sampled(NamedTuple):
@@ -77,13 +71,13 @@ def run(
     step_size: float = STEP_SIZE,
 ) -> SMCResult:
     dtype = jnp.zeros(()).dtype
-    runs, _ = compiled_smc_batch(
+    runs, _ = smc_jobs(
         target_of(problem.model),
         SETTINGS,
-        batch_keys(jax.random.key(seed), n, DATA_SETS, SEEDS),
-        in_precision(summary, dtype),
-        jnp.asarray(nodes or temperature_nodes(n), dtype),
         jnp.asarray(step_size, dtype),
+        np.asarray(jax.random.key_data(batch_keys(jax.random.key(seed), n, DATA_SETS, SEEDS))),
+        in_precision(summary, dtype),
+        np.tile(np.asarray(nodes or temperature_nodes(n), dtype), (DATA_SETS, 1)),
     )
     return jax.tree.map(np.asarray, runs)
 
@@ -91,11 +85,13 @@ def run(
 def curve_of(
     problem: Problem, summary: Summary, n: int = N, step_size: float = STEP_SIZE
 ) -> xr.Dataset:
-    curve = sampled_curve(
-        problem, [summary], [n], jax.random.key(2), SETTINGS, SEEDS, step_size, silently
-    )
-    assert curve.attrs["degrees_of_freedom"] == SEEDS - 1
-    return curve
+    keys = batch_keys(jax.random.key(2), n, DATA_SETS, SEEDS)
+    curve = sampled_jobs(problem, n, summary, keys, SETTINGS, step_size)
+    return along_n(curve, n)
+
+
+def along_n(curve: xr.Dataset, n: int) -> xr.Dataset:
+    return curve.expand_dims(n=[n]).assign_attrs(degrees_of_freedom=SEEDS - 1)
 
 
 def sample(name: str) -> Sampled:
@@ -106,7 +102,7 @@ def sample(name: str) -> Sampled:
         curve = curve_of(problem, summary)
     oracle = oracle_for(problem, 1)
     assert oracle is not None
-    exact = exact_curve(oracle, [summary], [N], [N], silently)
+    exact = along_n(exact_jobs(oracle, N, summary, with_energies=True), N)
     # A tenth of the smallest standard error of a mean over data sets.
     for name in ("free_energy", "wbic", "posterior_energy"):
         assert (exact[f"{name}_error"] < 5e-4).all()

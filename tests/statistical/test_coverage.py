@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from slt_jax.compare import calibration_of
-from slt_jax.curves import free_energy_curve
+from slt_jax.curves import CurvePlan, free_energy_curve
 from slt_jax.estimators import Calibration
 from slt_jax.model import discover_problems
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.samplers.smc import SMCSettings
 
 pytestmark = pytest.mark.slow
 
@@ -58,10 +57,8 @@ def report():
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_intervals_cover_the_exact_value(name, report):
     """Coverage over all n within 4 binomial standard errors: false alarms below 1e-4 each."""
-    curve = free_energy_curve(
-        PROBLEMS[name], SIZES, (), DATA_SETS, SEEDS, SMCSettings(),
-        step_size=0.4, oracle_level=1, seed=7, float64=False,
-    )  # fmt: skip
+    plan = CurvePlan(SIZES, data_sets=DATA_SETS, seeds=SEEDS, oracle_level=1, seed=7)
+    curve = free_energy_curve(PROBLEMS[name], plan)
     rows = []
     for n in SIZES:
         at = curve.sel(n=[n])

@@ -1,0 +1,70 @@
+"""Deep linear networks y = W_L…W₁x + noise: layers of any widths without a non-linearity."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import FeatureRegression, Params, Problem
+
+
+@dataclass(frozen=True)
+class DeepLinearNetwork(FeatureRegression):
+    """y = W_L…W₁x + noise with x ~ N(0, I) and all entries N(0, prior_scale²).
+
+    ``widths`` [L + 1] go from input to output; layer s is ``W{s}`` [widths[s], widths[s − 1]].
+    """
+
+    widths: tuple[int, ...] = (2, 2, 2, 2)
+    prior_scale: float = 1.0
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        entry = dist.Normal(0.0, self.prior_scale)
+        return {
+            name: entry.expand((self.widths[s], self.widths[s - 1]))
+            for s, name in enumerate(self._layers(), start=1)
+        }
+
+    def sample_input(self, key: Array) -> Array:
+        return jax.random.normal(key, (self.widths[0],))
+
+    def features(self, x: Array) -> Array:
+        return x
+
+    def coefficients(self, params: Params) -> Array:
+        first, *rest = (params[name].T for name in self._layers())
+        return functools.reduce(functools.partial(jnp.einsum, "ij,jk->ik"), rest, first)
+
+    def _layers(self) -> list[str]:
+        return [f"W{s}" for s in range(1, len(self.widths))]
+
+
+def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> Problem:
+    """The problem whose truth is the projection of the input on its first ``rank`` coordinates.
+
+    Raises ValueError for widths and ranks that ``theory.deep_linear`` refuses.
+    """
+    known = theory.deep_linear(widths, rank)
+    optimum = {
+        f"W{s}": np.eye(out, into) * (np.arange(into) < rank)
+        for s, (into, out) in enumerate(zip(widths, widths[1:], strict=False), start=1)
+    }
+    return Problem(
+        name=f"deep_linear_{'_'.join(map(str, widths))}_rank_{rank}",
+        model=DeepLinearNetwork(widths=tuple(widths)),
+        optimum=optimum,
+        theory=known,
+        summary=f"deep linear net, widths {'-'.join(map(str, widths))}, true rank {rank}",
+        showcase=showcase,
+    )
+
+
+def problems() -> tuple[Problem, ...]:
+    """Three layers at a truth of rank 1, where m = 3, and four at the zero function, m = 5."""
+    return (deep_linear((2, 2, 2, 2), 1), deep_linear((2, 2, 2, 2, 2), 0))

@@ -1,0 +1,216 @@
+"""One-input ReLU nets with one hidden layer: f(x) = Σ_h a_h relu(b_h x + c_h)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import (
+    Collapse,
+    Data,
+    FeatureRegression,
+    Params,
+    PowerLatent,
+    Problem,
+    Regression,
+)
+
+
+@dataclass(frozen=True)
+class ReluNet(FeatureRegression):
+    """f(x) = Σ_{h≤H} a_h relu(b_h x), all parameters N(0, prior_scale²).
+
+    relu(bx) = relu(b) relu(x) + relu(−b) relu(−x), so f is linear in two features at any H.
+    x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
+    """
+
+    hidden_dim: int = 1
+    prior_scale: float = 1.0
+    uniform_input: bool = False
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        weight = dist.Normal(0.0, self.prior_scale).expand((self.hidden_dim,))
+        return {"a": weight, "b": weight}
+
+    def sample_input(self, key: Array) -> Array:
+        return _sample_input(key, self.uniform_input)
+
+    def features(self, x: Array) -> Array:
+        return _halves(x)
+
+    def coefficients(self, params: Params) -> Array:
+        return jnp.sum(params["a"] * _halves(params["b"]), axis=1, keepdims=True)
+
+    def predict(self, params: Params, x: Array) -> Array:
+        return jnp.sum(params["a"] * jax.nn.relu(params["b"] * x), keepdims=True)
+
+    def exact(self, optimum: Params) -> Collapse | None:
+        """One output weight is collapsed and its b integrated; more units have no rule yet."""
+        if self.hidden_dim > 1:
+            return None
+        return Collapse(_halves, PowerLatent((1,), self.prior_scale), self.prior_scale)
+
+
+def _halves(values: Array) -> Array:
+    """relu(v) and relu(−v), stacked on a new first axis."""
+    return jax.nn.relu(jnp.stack([values, -values]))
+
+
+def _sample_input(key: Array, uniform: bool) -> Array:
+    if uniform:
+        return jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+    return jax.random.normal(key, ())
+
+
+class SortedSummary(NamedTuple):
+    """Weighted data on one input in increasing order, as sums over the first k of them.
+
+    ``x`` [n]; ``moments`` [n + 1, 2, 5] = Σ_{i<k} a_i (1, x_i, x_i², r_i, x_i r_i) with
+    r_i = y_i − f(x_i, w₀), each as a float32 number and what is left of it; ``origin`` = w₀;
+    ``reference`` = Σ a_i ℓ_i(w₀) in total nats; ``moments`` are to be multiplied by ``beta``.
+    """
+
+    x: Array
+    moments: Array
+    origin: Params
+    beta: Array
+    reference: Array
+
+    def scaled(self, beta: Array | float) -> "SortedSummary":
+        """Every weight multiplied by β, without touching sums whose parts would be rounded."""
+        return self._replace(beta=beta * self.beta, reference=beta * self.reference)
+
+
+@dataclass(frozen=True)
+class BiasedReluNet(Regression):
+    """f(x) = Σ_{h≤H} a_h relu(b_h x + c_h), all parameters N(0, prior_scale²).
+
+    δ = f(·, w) − f(·, w₀) is a line αx + γ between kinks, at most 2H of them, so that
+
+        Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) Σ_pieces Σ_i a_i (δ_i² − 2δ_i r_i)
+
+    needs of each piece the moments of ``SortedSummary`` alone, which are differences of sums
+    over the beginning of sorted data: O(H log n + H²) for a likelihood and its gradient.
+    x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
+    """
+
+    hidden_dim: int = 2
+    prior_scale: float = 1.0
+    uniform_input: bool = False
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        weight = dist.Normal(0.0, self.prior_scale).expand((self.hidden_dim,))
+        return {"a": weight, "b": weight, "c": weight}
+
+    def sample_input(self, key: Array) -> Array:
+        return _sample_input(key, self.uniform_input)
+
+    def predict(self, params: Params, x: Array) -> Array:
+        hidden = jax.nn.relu(params["b"] * x + params["c"])
+        return jnp.sum(params["a"] * hidden, keepdims=True)
+
+    def summarise(self, optimum: Params, data: Data, weights: Array) -> SortedSummary:
+        order = jnp.argsort(data.x)
+        x, y, weights = data.x[order], data.y[order], weights[order]
+        residuals = (y - jax.vmap(self.predict, (None, 0))(optimum, x))[:, 0]
+        terms = jax.vmap(self.log_likelihood, (None, 0, 0))(optimum, x, y)
+        rows = jnp.stack([jnp.ones_like(x), x, x**2, residuals, x * residuals])
+        sums = jnp.pad(jnp.cumsum(weights * rows, axis=1), ((0, 0), (1, 0))).T
+        # Float32 sums of a million data would round a piece's share of them to 0.1; with the
+        # remainder apart, the difference of two sums is good to seven digits of itself.
+        rounded = sums.astype(jnp.float32).astype(sums.dtype)
+        return SortedSummary(
+            x=x,
+            moments=jnp.stack([rounded, sums - rounded], axis=1),
+            origin=optimum,
+            beta=jnp.ones((), sums.dtype),
+            reference=jnp.sum(weights * terms),
+        )
+
+    def log_likelihood_ratio(self, params: Params, summary: SortedSummary) -> Array:
+        kinks, origin_kinks = (_kinks(w, summary.x) for w in (params, summary.origin))
+        ends = jnp.array([0, len(summary.x)], kinks.dtype)
+        edges = jnp.sort(jnp.concatenate([ends, kinks, origin_kinks]))
+        slope, intercept = (
+            here - there
+            for here, there in zip(
+                _lines(params, kinks, edges),
+                _lines(summary.origin, origin_kinks, edges),
+                strict=True,
+            )
+        )
+        count, x, x_squared, r, x_r = jnp.diff(summary.moments[edges], axis=0).sum(axis=1).T
+        squares = slope**2 * x_squared + 2 * slope * intercept * x + intercept**2 * count
+        total = jnp.sum(squares - 2 * (slope * x_r + intercept * r))
+        return -0.5 * summary.beta * total / self.noise**2
+
+
+def _kinks(params: Params, x: Array) -> Array:
+    """Number [H] of sorted data on the left of each unit's kink; any where it has none.
+
+    A datum exactly at a kink may be on either side: the net is the same, and the derivative
+    one of its two.
+    """
+    b, c = (jax.lax.stop_gradient(params[name]) for name in "bc")
+    return jnp.searchsorted(x, -c / jnp.where(b == 0, 1, b))
+
+
+def _lines(params: Params, kinks: Array, edges: Array) -> tuple[Array, Array]:
+    """Slope and intercept of the net on each piece [P] of sorted data between P + 1 ``edges``."""
+    a, b, c = (params[name] for name in "abc")
+    starts, stops = edges[:-1, None], edges[1:, None]
+    off = jnp.where(b > 0, starts < kinks, (b < 0) & (kinks < stops)) | ((b == 0) & (c <= 0))
+    # A sum, not a matrix product: accelerators round the factors of those to ten bits.
+    slope, intercept = (jnp.sum(jnp.where(off, 0, a * weight), axis=1) for weight in (b, c))
+    return slope, intercept
+
+
+def with_teacher(
+    name: str,
+    model: ReluNet | BiasedReluNet,
+    known: theory.Theory | None,
+    summary: str,
+    **teacher: Sequence[float],
+) -> Problem:
+    """The problem whose truth is the net of the units given as ``a``, ``b`` and ``c``, or zero.
+
+    The other units of the optimum are zero. Raises ValueError for parameters that the model has
+    not, for ones of different lengths, and for more units than the model has.
+    """
+    optimum = {parameter: np.zeros(model.hidden_dim) for parameter in model.priors()}
+    units = {len(values) for values in teacher.values()} or {0}
+    if not (set(teacher) <= set(optimum) and len(units) == 1 and max(units) <= model.hidden_dim):
+        raise ValueError(
+            f"teacher {teacher}: {', '.join(optimum)} must be of one length, "
+            f"at most {model.hidden_dim}"
+        )
+    for parameter, values in teacher.items():
+        optimum[parameter][: len(values)] = values
+    return Problem(name, model, optimum, known, summary=summary, showcase=False)
+
+
+def problems() -> tuple[Problem, ...]:
+    """Truth 0 without biases, which has an oracle, and a true unit learnt by two with biases."""
+    return (
+        with_teacher(
+            "relu_1",
+            ReluNet(hidden_dim=1),
+            theory.relu_zero_truth(1),
+            "ReLU net without biases, 1 hidden unit, truth 0",
+        ),
+        with_teacher(
+            "relu_biased_2_teacher_1",
+            BiasedReluNet(hidden_dim=2),
+            None,
+            "ReLU net with biases, 2 hidden units, 1 in the truth",
+            a=(1.0,),
+            b=(1.0,),
+            c=(-0.5,),
+        ),
+    )

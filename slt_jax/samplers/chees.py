@@ -1,0 +1,146 @@
+"""Many-chain HMC whose step size and trajectory length all chains learn together.
+
+ChEES adapts one step size and one trajectory length for the whole ensemble during warm-up
+(Hoffman, Radul & Sountsov, AISTATS 2021) and jitters the length with a Halton sequence that all
+chains share: chains take equally many gradients per draw, so that a thousand cost what one does
+on an accelerator. Chains may be shorter than their autocorrelation: judge them by nested R̂.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from slt_jax.samplers.kernels import chees_module, dynamic_hmc_module
+from slt_jax.samplers.target import Target
+
+
+class ChEESSettings(NamedTuple):
+    """Shapes and aims of a run; a change recompiles.
+
+    ``num_warmup`` draws adapt and are dropped. A trajectory has at most ``max_num_steps`` steps.
+    ``initial_step_size`` and ``learning_rate``, Adam's for the logarithm of the trajectory
+    length, are where adaptation starts and how fast it goes. ``diagonal_mass_matrix`` scales
+    every coordinate by its variance over the ensemble in the second half of warm-up, one chain
+    after the other: dear with thousands of chains, worth it where scales differ much.
+    """
+
+    num_warmup: int = 300
+    num_draws: int = 100
+    max_num_steps: int = 100
+    target_acceptance: float = 0.651
+    initial_step_size: float = 0.1
+    learning_rate: float = 0.05
+    diagonal_mass_matrix: bool = False
+
+
+class ChEESResult(NamedTuple):
+    """One run; warm-up is not in it.
+
+    ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
+    where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability;
+    ``num_divergent``, draws whose trajectory lost more than 1000 nats. Of all chains []:
+    ``step_size`` and ``trajectory_length`` (step size × longest number of steps) after warm-up;
+    ``num_steps``, the mean number of gradients per draw.
+    """
+
+    energies: Array
+    positions: Array
+    acceptance: Array
+    num_divergent: Array
+    step_size: Array
+    trajectory_length: Array
+    num_steps: Array
+
+
+def chees(
+    target: Target,
+    settings: ChEESSettings,
+    key: Array,
+    data: Any,
+    beta: Array | float,
+    initial_positions: Array,
+) -> ChEESResult:
+    """Draw from φ(w) exp(β · log_likelihood(w, data)) with one chain per initial position.
+
+    ``initial_positions`` has shape [chain, d] with at least two chains, best dispersed: draws
+    from the prior. Everything is sampled in JAX's default float type. Under ``jit`` the first
+    two arguments are static; ``vmap`` over the others for many jobs, each of which then waits
+    for the longest trajectory among them. Several independent runs of one job, over keys [run]
+    and initial positions [run, chain, d], return energies [run, chain, draw], which is what
+    ``diagnostics.nested_r_hat`` takes; chains of one run share their adaptation, and so are
+    not runs. Raises ValueError for settings or shapes out of range.
+
+    Source: Hoffman, Radul & Sountsov, An adaptive-MCMC scheme for setting trajectory lengths in
+    Hamiltonian Monte Carlo, AISTATS 2021; blackjax.chees_adaptation and blackjax.dynamic_hmc.
+    """
+    _check(settings, initial_positions)
+    dtype = jnp.result_type(float)
+    positions = jnp.asarray(initial_positions, dtype)
+    beta = jnp.asarray(beta, dtype)
+    chains = len(positions)
+    warmup_key, draw_key = jax.random.split(key)
+
+    def log_density(w: Array) -> Array:
+        return target.log_prior(w) + beta * target.log_likelihood(w, data)
+
+    adaptation = chees_module().chees_adaptation(
+        log_density,
+        chains,
+        target_acceptance_rate=settings.target_acceptance,
+        max_leapfrog_steps=settings.max_num_steps,
+        adaptation_info_fn=lambda *_: None,
+        mass_matrix_estimation="diagonal" if settings.diagonal_mass_matrix else None,
+    )
+    (states, tuned), _ = adaptation.run(
+        warmup_key,
+        positions,
+        jnp.asarray(settings.initial_step_size, dtype),
+        optax.adam(settings.learning_rate),
+        settings.num_warmup,
+        max_sampling_steps=settings.num_draws,
+    )
+    kernel = dynamic_hmc_module().build_kernel(
+        next_random_arg_fn=tuned["next_random_arg_fn"],
+        integration_steps_fn=tuned["integration_steps_fn"],
+    )
+    # blackjax bounds the length while it adapts, and returns an average that nothing bounds.
+    longest = jnp.clip(tuned["integration_steps_params"][0], 1, settings.max_num_steps)
+
+    def draw(states: Any, step_key: Array) -> tuple[Any, Any]:
+        states, info = jax.vmap(
+            lambda k, state: kernel(
+                k, state, log_density, tuned["step_size"], tuned["inverse_mass_matrix"], (longest,)
+            )
+        )(jax.random.split(step_key, chains), states)
+        energies = -jax.vmap(target.log_likelihood, (0, None))(states.position, data)
+        # Every chain takes the same number of steps.
+        steps = info.num_integration_steps[0]
+        return states, (energies, info.acceptance_rate, info.is_divergent, steps)
+
+    states, (energies, acceptance, divergent, steps) = jax.lax.scan(
+        draw, states, jax.random.split(draw_key, settings.num_draws)
+    )
+    return ChEESResult(
+        energies=energies.T,
+        positions=states.position,
+        acceptance=jnp.mean(acceptance, axis=0),
+        num_divergent=jnp.sum(divergent, axis=0),
+        step_size=tuned["step_size"],
+        trajectory_length=longest * tuned["step_size"],
+        num_steps=jnp.mean(steps),
+    )
+
+
+def _check(settings: ChEESSettings, initial_positions: Array) -> None:
+    shape = jnp.shape(initial_positions)
+    if len(shape) != 2 or shape[0] < 2:
+        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain ≥ 2, d]")
+    if settings.num_warmup < 1 or settings.num_draws < 1 or settings.max_num_steps < 1:
+        raise ValueError(f"{settings}: num_warmup, num_draws and max_num_steps must be at least 1")
+    if not 0 < settings.target_acceptance < 1:
+        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")
+    if not (settings.initial_step_size > 0 and settings.learning_rate > 0):
+        raise ValueError(f"{settings}: initial_step_size and learning_rate must be positive")
