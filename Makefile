@@ -9,7 +9,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo figures test slow lint clean
+.PHONY: help demo figures bench test slow lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ demo: .venv/stamp ## free energy of a singular model against theory
 
 figures: .venv/stamp ## run the experiments and keep their figures and JSON in figures/
 	$(RUN) -m experiments.free_energy --figures-dir figures $(ARGS)
+
+bench: .venv/stamp ## timings against numpyro and blackjax; writes docs/benchmarks.md
+	$(RUN) -m benchmarks $(ARGS)
 
 test: .venv/stamp-dev ## the tests that every change must pass
 	$(RUN) -m pytest $(ARGS)

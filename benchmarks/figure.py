@@ -1,0 +1,132 @@
+"""The figure of a run: one panel for each benchmark that was run."""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks import curve, gradients
+from slt_jax import plotting
+
+GREYS = ("0.25", "0.55", "0.8")
+HATCHES = ("", "///", "...")
+MARKERS = "os^DvP"
+DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
+
+
+def draw(found: dict[str, Any]) -> plotting.Figure:
+    """Panels in the order of the table, at most three in a row."""
+    panels = {
+        "gradients": _gradients, "curve": _curve, "chains": _chains, "cost_in_n": _cost_in_n,
+        "startup": _startup, "scaling": _scaling,
+    }  # fmt: skip
+    drawn = [name for name in panels if name in found]
+    columns = min(3, len(drawn))
+    count = -(-len(drawn) // columns)
+    with plotting.matplotlib.rc_context(plotting.STYLE):
+        figure = plotting.Figure(figsize=(3.7 * columns, 3.2 * count), layout="constrained")
+        grid = figure.subplots(count, columns, squeeze=False).ravel()
+        for axis, name in zip(grid, drawn, strict=False):
+            panels[name](axis, found[name])
+        for axis in grid[len(drawn) :]:
+            axis.set_axis_off()
+    return figure
+
+
+def _gradients(axis: Any, found: dict[str, Any]) -> None:
+    problems = {n: found["problems"][n] for n in gradients.PROBLEMS if n in found["problems"]}
+    width = 0.8 / len(problems)
+    places = np.arange(len(gradients.AIMS))
+    for index, (name, samplers) in enumerate(problems.items()):
+        axis.bar(
+            places + (index - (len(problems) - 1) / 2) * width,
+            [samplers[sampler]["ratio"] for sampler in gradients.AIMS], width,
+            color=GREYS[2 * index], hatch=HATCHES[index], edgecolor="black", label=name,
+        )  # fmt: skip
+    for place, aim in zip(places, gradients.AIMS.values(), strict=True):
+        axis.plot(
+            [place - 0.45, place + 0.45], [aim, aim], color="black", linestyle="--",
+            label="aim" if place == 0 else None,
+        )  # fmt: skip
+    axis.set_xticks(places, list(gradients.AIMS))
+    axis.set_ylim(0, 1.5)
+    axis.set_ylabel("gradients/s over bare loop")
+    axis.set_title(f"Gradients inside a sampler, {found['chains']} chains")
+    axis.legend(fontsize=8)
+
+
+def _curve(axis: Any, found: dict[str, Any]) -> None:
+    names = [n for n in (curve.OURS, *curve.AIMS) if "missing" not in found["methods"][n]]
+    methods = {name: found["methods"][name] for name in names}
+    totals = [method["total_seconds"] for method in methods.values()]
+    compiling = [method["compile_seconds"] for method in methods.values()]
+    places = np.arange(len(methods))[::-1]
+    axis.barh(places, totals, color=GREYS[2], edgecolor="black", label="in all")
+    axis.barh(
+        places, compiling, 0.45, color=GREYS[0], edgecolor="black", label="before sampling"
+    )  # fmt: skip
+    for place, total in zip(places, totals, strict=True):
+        axis.annotate(
+            f"{total:.0f} s", (total, place), (4, 0), textcoords="offset points", va="center"
+        )
+    axis.set_yticks(places, [name.replace(", ", ",\n") for name in methods])
+    axis.set_xscale("log")
+    axis.set_xlim(1, 8 * max(totals))
+    axis.set_ylim(-0.6, len(methods) + 0.3)
+    axis.set_xlabel(f"wall time to s.e. {found['target']} nats [s]")
+    axis.set_title("One free-energy curve")
+    axis.legend(fontsize=8, ncols=2, loc="upper right")
+
+
+def _chains(axis: Any, found: dict[str, Any]) -> None:
+    rates = np.array(found["rate"]) / 1000
+    axis.semilogx(found["chains"], rates, color="black", marker="o")
+    axis.set_ylim(0, 1.1 * max(rates))
+    axis.set_xlabel("chains")
+    axis.set_ylabel("chain-steps per second [1000/s]")
+    axis.set_title("SGLD on a 5-5-5 linear net")
+
+
+def _cost_in_n(axis: Any, found: dict[str, Any]) -> None:
+    looks = zip(plotting.COLOURS, MARKERS, DASHES, strict=False)
+    for likelihood, (colour, marker, dash) in zip(found["likelihoods"], looks, strict=False):
+        axis.loglog(
+            found["sizes"], 1e6 * np.array(likelihood["seconds"]), color=colour, marker=marker,
+            linestyle=dash, markerfacecolor="white", label=likelihood["name"],
+        )  # fmt: skip
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high * 30)
+    axis.set_xlabel("sample size $n$")
+    axis.set_ylabel("time of one gradient [µs]")
+    axis.set_title("Cost of a likelihood")
+    axis.legend(fontsize=7, ncols=2, loc="upper left", columnspacing=1)
+
+
+def _startup(axis: Any, found: dict[str, Any]) -> None:
+    names = [name for name in ("cold", "warm") if f"{name}_seconds" in found]
+    for place, name in enumerate(names):
+        spent = found[f"{name}_seconds"]
+        axis.bar(place, spent, 0.6, color=GREYS[2 * place], edgecolor="black")
+        axis.annotate(
+            f"{spent:.0f} s", (place, spent), (0, 3), textcoords="offset points", ha="center"
+        )
+    axis.margins(y=0.12)
+    axis.set_xticks(range(len(names)), names)
+    axis.set_xlabel("compilation cache")
+    axis.set_ylabel("wall time of the demo [s]")
+    axis.set_title(f"Start; a curve compiles {found['sampler']} sampler")
+
+
+def _scaling(axis: Any, found: dict[str, Any]) -> None:
+    devices, spent = np.array(found["devices"]), np.array(found["seconds"])
+    axis.plot(devices, spent[0] / spent, color="black", marker="o", label="measured")
+    axis.plot(
+        devices, np.minimum(devices, found["cores"]), color="0.5", linestyle="--",
+        label=f"ideal on {found['cores']} cores",
+    )  # fmt: skip
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(devices, [str(count) for count in devices])
+    axis.set_ylim(0, 1.2 * max(found["cores"], *(spent[0] / spent)))
+    axis.set_xlabel("forced CPU devices")
+    axis.set_ylabel("speed-up over one device")
+    axis.set_title("A sweep over devices")
+    axis.legend(fontsize=8)

@@ -1,0 +1,53 @@
+"""The benchmarks run, report a peer that is missing, and agree with what is committed."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__, curve, report
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results.json"
+
+
+def test_a_quick_run_writes_table_document_and_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    __main__.main(["--quick", "--only", "chains", "cost_in_n", "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "benchmarks" / "results.json").read_text("utf-8"))
+    assert list(results["benchmarks"]) == ["chains", "cost_in_n"]
+    assert results["machine"]["quick"]
+    assert (tmp_path / "docs" / "benchmarks.md").read_text("utf-8") == report.markdown(results)
+    assert all((tmp_path / "figures" / f"benchmarks.{kind}").exists() for kind in ("png", "svg"))
+    assert "SGLD chain-steps" in capsys.readouterr().out
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        __main__.main(["--only", "nothing"])
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_a_missing_peer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "blackjax", None)
+    methods = curve.peer("blackjax", None)
+    assert set(methods) == {"blackjax", "blackjax, our likelihood"}
+    own = {
+        "compile_seconds": 1.0, "total_seconds": 2.0, "standard_error": [0.1], "error": [0.0],
+        "measured": "in full",
+    }  # fmt: skip
+    found = {"sizes": [10], "data_sets": 2, "target": 0.1}
+    rows = curve.rows(found | {"methods": {"slt_jax": own, "numpyro": own} | methods})
+    measured = {row.benchmark: (row.measured, row.met) for row in rows}
+    assert measured["curve, blackjax"] == ("missing", None)
+    assert measured["curve, numpyro"][1] is False
+
+
+def test_the_committed_document_is_that_of_the_committed_results() -> None:
+    results = json.loads(RESULTS.read_text("utf-8"))
+    assert set(results["benchmarks"]) == set(report.BENCHMARKS)
+    assert not results["machine"]["quick"]
+    committed = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    assert committed == report.markdown(results)
