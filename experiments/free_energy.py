@@ -32,7 +32,7 @@ class Config(ExperimentConfig):
     """n of the sampled curve, increasing, each at least 3"""
     exact_sizes: tuple[int, ...] = (30, 300, 3000, 30000, 100000)
     """further n of the exact free energy"""
-    data_sets: int = 12
+    data_sets: int = 10
     """independent data sets, at least 2"""
     seeds: int = 8
     """independent SMC runs on each data set, at least 2; they give the error bars"""

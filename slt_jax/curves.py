@@ -20,7 +20,7 @@ from slt_jax.sweep import Batch, run_batches
 from slt_jax.theory import Theory
 
 EVIDENCE_SIZE = 2
-EVIDENCE_DATA_SETS = 200
+EVIDENCE_DATA_SETS = 100
 DECADES = tuple(10**k for k in range(1, 9))
 DECADE_REPLICATES = 4
 
@@ -36,7 +36,7 @@ class CurvePlan:
 
     sample_sizes: tuple[int, ...]
     exact_sizes: tuple[int, ...] = ()
-    data_sets: int = 12
+    data_sets: int = 10
     seeds: int = 8
     settings: SMCSettings = SMCSettings()
     step_size: float = 0.4
