@@ -24,9 +24,7 @@ class Work:
     def __init__(self, groups: int = 2, size: int = 3) -> None:
         self.computed: list[str] = []
         self.groups: Groups = {
-            f"g{g}": [
-                Batch(f"g{g}.{i}", self._compute(f"g{g}.{i}", 10 * g + i)) for i in range(size)
-            ]
+            f"g{g}": [self._batch(f"g{g}.{i}", 10 * g + i) for i in range(size)]
             for g in range(groups)
         }
 
