@@ -19,7 +19,7 @@ import xarray as xr
 from slt_jax import hosts
 from slt_jax.compilations import keep_compilations
 from slt_jax.ledger import Ledger, Worker
-from slt_jax.store import prepare_folder
+from slt_jax.store import config_hash, prepare_folder
 from slt_jax.sweep import Batch, Interrupted, Unfinished, run_batches
 
 
@@ -32,7 +32,8 @@ class ExperimentConfig:
     seed: int = 0
     """seed of all data sets and samplers"""
     out: Path | None = None
-    """folder for results, made if missing; by default results/EXPERIMENT/PRESET"""
+    """folder for results, made if missing; by default results/EXPERIMENT/PRESET, with a hash
+    after the preset if other flags change its numbers"""
     figures_dir: Path | None = None
     """also copy the figure and the verdict to this folder"""
     restart: bool = False
@@ -81,6 +82,9 @@ def run_experiment(
     """
     try:
         config = parse(name, description, presets, sys.argv[1:])
+        if config.out is None:
+            folder = default_folder(name, config, presets[config.preset])
+            config = dataclasses.replace(config, out=folder)
         keep_compilations()
         hosts.join(config.coordinator, config.num_processes, config.process_id)
         run(config)
@@ -95,6 +99,13 @@ def run_experiment(
     except KeyboardInterrupt:
         print("interrupted; no result was written", file=sys.stderr)
         sys.exit(130)
+
+
+def default_folder(name: str, config: ExperimentConfig, preset: ExperimentConfig) -> Path:
+    """A folder of its own for every configuration, so that none is in another's way."""
+    changed = config.identity != preset.identity
+    suffix = f"-{config_hash(config.identity)[:6]}" if changed else ""
+    return Path("results") / name / f"{config.preset}{suffix}"
 
 
 def compute(

@@ -405,10 +405,22 @@ def parsed(*arguments: object) -> free_energy.Config:
 
 
 def test_a_preset_gives_the_defaults_and_flags_override_them() -> None:
-    assert parsed() == free_energy.Config()
-    assert parsed("--preset", "smoke") == SMOKE
+    replace = dataclasses.replace
+    assert parsed() == replace(free_energy.Config(), out=Path("results/test/laptop"))
+    assert parsed("--preset", "smoke") == replace(SMOKE, out=Path("results/test/smoke"))
+    assert parsed("--preset", "smoke", "--out", "here") == replace(SMOKE, out=Path("here"))
     changed = parsed("--seeds", 5, "--preset", "smoke", "--problems", "linear_3", "--float64")
-    assert changed == dataclasses.replace(SMOKE, seeds=5, problems=("linear_3",), float64=True)
+    expected = replace(SMOKE, seeds=5, problems=("linear_3",), float64=True, out=changed.out)
+    assert changed == expected
+
+
+def test_every_configuration_has_a_folder_of_its_own() -> None:
+    """Unless only the manner of the run differs, which must find what was done before."""
+    variations = [(), ("--seeds", 5), ("--seeds", 6), ("--seed", 1), ("--preset", "smoke")]
+    folders = {parsed(*arguments).out for arguments in variations}
+    assert len(folders) == len(variations)
+    for manner in (("--memory", 1), ("--worker", "1/2"), ("--restart",), ("--figures-dir", "f")):
+        assert parsed(*manner).out == Path("results/test/laptop")
 
 
 def test_presets_are_runnable() -> None:
