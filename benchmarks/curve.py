@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from benchmarks import blackjax_loop, numpyro_loop
-from benchmarks.timing import CompilationClock, Row, times
+from benchmarks.timing import Row, times
+from slt_jax.compilations import CompilationCounter
 from slt_jax.data import summaries_along_n
 from slt_jax.jobs import batch_keys, sampled_jobs
 from slt_jax.model import Problem, Summary, discover_problems
@@ -74,7 +75,7 @@ def _ours(
     seeds, data_sets = 3, len(exact[0])
     jax.clear_caches()
     spent, standard_errors, errors = [], [], []
-    with CompilationClock() as clock:
+    with CompilationCounter() as clock:
         beginning = time.perf_counter()
         summaries: list[Summary] = summaries_along_n(problem, key, data_sets, sizes)
         for n, summary, of_oracle in zip(sizes, summaries, exact, strict=True):

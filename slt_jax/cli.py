@@ -116,7 +116,7 @@ def compute(
     Raises what ``Ledger`` and ``run_batches`` raise; of processes that were joined, all but the
     first end in Unfinished when all batches are saved.
     """
-    out = config.out or Path("results") / name / config.preset
+    out = config.out or default_folder(name, config, config)
     for folder in (out, config.figures_dir):
         if folder is not None:
             prepare_folder(folder)

@@ -9,7 +9,6 @@ import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 import jax
@@ -26,28 +25,28 @@ EVENT = "/jax/core/compile/backend_compile_duration"
 
 
 class CompilationCounter:
-    """Context manager; afterwards ``counts`` maps a function's name to its compilations."""
+    """Context manager that listens to XLA.
+
+    Afterwards ``counts`` maps a function's name to its compilations, and ``seconds`` is what all
+    of them took.
+    """
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
+        self.seconds = 0.0
 
     def __enter__(self) -> Self:
         jax.monitoring.register_event_duration_secs_listener(self._listen)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        del duration_secs
         if event == EVENT:
             name = str(kwargs.get("fun_name", "unknown"))
             self.counts[name.removeprefix("jit(").removesuffix(")")] += 1
+            self.seconds += duration_secs
 
 
 def jit_at_first_call(

@@ -8,7 +8,7 @@ devices at every step.
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,8 +20,6 @@ from slt_jax.compilations import compiler_options
 AXIS = "jobs"
 SHARE_OF_MEMORY = 0.5
 CPU_BUDGET = 2 * 2**30
-
-R = TypeVar("R")
 
 
 class JobFunction:
@@ -58,7 +56,8 @@ class JobFunction:
                 self._programs[devices] = self._compiled(devices)
         compiled = self._programs[devices]
         width = -(-max(count, rows or 0) // len(devices))
-        memory = peak_bytes(compiled.trace(*fixed, *_rows(jobs, 0, width * len(devices))).jaxpr)
+        whole = _shapes(jobs, width * len(devices))
+        memory = peak_bytes(compiled.trace(*fixed, *whole).jaxpr)
         allowed = budget or device_budget(devices[0])
         # What is traced is one device's share of the jobs that come first.
         width = max(1, min(width, int(width * allowed / memory)))
@@ -97,6 +96,16 @@ def _rows(jobs: Any, start: int, size: int) -> Any:
     )
 
 
+def _shapes(jobs: Any, size: int) -> Any:
+    """What tracing needs to know of ``size`` rows."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+            (size, *leaf.shape[1:]), leaf.dtype
+        ),
+        jobs,
+    )
+
+
 def device_budget(device: jax.Device) -> int:
     """Bytes that a batch may use: half of the device's memory, or 2 GiB where it does not say."""
     statistics = device.memory_stats() or {}
@@ -104,6 +113,7 @@ def device_budget(device: jax.Device) -> int:
     return int(SHARE_OF_MEMORY * limit) if limit else CPU_BUDGET
 
 
+@functools.lru_cache(maxsize=256)
 def peak_bytes(jaxpr: ClosedJaxpr | Jaxpr) -> int:
     """Bytes that are alive at once when the equations run in their order, one by one.
 

