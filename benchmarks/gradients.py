@@ -99,7 +99,7 @@ def _hmc(target: Target, data: Any, positions: Array, quick: bool) -> Case:
 
     The warm-up, whose steps are not counted, is the same in both and cancels.
     """
-    short = ChEESSettings(num_warmup=20, num_draws=5, max_num_steps=16)
+    short = ChEESSettings(num_warmup=20 if quick else 200, num_draws=5)
     long = short._replace(num_draws=15 if quick else 105)
     sample = jit_at_first_call(chees, static_argnums=(0, 1))
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from slt_jax.samplers.kernels import chees_module, dynamic_hmc_module
+from slt_jax.samplers.hmc import Chains, chains_at, hmc_move, move_noise
+from slt_jax.samplers.kernels import chees_module
 from slt_jax.samplers.target import Target
 
 
@@ -74,21 +75,21 @@ def chees(
     not runs. Raises ValueError for settings or shapes out of range.
 
     Source: Hoffman, Radul & Sountsov, An adaptive-MCMC scheme for setting trajectory lengths in
-    Hamiltonian Monte Carlo, AISTATS 2021; blackjax.chees_adaptation and blackjax.dynamic_hmc.
+    Hamiltonian Monte Carlo, AISTATS 2021; blackjax.chees_adaptation.
     """
     _check(settings, initial_positions)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     beta = jnp.asarray(beta, dtype)
-    chains = len(positions)
     warmup_key, draw_key = jax.random.split(key)
 
-    def log_density(w: Array) -> Array:
-        return target.log_prior(w) + beta * target.log_likelihood(w, data)
+    def density(w: Array) -> tuple[Array, Array]:
+        log_likelihood = target.log_likelihood(w, data)
+        return target.log_prior(w) + beta * log_likelihood, log_likelihood
 
     adaptation = chees_module().chees_adaptation(
-        log_density,
-        chains,
+        lambda w: density(w)[0],
+        len(positions),
         target_acceptance_rate=settings.target_acceptance,
         max_leapfrog_steps=settings.max_num_steps,
         adaptation_info_fn=lambda *_: None,
@@ -102,30 +103,27 @@ def chees(
         settings.num_warmup,
         max_sampling_steps=settings.num_draws,
     )
-    kernel = dynamic_hmc_module().build_kernel(
-        next_random_arg_fn=tuned["next_random_arg_fn"],
-        integration_steps_fn=tuned["integration_steps_fn"],
-    )
+    scale = jnp.sqrt(tuned["inverse_mass_matrix"])
     # blackjax bounds the length while it adapts, and returns an average that nothing bounds.
     longest = jnp.clip(tuned["integration_steps_params"][0], 1, settings.max_num_steps)
+    # The jitter goes on where the warm-up left it, and is that of all chains.
+    first_turn = states.random_generator_arg[0]
 
-    def draw(states: Any, step_key: Array) -> tuple[Any, Any]:
-        states, info = jax.vmap(
-            lambda k, state: kernel(
-                k, state, log_density, tuned["step_size"], tuned["inverse_mass_matrix"], (longest,)
-            )
-        )(jax.random.split(step_key, chains), states)
-        energies = -jax.vmap(target.log_likelihood, (0, None))(states.position, data)
-        # Every chain takes the same number of steps.
-        steps = info.num_integration_steps[0]
-        return states, (energies, info.acceptance_rate, info.is_divergent, steps)
+    def draw(states: Chains, inputs: tuple[Array, Array]) -> tuple[Chains, Any]:
+        index, step_key = inputs
+        num_steps = tuned["integration_steps_fn"](first_turn + index, longest)
+        noise = jax.tree.map(lambda leaf: leaf[0], move_noise(step_key, 1, positions))
+        states, info = hmc_move(density, states, noise, tuned["step_size"], scale, num_steps)
+        return states, (-states.log_likelihood, info.acceptance, info.divergent, num_steps)
 
-    states, (energies, acceptance, divergent, steps) = jax.lax.scan(
-        draw, states, jax.random.split(draw_key, settings.num_draws)
+    chains, (energies, acceptance, divergent, steps) = jax.lax.scan(
+        draw,
+        chains_at(density, states.position),
+        (jnp.arange(settings.num_draws), jax.random.split(draw_key, settings.num_draws)),
     )
     return ChEESResult(
         energies=energies.T,
-        positions=states.position,
+        positions=chains.positions,
         acceptance=jnp.mean(acceptance, axis=0),
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=tuned["step_size"],

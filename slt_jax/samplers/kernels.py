@@ -17,11 +17,6 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
 
 
-def hmc_module() -> Any:
-    """``blackjax.mcmc.hmc``: ``init`` and ``build_kernel``."""
-    return _module("blackjax.mcmc.hmc")
-
-
 def resampling_module() -> Any:
     """``blackjax.smc.resampling``: ``systematic`` and its alternatives."""
     return _module("blackjax.smc.resampling")
@@ -30,8 +25,3 @@ def resampling_module() -> Any:
 def chees_module() -> Any:
     """``blackjax.adaptation.chees_adaptation``: ``chees_adaptation``."""
     return _module("blackjax.adaptation.chees_adaptation")
-
-
-def dynamic_hmc_module() -> Any:
-    """``blackjax.mcmc.dynamic_hmc``: ``init`` and ``build_kernel``."""
-    return _module("blackjax.mcmc.dynamic_hmc")

@@ -15,7 +15,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.model import DataSummary
+from slt_jax.samplers.hmc import normal_rows
 from slt_jax.samplers.target import Target
+
+NOISE_STEPS = 16
 
 
 class RMSProp(NamedTuple):
@@ -69,18 +72,26 @@ class SGLDResult(NamedTuple):
     diverged: Array
 
 
-class _State(NamedTuple):
-    """All chains; ``gradient`` is that of the log density, all three are of all data.
+class _Walk(NamedTuple):
+    """What a step needs of all chains; ``gradient`` is of the log density of all data.
 
-    With minibatches ``log_density``, ``log_likelihood`` and ``gradient`` are zeros: they are
-    computed for draws only.
+    With minibatches it is zero, since each step draws its own.
     """
 
     positions: Array
-    log_density: Array
-    log_likelihood: Array
     gradient: Array
     second_moment: Array
+
+
+class _State(NamedTuple):
+    """Chains whose densities are known: ``log_density`` and ``log_likelihood`` [chain].
+
+    With minibatches they are zeros, and computed for draws only.
+    """
+
+    walk: _Walk
+    log_density: Array
+    log_likelihood: Array
 
 
 def sgld(
@@ -129,7 +140,7 @@ def sgld(
 
     def on_all_data(positions: Array, second_moment: Array) -> _State:
         (value, log_likelihood), gradient = jax.vmap(value_and_grad, (0, None))(positions, data)
-        return _State(positions, value, log_likelihood, gradient, second_moment)
+        return _State(_Walk(positions, gradient, second_moment), value, log_likelihood)
 
     def minibatch_gradient(chain_key: Array, w: Array) -> Array:
         batch = subsample(data, chain_key, settings.batch_size or 0)
@@ -152,45 +163,74 @@ def sgld(
             return learnt
         return jnp.where(step < settings.num_burn_in, learnt, second_moment)
 
-    def advance(step: Array, states: tuple[_State, _State]) -> tuple[_State, _State]:
-        _, state = states
-        if settings.batch_size is None:
-            gradient = state.gradient
-        else:
+    gradients = jax.vmap(jax.grad(log_density, has_aux=True), (0, None))
+
+    def move(step: Array, noise: Array, walk: _Walk) -> _Walk:
+        """One step of all chains; ``gradient`` is still that of where they came from."""
+        gradient = walk.gradient
+        if settings.batch_size is not None:
             keys = jax.random.split(jax.random.fold_in(batch_key, step), len(positions))
-            gradient = jax.vmap(minibatch_gradient)(keys, state.positions)
-        second_moment = learn(state.second_moment, gradient, step)
+            gradient = jax.vmap(minibatch_gradient)(keys, walk.positions)
+        second_moment = learn(walk.second_moment, gradient, step)
         scaled = step_length(step) * scale(second_moment)
-        noise = jax.random.normal(jax.random.fold_in(noise_key, step), positions.shape, dtype)
-        moved = state.positions + scaled / 2 * gradient + jnp.sqrt(scaled) * noise
-        if settings.batch_size is None:
-            return state, on_all_data(moved, second_moment)
-        return state, state._replace(positions=moved, second_moment=second_moment)
+        jolt = jnp.sqrt(scaled) * noise.reshape(positions.shape)
+        moved = walk.positions + scaled / 2 * gradient + jolt
+        return _Walk(moved, walk.gradient, second_moment)
+
+    def advance(step: Array, noise: Array, walk: _Walk) -> _Walk:
+        walk = move(step, noise, walk)
+        if settings.batch_size is not None:
+            return walk
+        return walk._replace(gradient=gradients(walk.positions, data)[0])
+
+    def advance_measured(step: Array, noise: Array, states: tuple[_State, _State]) -> Any:
+        _, state = states
+        walk = move(step, noise, state.walk)
+        if settings.batch_size is not None:
+            return state, state._replace(walk=walk)
+        return state, on_all_data(walk.positions, walk.second_moment)
+
+    def steps(advance_one: Any, start: Array, stop: Array, at_once: int, carry: Any) -> Any:
+        def block(index: Array, carry: Any) -> Any:
+            first = start + index * at_once
+            key = jax.random.fold_in(noise_key, first)
+            noise = normal_rows(key, at_once, positions.size, dtype)
+            last = jnp.minimum(first + at_once, stop)
+            return jax.lax.fori_loop(
+                first, last, lambda step, c: advance_one(step, noise[step - first], c), carry
+            )
+
+        return jax.lax.fori_loop(0, -(-(stop - start) // at_once), block, carry)
 
     def draw(states: tuple[_State, _State], index: Array) -> tuple[Any, tuple[Array, Array]]:
         # Burn-in is part of the first draw: a loop of its own would compile every step again.
         stop = settings.num_burn_in + (index + 1) * settings.thinning
         start = jnp.where(index == 0, 0, stop - settings.thinning)
-        states = jax.lax.fori_loop(start, stop, advance, states)
+        # The acceptance of the last step needs the densities at both its ends, no others do.
+        measured = jnp.maximum(start, stop - 2)
+        at_once = max(1, min(NOISE_STEPS, settings.thinning - 2))
+        walk = steps(advance, start, measured, at_once, states[1].walk)
+        unmeasured = states[1]._replace(walk=walk)
+        states = steps(advance_measured, measured, stop, 2, (states[0], unmeasured))
         before, after = states
         if settings.batch_size is not None:
-            before = on_all_data(before.positions, before.second_moment)
-            after = on_all_data(after.positions, after.second_moment)
-        scaled = step_length(stop - 1) * scale(after.second_moment)
+            before = on_all_data(before.walk.positions, before.walk.second_moment)
+            after = on_all_data(after.walk.positions, after.walk.second_moment)
+        scaled = step_length(stop - 1) * scale(after.walk.second_moment)
         return states, (-after.log_likelihood, _acceptance(before, after, scaled))
 
     if settings.batch_size is None:
         first = on_all_data(positions, jnp.zeros_like(positions))
     else:
         none = jnp.zeros(len(positions), dtype)
-        first = _State(positions, none, none, *2 * (jnp.zeros_like(positions),))
+        first = _State(_Walk(positions, *2 * (jnp.zeros_like(positions),)), none, none)
     (_, last), (energies, acceptance) = jax.lax.scan(
         draw, (first, first), jnp.arange(settings.num_draws)
     )
-    finite = jnp.isfinite(energies).all(axis=0) & jnp.isfinite(last.positions).all(axis=1)
+    finite = jnp.isfinite(energies).all(axis=0) & jnp.isfinite(last.walk.positions).all(axis=1)
     return SGLDResult(
         energies=energies.T,
-        positions=last.positions,
+        positions=last.walk.positions,
         acceptance=jnp.mean(acceptance, axis=0),
         diverged=~finite,
     )
@@ -220,9 +260,10 @@ def _acceptance(before: _State, after: _State, scaled: Array) -> Array:
     log α = log π(w′) − log π(w) − ½(g + g′)·(w′ − w) + (1/8) Σ εG(g² − g′²): the squares of the
     noise in the two proposal densities have been cancelled.
     """
-    move = after.positions - before.positions
-    trapezium = jnp.sum((before.gradient + after.gradient) * move, axis=1) / 2
-    squares = jnp.sum(scaled * (before.gradient**2 - after.gradient**2), axis=1) / 8
+    old, new = before.walk, after.walk
+    moved = new.positions - old.positions
+    trapezium = jnp.sum((old.gradient + new.gradient) * moved, axis=1) / 2
+    squares = jnp.sum(scaled * (old.gradient**2 - new.gradient**2), axis=1) / 8
     log_ratio = after.log_density - before.log_density - trapezium + squares
     probability = jnp.exp(jnp.minimum(log_ratio, 0.0))
     return jnp.where(jnp.isnan(probability), 0.0, probability)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from slt_jax.samplers.kernels import hmc_module, resampling_module
+from slt_jax.samplers.hmc import Chains, Noise, chains_at, hmc_move, move_noise
+from slt_jax.samplers.kernels import resampling_module
 from slt_jax.samplers.target import Target
 
 BISECTIONS = 40
@@ -211,43 +212,39 @@ def _chains(
     variance: Array,
 ) -> tuple[Array, Array, Array, Array]:
     """HMC from each ancestor: positions [K, C, d], log-likelihoods [K, C], acceptance, step."""
-    hmc = hmc_module()
-    kernel = hmc.build_kernel()
+    num_moves = settings.num_pilots + settings.chain_length - 1
+    noise_key, jitter_key = jax.random.split(key)
+    noise = move_noise(noise_key, num_moves, positions)
+    # Valleys of a singular posterior narrow along their length: no one step fits them all.
+    jitter = jax.random.normal(jitter_key, noise.log_uniform.shape, positions.dtype)
 
-    def log_density(w: Array) -> Array:
-        return target.log_prior(w) + beta * target.log_likelihood(w, data)
+    def density(w: Array) -> tuple[Array, Array]:
+        log_likelihood = target.log_likelihood(w, data)
+        return target.log_prior(w) + beta * log_likelihood, log_likelihood
 
-    def move(states: Any, move_key: Array, step: Array) -> tuple[Any, Array]:
-        kernel_key, jitter_key = jax.random.split(move_key)
-        count = settings.num_chains
-        # Valleys of a singular posterior narrow along their length: no one step fits them all.
-        jitter = jax.random.normal(jitter_key, (count,), step.dtype)
-        steps = step * jnp.exp(STEP_SIZE_JITTER * jitter)
-        states, info = jax.vmap(
-            lambda k, state, one_step: kernel(
-                k, state, log_density, one_step, variance, settings.num_integration_steps
-            )
-        )(jax.random.split(kernel_key, count), states, steps)
-        return states, jnp.mean(info.acceptance_rate)
+    initial = chains_at(density, positions)
 
-    initial = jax.vmap(hmc.init, (0, None))(positions, log_density)
-    keys = jax.random.split(key, settings.num_pilots + settings.chain_length - 1)
-
-    def step_chain(carry: tuple[Any, Array], inputs: tuple[Array, Array]) -> Any:
-        (states, step), (index, move_key) = carry, inputs
+    def step_chain(carry: tuple[Chains, Array], inputs: tuple[Array, Noise, Array]) -> Any:
+        (chains, step), (index, of_move, of_step) = carry, inputs
         # The pilots only tune: the chains proper start again from the resampled particles.
-        states = jax.tree.map(
-            lambda s, first: jnp.where(index == settings.num_pilots, first, s), states, initial
+        chains = jax.tree.map(
+            lambda s, first: jnp.where(index == settings.num_pilots, first, s), chains, initial
         )
-        states, acceptance = move(states, move_key, step)
+        steps = step * jnp.exp(STEP_SIZE_JITTER * of_step)
+        chains, info = hmc_move(
+            density, chains, of_move, steps, jnp.sqrt(variance), settings.num_integration_steps
+        )
+        acceptance = jnp.mean(info.acceptance)
         tuned = step * jnp.exp(STEP_SIZE_GAIN * (acceptance - TARGET_ACCEPTANCE))
         step = jnp.where(index < settings.num_pilots, tuned, step)
-        return (states, step), (states.position, acceptance)
+        return (chains, step), (chains.positions, chains.log_likelihood, acceptance)
 
-    (_, step_size), (moved, acceptance) = jax.lax.scan(
-        step_chain, (initial, step_size), (jnp.arange(len(keys)), keys)
+    (_, step_size), (moved, log_likelihoods, acceptance) = jax.lax.scan(
+        step_chain, (initial, step_size), (jnp.arange(num_moves), noise, jitter)
     )
-    visited = jnp.concatenate([positions[None], moved[settings.num_pilots :]])
-    log_likelihoods = jax.vmap(jax.vmap(target.log_likelihood, (0, None)), (0, None))(visited, data)
+    visited, log_likelihoods = (
+        jnp.concatenate([first[None], rest[settings.num_pilots :]])
+        for first, rest in ((positions, moved), (initial.log_likelihood, log_likelihoods))
+    )
     acceptance = jnp.mean(acceptance[settings.num_pilots :])
     return visited, log_likelihoods, acceptance, step_size

@@ -1,0 +1,114 @@
+"""Hamiltonian Monte Carlo of a whole batch of chains: the move that our samplers share.
+
+A kernel of one chain under ``vmap`` evaluates the density anew where an energy is wanted and
+selects every leaf of its loop for every chain. Here the chains are an axis, the energy of where
+a trajectory ends is a by-product of its last gradient, and the number of steps is one for all.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+DIVERGENCE = 1000.0
+
+Density = Callable[[Array], tuple[Array, Array]]
+
+
+class Chains(NamedTuple):
+    """Where C chains are: ``positions`` [C, d], ``log_density`` and ``log_likelihood`` [C] in
+    total nats, ``gradient`` [C, d] of the log density."""
+
+    positions: Array
+    log_density: Array
+    log_likelihood: Array
+    gradient: Array
+
+
+class Noise(NamedTuple):
+    """The random numbers of a move: standard normal ``momenta`` [C · d], ``log_uniform`` [C]."""
+
+    momenta: Array
+    log_uniform: Array
+
+
+class MoveInfo(NamedTuple):
+    """Per chain [C]: the probability of accepting, and whether 1000 nats or more were lost."""
+
+    acceptance: Array
+    divergent: Array
+
+
+def chains_at(density: Density, positions: Array) -> Chains:
+    """Chains that start at ``positions`` [C, d].
+
+    ``density`` maps one position [d] to its log density and its log-likelihood, as a pair.
+    """
+    (value, log_likelihood), gradient = jax.vmap(jax.value_and_grad(density, has_aux=True))(
+        positions
+    )
+    return Chains(positions, value, log_likelihood, gradient)
+
+
+def normal_rows(key: Array, count: int, size: int, dtype: jnp.dtype) -> Array:
+    """Standard normals [count, size] for ``count`` moves, to be reshaped where they are used.
+
+    A call costs as much as thousands of numbers, so one call makes those of many moves; and the
+    inverse error function runs three times as fast along a long axis as along [chain, d].
+    """
+    return jax.random.normal(key, (count, size), dtype)
+
+
+def move_noise(key: Array, count: int, positions: Array) -> Noise:
+    """Noise of ``count`` moves of chains at ``positions`` [C, d], on a leading axis."""
+    momentum_key, accept_key = jax.random.split(key)
+    uniform_shape = (count, len(positions))
+    return Noise(
+        momenta=normal_rows(momentum_key, count, positions.size, positions.dtype),
+        log_uniform=-jax.random.exponential(accept_key, uniform_shape, positions.dtype),
+    )
+
+
+def hmc_move(
+    density: Density,
+    chains: Chains,
+    noise: Noise,
+    step_size: Array,
+    scale: Array | float,
+    num_steps: Array | int,
+) -> tuple[Chains, MoveInfo]:
+    """One trajectory of ``num_steps`` leapfrog steps of every chain, accepted or rejected.
+
+    ``step_size`` is a scalar or one per chain [C], in units of ``scale`` [d], the standard
+    deviations that the inverse mass matrix is the square of. ``num_steps`` ≥ 1 may be data; one
+    step is the Metropolis-adjusted Langevin algorithm. A trajectory that ends in NaN is rejected.
+
+    Source: Neal, MCMC using Hamiltonian dynamics, Handbook of Markov Chain Monte Carlo, 2011,
+    figure 2.
+    """
+    step = jnp.reshape(step_size, (-1, 1)) * scale
+    gradients = jax.vmap(jax.grad(density, has_aux=True))
+
+    def leap(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        positions, momenta = state
+        positions = positions + step * momenta
+        return positions, momenta + step * gradients(positions)[0]
+
+    drawn = noise.momenta.reshape(chains.positions.shape)
+    half_kicked = drawn + step / 2 * chains.gradient
+    positions, momenta = jax.lax.fori_loop(0, num_steps - 1, leap, (chains.positions, half_kicked))
+    proposed = chains_at(density, positions + step * momenta)
+    momenta = momenta + step / 2 * proposed.gradient
+
+    kinetic = jnp.sum(drawn**2 - momenta**2, axis=1) / 2
+    gain = proposed.log_density - chains.log_density + kinetic
+    gain = jnp.where(jnp.isnan(gain), -jnp.inf, gain)
+    accepted = noise.log_uniform < gain
+    kept = jax.tree.map(
+        lambda new, old: jnp.where(accepted.reshape(-1, *(1,) * (new.ndim - 1)), new, old),
+        proposed,
+        chains,
+    )
+    return kept, MoveInfo(jnp.exp(jnp.minimum(gain, 0.0)), gain < -DIVERGENCE)
