@@ -1,38 +1,107 @@
 """Estimators of the theory's quantities: pure functions of arrays, each with a standard error."""
 
+from slt_jax.estimators.accumulator import LossAccumulator, LossMoments, loss_moments
 from slt_jax.estimators.calibration import Calibration, calibrate
+from slt_jax.estimators.chains import mean_over_chains, propagated, propagated_blocks
 from slt_jax.estimators.coefficients import (
+    Growth,
     energy_variance_coefficient,
+    generalisation_coefficient,
+    growth,
     slope_coefficient,
     two_temperature_coefficient,
     wbic_coefficient,
 )
-from slt_jax.estimators.criteria import bic
+from slt_jax.estimators.criteria import bic, sbic, wbic
 from slt_jax.estimators.estimate import (
+    Basis,
+    ErrorSources,
     Estimate,
     mean_over_data_sets,
     mean_over_seeds,
     monte_carlo_mean,
+)
+from slt_jax.estimators.fluctuations import (
+    bayes_fluctuation,
+    gibbs_fluctuation,
+    variance_fluctuation,
 )
 from slt_jax.estimators.free_energy import (
     free_energy_from_evidence,
     integrate_path,
     thermodynamic_integration,
 )
+from slt_jax.estimators.ladder import BennettRatios, ladder_integration, multistate_bennett
+from slt_jax.estimators.local import local_learning_coefficient, local_scan
+from slt_jax.estimators.losses import (
+    bayes_generalisation_loss,
+    bayes_training_loss,
+    energy_effective_sample_size,
+    energy_variance,
+    functional_variance,
+    gibbs_generalisation_loss,
+    gibbs_training_loss,
+    leave_one_out_loss,
+    waic,
+)
+from slt_jax.estimators.scaling import volume_coefficient
+from slt_jax.estimators.smoothing import (
+    LeaveOneOut,
+    SmoothedWeights,
+    pareto_fit,
+    smoothed_leave_one_out,
+    smoothed_weights,
+)
 
 __all__ = [
+    "Basis",
+    "BennettRatios",
     "Calibration",
+    "ErrorSources",
     "Estimate",
+    "Growth",
+    "LeaveOneOut",
+    "LossAccumulator",
+    "LossMoments",
+    "SmoothedWeights",
+    "bayes_fluctuation",
+    "bayes_generalisation_loss",
+    "bayes_training_loss",
     "bic",
     "calibrate",
+    "energy_effective_sample_size",
+    "energy_variance",
     "energy_variance_coefficient",
     "free_energy_from_evidence",
+    "functional_variance",
+    "generalisation_coefficient",
+    "gibbs_fluctuation",
+    "gibbs_generalisation_loss",
+    "gibbs_training_loss",
+    "growth",
     "integrate_path",
+    "ladder_integration",
+    "leave_one_out_loss",
+    "local_learning_coefficient",
+    "local_scan",
+    "loss_moments",
+    "mean_over_chains",
     "mean_over_data_sets",
     "mean_over_seeds",
     "monte_carlo_mean",
+    "multistate_bennett",
+    "pareto_fit",
+    "propagated",
+    "propagated_blocks",
+    "sbic",
     "slope_coefficient",
+    "smoothed_leave_one_out",
+    "smoothed_weights",
     "thermodynamic_integration",
     "two_temperature_coefficient",
+    "variance_fluctuation",
+    "volume_coefficient",
+    "waic",
+    "wbic",
     "wbic_coefficient",
 ]

@@ -1,9 +1,25 @@
 """Estimators of the learning coefficient λ, each with the standard error of its route."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slt_jax.estimators.estimate import Estimate, mean_over_data_sets, mean_over_seeds
+from slt_jax.estimators.estimate import (
+    Basis,
+    Estimate,
+    Loss,
+    Reference,
+    mean_over_data_sets,
+    mean_over_seeds,
+)
+
+
+class Growth(NamedTuple):
+    """λ̂ and m̂, the multiplicity as a real number."""
+
+    learning_coefficient: Estimate
+    multiplicity: Estimate
 
 
 def slope_coefficient(
@@ -20,16 +36,43 @@ def slope_coefficient(
         raise ValueError(f"{n.size} sample size: a slope needs at least 2")
     response = np.asarray(normalised_free_energy, float) + (multiplicity - 1) * np.log(np.log(n))
     centred = np.log(n) - np.log(n).mean()
-    return mean_over_data_sets(response @ centred / np.sum(centred**2))
+    slopes = mean_over_data_sets(response @ centred / np.sum(centred**2))
+    return slopes._replace(basis=Basis(n=tuple(n.tolist()), beta=1.0, reference="w0"))
 
 
-def wbic_coefficient(excess_energy: ArrayLike, n: ArrayLike) -> Estimate:
-    """λ̂ = (WBIC − nL_n(w₀))/log n at β = 1/log n; w₀ is the reference point.
+def growth(normalised_free_energy: ArrayLike, n: ArrayLike) -> Growth:
+    """λ̂ and m̂ by least squares of F_n − nL_n(w₀) on log n, −log log n and a constant.
 
-    ``excess_energy`` [..., S] is E^β[nL_n] − nL_n(w₀) by seed, total nats; biased at finite n
-    (Watanabe, JMLR 14, 2013, Theorem 4). Raises ValueError for n ≤ 1.
+    ``normalised_free_energy`` [R, N] for R nested data sets at ``n`` [N], total nats; errors as in
+    ``slope_coefficient``. The regressors are nearly collinear: over a few decades of n the errors
+    of both are large, and the terms that vanish slowly are taken for log log n. Raises
+    ValueError for fewer than three different n or n ≤ 1.
     """
-    return mean_over_seeds(excess_energy).scaled(1 / np.log(_checked(n)))
+    n = _checked(n)
+    design = np.column_stack([np.log(n), -np.log(np.log(n)), np.ones(n.size)])
+    if np.unique(n).size < 3:
+        raise ValueError(f"{np.unique(n).size} different n: two regressors need at least 3")
+    fits = np.linalg.lstsq(design, np.asarray(normalised_free_energy, float).T)[0]
+    basis = Basis(n=tuple(n.tolist()), beta=1.0, reference="w0")
+    slope, exponent = (mean_over_data_sets(fit)._replace(basis=basis) for fit in fits[:2])
+    return Growth(slope, exponent._replace(value=exponent.value + 1))
+
+
+def wbic_coefficient(
+    excess_energy: ArrayLike, n: ArrayLike, reference: Reference = "w0", loss: Loss = "full"
+) -> Estimate:
+    """λ̂ = (WBIC − nL_n(w₀))/log n at β = 1/log n.
+
+    ``excess_energy`` [..., S] is E^β[nL_n] − nL_n by seed, total nats, with nL_n at the
+    ``reference`` point; biased at finite n (Watanabe, JMLR 14, 2013, Theorem 4): in a regular
+    model E[λ̂] is (d/2)(1 − 1/log n) at w₀ and d/2 at the maximum-likelihood estimate. Raises
+    ValueError for n ≤ 1.
+    """
+    n = _checked(n)
+    mean = mean_over_seeds(excess_energy)._replace(
+        basis=Basis(_plain(n), _plain(1 / np.log(n)), reference, loss)
+    )
+    return mean.scaled(1 / np.log(n))
 
 
 def two_temperature_coefficient(
@@ -42,7 +85,8 @@ def two_temperature_coefficient(
     if not (first_beta > 0 and second_beta > 0 and first_beta != second_beta):
         raise ValueError(f"betas {first_beta} and {second_beta}: must be positive and differ")
     difference = np.asarray(first_energy, float) - np.asarray(second_energy, float)
-    return mean_over_seeds(difference / (1 / first_beta - 1 / second_beta))
+    mean = mean_over_seeds(difference / (1 / first_beta - 1 / second_beta))
+    return mean._replace(basis=Basis(beta=(float(first_beta), float(second_beta))))
 
 
 def energy_variance_coefficient(energy_variance: ArrayLike, beta: float) -> Estimate:
@@ -55,7 +99,38 @@ def energy_variance_coefficient(energy_variance: ArrayLike, beta: float) -> Esti
     """
     if not beta > 0:
         raise ValueError(f"beta = {beta}: must be positive")
-    return mean_over_seeds(beta**2 * np.asarray(energy_variance, float))
+    mean = mean_over_seeds(beta**2 * np.asarray(energy_variance, float))
+    return mean._replace(basis=Basis(beta=float(beta)))
+
+
+def generalisation_coefficient(
+    bayes_generalisation_error: ArrayLike | Estimate,
+    n: float,
+    beta: float = 1.0,
+    singular_fluctuation: float = 0.0,
+) -> Estimate:
+    """λ̂ = βnB_g + ν(1 − β) from nE[B_g] → λ/β + ν(1 − 1/β): nB_g at β = 1, without ν.
+
+    ``bayes_generalisation_error`` [R] = G_n − L(w₀) of R data sets of size n, per datum; ν is
+    that of the same β. Raises ValueError for n < 1, β ≤ 0 or fewer than 2 data sets.
+
+    Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
+    """
+    check_size(n, beta)
+    mean = mean_over_data_sets(bayes_generalisation_error).scaled(beta * n)
+    return mean._replace(
+        value=mean.value + singular_fluctuation * (1 - beta),
+        basis=Basis(float(n), float(beta), "w0"),
+    )
+
+
+def check_size(n: float, beta: float) -> None:
+    if not (n >= 1 and beta > 0):
+        raise ValueError(f"n = {n} and beta = {beta}: n must be ≥ 1 and beta positive")
+
+
+def _plain(values: NDArray[np.float64]) -> float | tuple[float, ...]:
+    return float(values) if values.ndim == 0 else tuple(values.ravel().tolist())
 
 
 def _checked(n: ArrayLike) -> NDArray[np.float64]:

@@ -1,10 +1,48 @@
-"""A number with its standard error, and what the error is made of."""
+"""A number with its standard error, what the error is made of, and what the number rests on."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+Floats = NDArray[np.float64]
+Reference = Literal["w0", "mle", "w*"]
+Loss = Literal["full", "minibatch"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an estimate rests on, None where it does not matter.
+
+    ``n`` data (several for a slope), inverse temperature ``beta`` (several likewise), the
+    ``reference`` point whose loss was subtracted (w₀, the maximum-likelihood estimate or the centre
+    w* of a local posterior), and the ``loss`` that was sampled: of all data or of minibatches.
+    """
+
+    n: float | tuple[float, ...] | None = None
+    beta: float | tuple[float, ...] | None = None
+    reference: Reference | None = None
+    loss: Loss = "full"
+
+
+class ErrorSources(NamedTuple):
+    """Parts of a standard error whose squares add up to its square; None is not measured.
+
+    ``within_chains`` is Monte-Carlo error by the autocorrelation inside chains,
+    ``between_chains`` what independent chains or runs disagree by beyond it (all of it where
+    the inside of runs was not looked at), ``between_data_sets`` the spread over data sets beyond
+    Monte-Carlo error, ``held_out_data`` that of finitely many held-out data, ``discretisation`` an
+    estimate from a rule with half the nodes.
+    """
+
+    within_chains: Floats | None = None
+    between_chains: Floats | None = None
+    between_data_sets: Floats | None = None
+    held_out_data: Floats | None = None
+    discretisation: Floats | None = None
 
 
 class Estimate(NamedTuple):
@@ -12,14 +50,16 @@ class Estimate(NamedTuple):
 
     ``degrees_of_freedom`` belong to the standard error: (value − truth)/standard_error is
     Student-t distributed with that many, so a 95 % interval from 8 seeds is ±2.36 errors wide,
-    not ±1.96.
+    not ±1.96. ``sources`` say what the error is made of, and ``basis`` what was estimated.
     """
 
-    value: NDArray[np.float64]
-    standard_error: NDArray[np.float64]
-    degrees_of_freedom: float | NDArray[np.float64]
+    value: Floats
+    standard_error: Floats
+    degrees_of_freedom: float | Floats
+    sources: ErrorSources = ErrorSources()
+    basis: Basis = Basis()
 
-    def half_width(self, coverage: float = 0.95) -> NDArray[np.float64]:
+    def half_width(self, coverage: float = 0.95) -> Floats:
         """Half-width of the two-sided interval that covers with probability ``coverage``."""
         quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
         return np.asarray(quantile * self.standard_error)
@@ -27,8 +67,29 @@ class Estimate(NamedTuple):
     def scaled(self, factor: ArrayLike) -> "Estimate":
         """The estimate of factor × the quantity."""
         factor = np.asarray(factor, float)
-        return Estimate(
-            self.value * factor, self.standard_error * np.abs(factor), self.degrees_of_freedom
+        size = np.abs(factor)
+        return self._replace(
+            value=self.value * factor,
+            standard_error=self.standard_error * size,
+            sources=jax.tree.map(lambda error: error * size, self.sources),
+        )
+
+    def with_part(self, name: str, error: ArrayLike, degrees_of_freedom: float) -> "Estimate":
+        """The estimate with one more, independent source of error, a field of ``ErrorSources``.
+
+        Squares add, and degrees of freedom combine by Welch–Satterthwaite.
+        """
+        error = np.asarray(error, float)
+        squares = np.stack([self.standard_error**2, np.broadcast_to(error**2, self.value.shape)])
+        total = squares.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            freedom = total**2 / (
+                squares[0] ** 2 / self.degrees_of_freedom + squares[1] ** 2 / degrees_of_freedom
+            )
+        return self._replace(
+            standard_error=np.sqrt(total),
+            degrees_of_freedom=np.where(total > 0, freedom, self.degrees_of_freedom),
+            sources=self.sources._replace(**{name: error}),
         )
 
 
@@ -41,20 +102,34 @@ def mean_over_seeds(draws: ArrayLike) -> Estimate:
     seeds = draws.shape[-1]
     if seeds < 2:
         raise ValueError(f"{seeds} seed: a standard error needs at least 2 independent runs")
-    error = draws.std(axis=-1, ddof=1) / np.sqrt(seeds)
-    return Estimate(draws.mean(axis=-1), error, seeds - 1)
+    error = np.asarray(draws.std(axis=-1, ddof=1) / np.sqrt(seeds))
+    return Estimate(draws.mean(axis=-1), error, seeds - 1, ErrorSources(between_chains=error))
 
 
-def mean_over_data_sets(values: ArrayLike) -> Estimate:
+def mean_over_data_sets(values: ArrayLike | Estimate) -> Estimate:
     """Mean over data sets with the spread between data sets as its error.
 
     ``values`` [..., R] → mean and sd/√R, R − 1 degrees of freedom; Monte-Carlo error inside the
-    values is part of that spread. Raises ValueError for R < 2.
+    values is part of that spread. Estimates [..., R] have their own parts of the error averaged,
+    and ``between_data_sets`` is what the spread exceeds them by; where it does not, theirs is the
+    error. Raises ValueError for R < 2.
     """
-    values = np.asarray(values, float)
-    if values.shape[-1] < 2:
-        raise ValueError(f"{values.shape[-1]} data set: an error between data sets needs ≥ 2")
-    return mean_over_seeds(values)
+    sampled = values if isinstance(values, Estimate) else None
+    array = np.asarray(sampled.value if sampled else values, float)
+    count = array.shape[-1] if array.ndim else 0
+    if count < 2:
+        raise ValueError(f"{count} data set: an error between data sets needs ≥ 2")
+    spread = np.asarray(array.std(axis=-1, ddof=1) / np.sqrt(count))
+    if sampled is None:
+        sources = ErrorSources(between_data_sets=spread)
+        return Estimate(array.mean(axis=-1), spread, count - 1, sources)
+    inside = monte_carlo_mean(sampled)
+    excess = np.sqrt(np.maximum(spread**2 - inside.standard_error**2, 0))
+    return inside._replace(
+        standard_error=np.hypot(inside.standard_error, excess),
+        degrees_of_freedom=np.where(excess > 0, count - 1, inside.degrees_of_freedom),
+        sources=inside.sources._replace(between_data_sets=excess),
+    )
 
 
 def monte_carlo_mean(estimates: Estimate) -> Estimate:
@@ -66,7 +141,14 @@ def monte_carlo_mean(estimates: Estimate) -> Estimate:
     count = estimates.value.shape[-1]
     squares = estimates.standard_error**2
     total = squares.sum(axis=-1)
-    with np.errstate(invalid="ignore"):
-        equivalent = total**2 / np.sum(squares**2, axis=-1)
-    freedom = estimates.degrees_of_freedom * np.where(total > 0, equivalent, count)
-    return Estimate(estimates.value.mean(axis=-1), np.sqrt(total) / count, freedom)
+    freedom = np.broadcast_to(estimates.degrees_of_freedom, squares.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        equivalent = total**2 / np.sum(squares**2 / freedom, axis=-1)
+    return estimates._replace(
+        value=estimates.value.mean(axis=-1),
+        standard_error=np.sqrt(total) / count,
+        degrees_of_freedom=np.where(total > 0, equivalent, freedom.sum(axis=-1)),
+        sources=jax.tree.map(
+            lambda error: np.sqrt(np.sum(error**2, axis=-1)) / count, estimates.sources
+        ),
+    )

@@ -18,7 +18,7 @@ def free_energy_from_evidence(log_evidence: ArrayLike) -> Estimate:
     seeds = log_evidence.shape[-1]
     log_mean = logsumexp(log_evidence, axis=-1) - np.log(seeds)
     relative = mean_over_seeds(np.exp(log_evidence - log_mean[..., None]))
-    return Estimate(-log_mean, relative.standard_error, relative.degrees_of_freedom)
+    return relative._replace(value=-log_mean)
 
 
 def integrate_path(

@@ -7,6 +7,7 @@ import pytest
 
 from slt_jax.estimators import (
     energy_variance_coefficient,
+    growth,
     slope_coefficient,
     two_temperature_coefficient,
     wbic_coefficient,
@@ -51,6 +52,23 @@ def test_slope_refuses(values: np.ndarray, n: list[float], words: str) -> None:
         slope_coefficient(values, n)
 
 
+def test_growth_finds_both_exponents() -> None:
+    """λ and m of the asymptote exactly, with the constants' spread as no error."""
+    sizes = np.array([10, 100, 1000, 10**4, 10**6])
+    logs = np.log(sizes)
+    constants = np.array([[-3.0], [0.0], [5.0]])
+    found = growth(0.75 * logs - np.log(logs) + constants, sizes)
+    assert found.learning_coefficient.value == pytest.approx(0.75, rel=1e-9)
+    assert found.multiplicity.value == pytest.approx(2, rel=1e-9)
+    assert found.multiplicity.standard_error == pytest.approx(0, abs=1e-9)
+    assert found.learning_coefficient.basis.n == tuple(sizes)
+
+
+def test_growth_refuses_two_sizes() -> None:
+    with pytest.raises(ValueError, match="2 different n"):
+        growth(np.ones((3, 3)), [10, 10, 100])
+
+
 # --- temperatures: by hand ------------------------------------------------------------------
 
 
@@ -63,6 +81,10 @@ def test_by_hand() -> None:
     assert (heat.value[0], heat.standard_error[0]) == pytest.approx((3.0, 1.0))
     for found in (wbic, two, heat):
         assert found.degrees_of_freedom == 1
+        assert found.sources.between_chains == pytest.approx(found.standard_error)
+    assert (wbic.basis.reference, two.basis.reference, heat.basis.reference) == ("w0", None, None)
+    assert wbic.basis.n == pytest.approx(np.e**2)
+    assert (wbic.basis.beta, two.basis.beta, heat.basis.beta) == (0.5, (0.25, 0.5), 0.5)
 
 
 @pytest.mark.parametrize("n", [1, 0, -3, np.nan])

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from slt_jax.estimators import Estimate, mean_over_data_sets, mean_over_seeds, monte_carlo_mean
+from slt_jax.estimators import (
+    ErrorSources,
+    Estimate,
+    mean_over_data_sets,
+    mean_over_seeds,
+    monte_carlo_mean,
+)
 
 
 def test_mean_over_seeds_by_hand() -> None:
@@ -97,3 +103,45 @@ def test_monte_carlo_mean_covers_where_one_error_dominates() -> None:
 def test_half_width_is_a_quantile_of_its_own_distribution() -> None:
     estimate = Estimate(np.zeros(1), np.ones(1), 5.5)
     assert stats.t(5.5).cdf(estimate.half_width(0.8)) == pytest.approx(0.9)
+
+
+# --- what an error is made of ---------------------------------------------------------------
+
+
+def test_sources_scale_and_average_with_the_estimate() -> None:
+    errors = ErrorSources(within_chains=np.array([3.0, 4.0]), between_chains=np.array([4.0, 3.0]))
+    found = Estimate(np.zeros(2), np.full(2, 5.0), 9, errors).scaled(-2)
+    np.testing.assert_allclose(found.sources.within_chains, [6, 8])
+    assert found.sources.held_out_data is None
+    mean = monte_carlo_mean(found)
+    assert mean.sources.within_chains == pytest.approx(5)
+    assert mean.standard_error == pytest.approx(np.sqrt(200) / 2)
+
+
+def test_a_further_part_adds_its_square() -> None:
+    """3 and 4 make 5; degrees of freedom 625/(81/4 + 256/16) by Welch–Satterthwaite."""
+    found = Estimate(np.zeros(1), np.array([3.0]), 4).with_part("held_out_data", 4.0, 16)
+    assert found.standard_error == pytest.approx(5)
+    assert found.sources.held_out_data == 4
+    assert found.degrees_of_freedom == pytest.approx(625 / (81 / 4 + 256 / 16))
+    nothing = Estimate(np.zeros(1), np.zeros(1), 4).with_part("discretisation", 0.0, np.inf)
+    assert nothing.degrees_of_freedom == 4
+
+
+def test_data_sets_and_monte_carlo_are_told_apart() -> None:
+    """Spread √(7/3) over three data sets: mostly theirs, or all Monte-Carlo."""
+    values = np.array([1.0, 2.0, 6.0])
+
+    def sampled(error: float) -> Estimate:
+        parts = ErrorSources(within_chains=np.full(3, error))
+        return mean_over_data_sets(Estimate(values, np.full(3, error), 50, parts))
+
+    precise = sampled(0.3)
+    assert precise.standard_error == pytest.approx(np.sqrt(7 / 3))
+    assert precise.degrees_of_freedom == 2
+    assert precise.sources.within_chains == pytest.approx(0.3 / np.sqrt(3))
+    assert precise.sources.between_data_sets == pytest.approx(np.sqrt(7 / 3 - 0.03))
+    noisy = sampled(30.0)
+    assert noisy.standard_error == pytest.approx(30 / np.sqrt(3))
+    assert noisy.degrees_of_freedom == pytest.approx(150)
+    assert noisy.sources.between_data_sets == 0

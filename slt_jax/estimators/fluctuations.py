@@ -1,0 +1,54 @@
+"""Estimators of the singular fluctuation ν by three routes, over data sets."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from slt_jax.estimators.coefficients import check_size
+from slt_jax.estimators.estimate import Basis, Estimate, mean_over_data_sets
+
+
+def variance_fluctuation(functional_variance: ArrayLike | Estimate, beta: float) -> Estimate:
+    """ν̂ = (β/2) E[V_n] of R data sets [R]. Raises ValueError for β ≤ 0 or fewer than 2.
+
+    Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
+    """
+    check_size(1.0, beta)
+    mean = mean_over_data_sets(functional_variance).scaled(beta / 2)
+    return mean._replace(basis=Basis(beta=float(beta)))
+
+
+def bayes_fluctuation(
+    bayes_generalisation_error: ArrayLike,
+    bayes_training_error: ArrayLike,
+    n: float,
+    beta: float = 1.0,
+) -> Estimate:
+    """ν̂ = (n/2) E[B_g − B_t], from nE[B_g] → λ/β + ν(1 − 1/β) and nE[B_t] → λ/β − ν(1 + 1/β).
+
+    Errors [R] by data set, per datum, in pairs: the spread of the differences is the error, and
+    Monte-Carlo error is part of it. The formula is the same at every β, and ν that of the
+    posterior's. Raises ValueError for n < 1, β ≤ 0 or fewer than 2 data sets.
+    """
+    return _scaled_mean(bayes_generalisation_error, bayes_training_error, n, beta, 1 / 2)
+
+
+def gibbs_fluctuation(
+    gibbs_generalisation_error: ArrayLike,
+    bayes_generalisation_error: ArrayLike,
+    n: float,
+    beta: float = 1.0,
+) -> Estimate:
+    """ν̂ = βn E[G_g − B_g], from nE[G_g] → λ/β + ν and nE[B_g] → λ/β + ν(1 − 1/β).
+
+    Arguments, error and refusals as in ``bayes_fluctuation``.
+    """
+    return _scaled_mean(gibbs_generalisation_error, bayes_generalisation_error, n, beta, beta)
+
+
+def _scaled_mean(
+    larger: ArrayLike, smaller: ArrayLike, n: float, beta: float, factor: float
+) -> Estimate:
+    check_size(n, beta)
+    difference = np.asarray(larger, float) - np.asarray(smaller, float)
+    basis = Basis(float(n), float(beta))
+    return mean_over_data_sets(difference).scaled(factor * n)._replace(basis=basis)

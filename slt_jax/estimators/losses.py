@@ -1,0 +1,154 @@
+"""Losses of the posterior predictive and their kin, from per-datum moments.
+
+With l_i = ℓ_i(w) − ℓ_i(w₀) the moments give errors, B = loss − L(w₀); with l_i = ℓ_i(w) they give
+losses. Every error bar is that of the delta method: the estimate is linearised in the means over
+the blocks of the chains.
+"""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from slt_jax.estimators.accumulator import LossMoments
+from slt_jax.estimators.chains import propagated_blocks
+from slt_jax.estimators.estimate import Basis, Estimate, Floats, Reference
+
+
+def bayes_training_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+    """T_n = −(1/n) Σ_i log E_w[p(z_i|w)] per datum: B_t for l relative to w₀.
+
+    Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+    """
+    return _estimate(moments, *_bayes(moments), reference)
+
+
+def gibbs_training_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+    """E_w[L_n(w)] = −(1/n) Σ_i E_w[ℓ_i] per datum: G_t for l relative to w₀."""
+    return _estimate(moments, *_gibbs(moments), reference)
+
+
+def functional_variance(moments: LossMoments) -> Estimate:
+    """V_n = Σ_i Var_w[ℓ_i], a sum over the data.
+
+    Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+    """
+    return _estimate(moments, *_variance(moments), reference=None)
+
+
+def waic(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+    """WAIC = T_n + (β/n)V_n per datum, relative to L_n(w₀) for l relative to w₀.
+
+    Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+    """
+    (loss, loss_influence), (variance, influence) = _bayes(moments), _variance(moments)
+    weight = moments.beta / moments.num_data
+    value = loss + weight * variance
+    return _estimate(
+        moments, value, loss_influence + weight[..., None, None] * influence, reference
+    )
+
+
+def leave_one_out_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+    """−(1/n) Σ_i log E_w[p(z_i|w)] per datum, without datum i in the posterior, by reweighting.
+
+        log E_w^{∖i}[p_i] = log E_w[p_i^{1−β}] − log E_w[p_i^{−β}]
+
+    is exact for infinitely many draws. The weights may have no finite variance, and then neither
+    the estimate nor its error can be relied on: ``smoothed_leave_one_out`` says when. Raises
+    ValueError for moments of held-out data.
+
+    Source: Gelfand, Dey & Chang, Bayesian Statistics 4 (1992).
+    """
+    if moments.log_means.shape[-2] < 3:
+        raise ValueError("moments of held-out data: leaving out needs data that were trained on")
+    (with_datum, grown), (without, shrunk) = _log_mean(moments, 2), _log_mean(moments, 1)
+    influence = np.mean(shrunk - grown, axis=-1)
+    return _estimate(moments, np.mean(without - with_datum, axis=-1), influence, reference)
+
+
+def bayes_generalisation_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+    """G_n = −E_z log E_w[p(z|w)] per datum by moments of held-out data: B_g for l relative to w₀.
+
+    ``held_out_data`` in the error is the spread of the log densities over √N held-out data, of
+    which at least 2 are needed (ValueError); it is small where l is relative to w₀.
+
+    Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+    """
+    return _held_out(moments, _bayes(moments), _log_mean(moments, 0)[0], reference)
+
+
+def gibbs_generalisation_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+    """E_w[L(w)] per datum by moments of held-out data: G_g for l relative to w₀.
+
+    Error and refusals as in ``bayes_generalisation_loss``.
+    """
+    return _held_out(moments, _gibbs(moments), moments.means.mean(axis=(-2, -3)), reference)
+
+
+def energy_variance(moments: LossMoments) -> Estimate:
+    """Var_β[nL_n] of the data of the moments, in nats²."""
+    energies = -moments.means.sum(axis=-1)
+    mean = energies.mean(axis=(-1, -2), keepdims=True)
+    squares = moments.energy_variances + (energies - mean) ** 2
+    value = squares.mean(axis=(-1, -2))
+    return _estimate(moments, value, squares, reference=None)
+
+
+def energy_effective_sample_size(moments: LossMoments) -> Floats:
+    """Var_β[nL_n] over the squared error of E_β[nL_n]: independent draws that would do as well.
+
+    By the means of blocks and chains, so it needs neither the draws nor their order inside a
+    block; NaN where the energy never changes.
+    """
+    error = gibbs_training_loss(moments).scaled(moments.num_data).standard_error
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(energy_variance(moments).value / error**2)
+
+
+def _log_mean(moments: LossMoments, power: int) -> tuple[Floats, Floats]:
+    """log E[exp(αl_i)] [..., n] over all draws, and E_block[exp(αl_i)]/E[exp(αl_i)] by block."""
+    by_block = moments.log_means[..., power, :]
+    blocks = by_block.shape[-2] * by_block.shape[-3]
+    total = logsumexp(by_block, axis=(-2, -3)) - np.log(blocks)
+    return total, np.exp(by_block - total[..., None, None, :])
+
+
+def _bayes(moments: LossMoments) -> tuple[Floats, Floats]:
+    total, ratio = _log_mean(moments, 0)
+    return -total.mean(axis=-1), -ratio.mean(axis=-1)
+
+
+def _gibbs(moments: LossMoments) -> tuple[Floats, Floats]:
+    influence = -moments.means.mean(axis=-1)
+    return influence.mean(axis=(-1, -2)), influence
+
+
+def _variance(moments: LossMoments) -> tuple[Floats, Floats]:
+    mean = moments.means.mean(axis=(-2, -3), keepdims=True)
+    squares = np.sum(moments.variances + (moments.means - mean) ** 2, axis=-1)
+    return squares.mean(axis=(-1, -2)), squares
+
+
+def _estimate(
+    moments: LossMoments, value: Floats, influence: Floats, reference: Reference | None
+) -> Estimate:
+    return propagated_blocks(value, influence, _basis(moments, reference))
+
+
+def _held_out(
+    moments: LossMoments,
+    functional: tuple[Floats, Floats],
+    by_datum: Floats,
+    reference: Reference | None,
+) -> Estimate:
+    count = moments.num_data
+    if count < 2:
+        raise ValueError(f"{count} held-out datum: an error needs at least 2")
+    estimate = propagated_blocks(*functional, _basis(moments, reference))
+    spread = by_datum.std(axis=-1, ddof=1) / np.sqrt(count)
+    return estimate.with_part("held_out_data", spread, count - 1)
+
+
+def _basis(moments: LossMoments, reference: Reference | None) -> Basis:
+    betas = np.unique(moments.beta)
+    beta = float(betas[0]) if len(betas) == 1 else tuple(betas.tolist())
+    return Basis(n=moments.num_data, beta=beta, reference=reference)

@@ -1,0 +1,131 @@
+"""Runs in the forms that other tools read: ArviZ's groups, and tidy tables of pandas."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from slt_jax.estimators import Estimate
+
+SAMPLE_AXES = ("chain", "draw")
+
+
+def draws_tree(
+    posterior: Mapping[str, ArrayLike],
+    log_likelihood: ArrayLike | None = None,
+    sample_stats: Mapping[str, ArrayLike] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """A run as the groups that ArviZ 1 reads as they are: ``posterior``, ``log_likelihood``, …
+
+    Every array is [chain, draw, ...]; further axes of a variable x are called x_dim_0, x_dim_1, …
+    ``log_likelihood`` [chain, draw, datum] is ℓ_i(w), or ℓ_i(w) − ℓ_i(w₀), and its variable is
+    called y. ``sample_stats`` are energies and the like. Raises ValueError where the first two
+    axes differ or a log-likelihood has not three.
+    """
+    groups: dict[str, Mapping[str, ArrayLike]] = {"posterior": posterior}
+    if sample_stats is not None:
+        groups["sample_stats"] = sample_stats
+    if log_likelihood is not None:
+        if np.ndim(log_likelihood) != 3:
+            raise ValueError(
+                f"log_likelihood has shape {np.shape(log_likelihood)}; allowed is "
+                "[chain, draw, datum]"
+            )
+        groups["log_likelihood"] = {"y": log_likelihood}
+    shapes = {np.shape(array)[:2] for group in groups.values() for array in group.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        raise ValueError(f"arrays start with the axes {sorted(shapes)}; allowed is [chain, draw]")
+    tree = xr.DataTree.from_dict({name: _dataset(group) for name, group in groups.items()})
+    tree.attrs = dict(attrs or {})
+    return tree
+
+
+def to_arviz(tree: xr.DataTree) -> Any:
+    """What the installed ArviZ takes: an ``InferenceData`` before its version 1, then the tree.
+
+    Raises ImportError, in one line, where ArviZ is not installed.
+    """
+    try:
+        arviz = importlib.import_module("arviz")
+    except ModuleNotFoundError as error:
+        raise ImportError("ArviZ is not installed; pip install 'slt_jax[arviz]' adds it") from error
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        return tree
+    groups = {name: child.to_dataset() for name, child in tree.children.items()}
+    return arviz.InferenceData(**groups, attrs=tree.attrs)
+
+
+def tidy_table(dataset: xr.Dataset, rows: Sequence[str] = SAMPLE_AXES) -> pd.DataFrame:
+    """One row for each combination of the ``rows`` dimensions, and a column for every number.
+
+    The row dimensions come first, as columns; a variable x with further dimensions becomes the
+    columns x[0], x[1], … or x[0, 0], … by position. Curves have ``rows=("n", "replicate")``. Raises
+    ValueError for a dimension that the dataset has not, or that a variable lacks.
+    """
+    absent = [row for row in rows if row not in dataset.dims]
+    short = [name for name, v in dataset.data_vars.items() if not set(rows) <= set(v.dims)]
+    if absent or short:
+        raise ValueError(
+            f"the dataset has no dimensions {absent}, and {short} lack one of {list(rows)}; "
+            f"allowed are the dimensions of all variables, of {list(dataset.dims)}"
+        )
+    columns: dict[str, xr.DataArray] = {}
+    for name, variable in dataset.data_vars.items():
+        others = [dim for dim in variable.dims if dim not in rows]
+        for place in np.ndindex(*(variable.sizes[dim] for dim in others)):
+            element = variable.isel(dict(zip(others, place, strict=True)), drop=True)
+            label = f"{name}[{', '.join(map(str, place))}]" if place else str(name)
+            columns[label] = element.reset_coords(drop=True)
+    return xr.Dataset(columns).to_dataframe(dim_order=list(rows)).reset_index()
+
+
+def estimates_table(estimates: Mapping[str, Estimate], coverage: float = 0.95) -> pd.DataFrame:
+    """One row for each number of each estimate, with its interval, its sources and its basis.
+
+    Columns: ``name``, ``index`` (position in the estimate), ``value``, ``standard_error``,
+    ``degrees_of_freedom``, ``low`` and ``high`` of the two-sided interval of that coverage, the
+    parts of the error (NaN where they were not measured), ``n``, ``beta``, ``reference``, ``loss``.
+    """
+    rows = []
+    for name, estimate in estimates.items():
+        half_width = estimate.half_width(coverage)
+        for place in np.ndindex(np.shape(estimate.value)):
+            parts = {
+                part: np.nan if error is None else float(np.asarray(error)[place])
+                for part, error in estimate.sources._asdict().items()
+            }
+            freedom = np.broadcast_to(estimate.degrees_of_freedom, np.shape(estimate.value))
+            value, half = float(np.asarray(estimate.value)[place]), float(half_width[place])
+            rows.append(
+                {
+                    "name": name,
+                    "index": place,
+                    "value": value,
+                    "standard_error": float(np.asarray(estimate.standard_error)[place]),
+                    "degrees_of_freedom": float(freedom[place]),
+                    "low": value - half,
+                    "high": value + half,
+                    **parts,
+                    "n": estimate.basis.n,
+                    "beta": estimate.basis.beta,
+                    "reference": estimate.basis.reference,
+                    "loss": estimate.basis.loss,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _dataset(group: Mapping[str, ArrayLike]) -> xr.Dataset:
+    """Variables on chain and draw, numbered from 0, with axes of their own behind."""
+    variables = {}
+    for name, values in group.items():
+        array = np.asarray(values)
+        own = [f"{name}_dim_{axis}" for axis in range(array.ndim - 2)]
+        variables[name] = ([*SAMPLE_AXES, *own], array)
+    found = xr.Dataset(variables)
+    return found.assign_coords({axis: np.arange(found.sizes[axis]) for axis in SAMPLE_AXES})
