@@ -1,4 +1,4 @@
-"""Mixtures of normal distributions, fitted to a single one."""
+"""Mixtures of normal distributions with unit covariance."""
 
 from fractions import Fraction
 
@@ -6,35 +6,57 @@ from slt_jax.theory.arguments import checked_integer
 from slt_jax.theory.coefficients import Theory
 
 
-def normal_mixture(num_components: int, *, first_mean_fixed: bool = False) -> Theory:
-    """The theory of sum_h a_h N(b_h, 1) on the line, weights free, when the truth is N(0, 1).
+def normal_mixture(
+    num_components: int,
+    *,
+    dim: int = 1,
+    true_components: int = 1,
+    first_mean_fixed: bool = False,
+) -> Theory:
+    """The theory of sum_h a_h N(b_h, I) in R^D, weights free, when H_0 components make the truth.
 
-    All means free: lambda = (H + 1)/4, m = 1. First mean fixed at its true value 0, two
-    components, so (1 - a) N(0, 1) + a N(b, 1): lambda = 1/2, m = 2.
+    All H means free: lambda = (H_0 D + H_0 - 1)/2 + (H - H_0) min(1/2, D/4), and m = 1 but for
+    D = 2, where m = 1 + H - H_0. First mean fixed at its true value 0, two components, one true,
+    so (1 - a) N(0, I) + a N(b, I): lambda = 1/2, and m = 2 if D = 1, else 1.
 
-    num_components: H >= 1, or exactly 2 with first_mean_fixed. The prior is positive and finite
-    on the simplex of weights (a Dirichlet prior with all parameters 1, say) and on a bounded
-    interval of means around 0. Raises ValueError naming the argument and its value otherwise.
+    num_components: H >= H_0, or exactly 2 with first_mean_fixed. dim: D >= 1. true_components:
+    H_0 >= 1, with distinct means and positive weights; 1 with first_mean_fixed. The prior is
+    positive and finite on the simplex of weights (a Dirichlet prior with all parameters 1, say)
+    and on a bounded set of means with the true ones inside. Raises ValueError naming the argument
+    and its value otherwise.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009), for the mixture
     with the first mean fixed; Yamazaki and Watanabe, Singularities in mixture models and upper
     bounds of stochastic complexity, Neural Networks 16 (2003), for the singularities of the other.
-    Its value is elementary: with S_j = sum_h a_h b_h^j, all a_h >= 0 and bounded b_h, |S_j| is at
-    most a multiple of S_2 for j > 2, and K is between two positive multiples of S_1^2 + S_2^2.
-    S_2 - S_1^2 is a positive quadratic form in the H - 1 differences of means, of determinant
-    prod_h a_h, so {S_1^2 + S_2^2 < e^2} has for small e the volume of an interval, ~ e, times an
-    ellipsoid, ~ e^((H-1)/2) / sqrt(prod_h a_h), whose integral over the weights is finite.
+    Its value is elementary. Near a true parameter every component of positive weight has one of
+    the true means. Let S_0, S_1, S_2 be sums over the components near one of them, of a_h,
+    a_h (b_h - mean) and a_h |b_h - mean|^2. Derivatives of normal densities at distinct means are
+    linearly independent and all a_h >= 0, so higher moments are at most a multiple of S_2 and K is
+    between two positive multiples of the sum of all squared errors of S_0 and of |S_1|^2 + S_2^2.
+    The errors of S_0 are H_0 - 1 regular directions. S_2 - |S_1|^2/S_0 is a positive quadratic
+    form in the differences of means, with determinant ~ (prod_h a_h)^D, so a further component
+    multiplies the volume of {K < e^2} by the integral of min(1, (e/a)^(D/2)) over its weight a:
+    ~ e^(D/2) if D < 2, e log(1/e) if D = 2 and e if D > 2, where it has a negligible weight and
+    any mean.
     """
     h = checked_integer("num_components", num_components, 1)
+    d = checked_integer("dim", dim, 1)
+    h0 = checked_integer("true_components", true_components, 1)
+    if h0 > h:
+        raise ValueError(f"true_components={h0}; allowed: 1 to num_components={h}")
     if not first_mean_fixed:
         return Theory(
-            learning_coefficient=Fraction(h + 1, 4),
-            multiplicity=1,
+            learning_coefficient=Fraction(h0 * d + h0 - 1, 2) + (h - h0) * Fraction(min(d, 2), 4),
+            multiplicity=1 + h - h0 if d == 2 else 1,
             kind="exact",
-            source="volume of {S_1^2 + S_2^2 < e^2}; singularities as in Yamazaki, Watanabe 2003",
+            source="volume of {K < e^2}; singularities as in Yamazaki and Watanabe 2003",
         )
     if h != 2:
         raise ValueError(
             f"num_components={num_components!r} with first_mean_fixed=True; allowed: 2"
         )
-    return Theory(Fraction(1, 2), 2, "exact", "Watanabe 2009")
+    if h0 != 1:
+        raise ValueError(
+            f"true_components={true_components!r} with first_mean_fixed=True; allowed: 1"
+        )
+    return Theory(Fraction(1, 2), 2 if d == 1 else 1, "exact", "Watanabe 2009")

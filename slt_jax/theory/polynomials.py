@@ -1,5 +1,8 @@
-"""Polynomial regression with products of parameters as coefficients."""
+"""Polynomial regression with products or powers of parameters as coefficients."""
 
+from collections.abc import Sequence
+
+from slt_jax.theory.arguments import checked_integer
 from slt_jax.theory.coefficients import Theory, sum_of
 from slt_jax.theory.monomial import monomial
 from slt_jax.theory.regular import regular
@@ -30,5 +33,34 @@ def skalse_polynomial(truth: str) -> Theory:
         *(
             regular(1) if truth == power else monomial([1] * (5 - degree))
             for degree, power in enumerate(_TRUTHS)
+        )
+    )
+
+
+def power_coefficients(powers: Sequence[int], nonzero: Sequence[bool]) -> Theory:
+    """The theory of f = sum_i t_i^(p_i) phi_i, phi_i linearly independent functions of the input.
+
+    lambda = sum over i of 1/2 where the true coefficient of phi_i is not 0 and of 1/(2 p_i) where
+    it is; m = 1. Unlike that of `skalse_polynomial`, lambda depends on the truth.
+
+    K is between two positive multiples of the summed squares of the errors of the coefficients,
+    so it is a sum over the t_i: `monomial([p_i])` at t_i = 0, regular elsewhere. The prior is
+    positive on the true parameters.
+
+    powers: the p_i >= 1, one or more. nonzero: for each, whether the true coefficient is not 0.
+    Raises ValueError naming the argument and its value otherwise.
+
+    Source: follows from `sum_of` and `monomial`.
+    """
+    degrees = [checked_integer(f"powers[{i}]", p, 1) for i, p in enumerate(powers)]
+    given = list(nonzero)
+    if not degrees or len(given) != len(degrees):
+        raise ValueError(f"nonzero={nonzero!r}; allowed: one for each of powers={powers!r}")
+    if not all(value is True or value is False for value in given):
+        raise ValueError(f"nonzero={nonzero!r}; allowed: True and False")
+    return sum_of(
+        *(
+            regular(1) if is_nonzero else monomial([p])
+            for p, is_nonzero in zip(degrees, given, strict=True)
         )
     )

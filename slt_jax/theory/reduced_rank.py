@@ -3,7 +3,8 @@
 from fractions import Fraction
 
 from slt_jax.theory.arguments import checked_integer
-from slt_jax.theory.coefficients import Theory
+from slt_jax.theory.coefficients import Theory, sum_of
+from slt_jax.theory.regular import regular
 
 
 def reduced_rank(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Theory:
@@ -46,6 +47,54 @@ def reduced_rank(input_dim: int, output_dim: int, hidden_dim: int, rank: int) ->
         coefficient = Fraction(2 * (h + r) * (m + n) - (m - n) ** 2 - (h + r) ** 2 + odd, 8)
         multiplicity += odd
     return Theory(coefficient, multiplicity, "exact", "Aoyagi and Watanabe 2005 (reduced rank)")
+
+
+def reduced_rank_local(
+    input_dim: int, output_dim: int, hidden_dim: int, rank: int, rank_first: int, rank_second: int
+) -> Theory:
+    """The local theory of K = ||B A - C||^2 near a point where B A = C has rank r, A a and B b.
+
+    With M = input_dim, N = output_dim, H = hidden_dim, a = rank_first, b = rank_second,
+
+    lambda = (N a + M b - a b)/2 + lambda' and m = m', where (lambda', m') is `reduced_rank` of
+    dimensions M - a, N - b, H - a - b + r and rank 0, or (0, 1) if one of them is 0.
+
+    The local lambda is the exponent of the prior volume of {K < e} in any small ball around the
+    point. The covariance of the input is non-singular and the prior positive at the point.
+
+    M, N, H >= 1, 0 <= r <= a <= min(M, H), r <= b <= min(N, H) and a + b - r <= H (Sylvester's
+    inequality). Raises ValueError naming the argument and its value otherwise.
+
+    Source: `reduced_rank`, and elementary, as follows. Take bases in which A = (I_a, 0; 0, 0) at
+    the point. Near it A = L (A_1, A_1 X; 0, S) with A_1 and L invertible and X, S small. With
+    (B_1, B_2) = B L and C = (C_1, 0), K is between two positive multiples of ||E||^2 +
+    ||C_1 X + B_2 S||^2, E = B_1 A_1 - C_1: N a regular directions, then r (M - a) more, because
+    C_1 has rank r, and what is left of B_2 S modulo the image of C_1. There B_2 has N - r rows
+    and rank b - r, which by the same step, transposed, gives (b - r)(M - a) regular directions
+    and a problem of the stated dimensions and rank 0 at A = 0, B = 0. There the local theory is
+    the main theorem's: scaling (A, B) to (c A, c B) takes every true point into the ball.
+    """
+    m = checked_integer("input_dim", input_dim, 1)
+    n = checked_integer("output_dim", output_dim, 1)
+    h = checked_integer("hidden_dim", hidden_dim, 1)
+    r = checked_integer("rank", rank, 0)
+    a = checked_integer("rank_first", rank_first, r)
+    b = checked_integer("rank_second", rank_second, r)
+    if a > min(m, h):
+        raise ValueError(f"rank_first={a}; allowed: {r} to {min(m, h)}")
+    if b > min(n, h, h + r - a):
+        raise ValueError(
+            f"rank_second={b} with rank_first={a}, rank={r}; allowed: {r} to {min(n, h, h + r - a)}"
+        )
+    directions = regular(n * a + m * b - a * b)
+    rest = m - a, n - b, h - a - b + r
+    known = sum_of(directions, reduced_rank(*rest, 0)) if min(rest) > 0 else directions
+    return Theory(
+        known.learning_coefficient,
+        known.multiplicity,
+        "exact",
+        "regular directions split off Aoyagi and Watanabe 2005 (reduced rank)",
+    )
 
 
 def rank_one_factorisation(n: int, m: int) -> Theory:

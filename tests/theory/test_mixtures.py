@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -31,6 +32,29 @@ def test_by_hand():
     assert value(normal_mixture(3)) == (Fraction(1), 1)
     assert value(normal_mixture(2, first_mean_fixed=True)) == (Fraction(1, 2), 2)
     assert value(normal_mixture(2, first_mean_fixed=True)) == value(monomial([1, 1]))
+
+
+def test_more_dimensions_and_true_components_by_hand():
+    assert value(normal_mixture(2, dim=2)) == (Fraction(3, 2), 2)
+    assert value(normal_mixture(3, dim=2)) == (Fraction(2), 3)
+    assert value(normal_mixture(3, dim=3)) == (Fraction(5, 2), 1)
+    assert value(normal_mixture(3, true_components=2)) == (Fraction(7, 4), 1)
+    assert value(normal_mixture(2, dim=3, first_mean_fixed=True)) == (Fraction(1, 2), 1)
+
+
+def test_without_further_components_it_is_regular():
+    for h, dim in product(range(1, 6), repeat=2):
+        expected = value(regular(h * dim + h - 1))
+        assert value(normal_mixture(h, dim=dim, true_components=h)) == expected
+
+
+def test_published_bounds_are_attained():
+    """(H + 3 H_0 - 2)/4 in one dimension and (D H_0 + H - 1)/2 in more."""
+    for h0, further, dim in product(range(1, 5), range(4), range(1, 5)):
+        h = h0 + further
+        published = Fraction(h + 3 * h0 - 2, 4) if dim == 1 else Fraction(dim * h0 + h - 1, 2)
+        theory = normal_mixture(h, dim=dim, true_components=h0)
+        assert theory.learning_coefficient == published
 
 
 @pytest.mark.parametrize("num_components", range(1, 10))

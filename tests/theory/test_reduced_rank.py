@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from slt_jax.theory import monomial, product_of, rank_one_factorisation, reduced_rank, regular
+from slt_jax.theory import (
+    monomial,
+    product_of,
+    rank_one_factorisation,
+    reduced_rank,
+    reduced_rank_local,
+    regular,
+)
 
 ALL_CASES = [
     (m, n, h, r) for m, n, h in product(range(1, 7), repeat=3) for r in range(min(m, n, h) + 1)
@@ -63,6 +70,66 @@ def test_never_above_the_regular_model_and_equal_to_it_without_a_bottleneck():
         assert theory.learning_coefficient <= regular(m * n).learning_coefficient
         if r == min(m, n):
             assert value(theory) == value(regular(m * n))
+
+
+def ranks_of_factors(m, n, h, r):
+    """All (a, b) that factors of these shapes can have when the product has rank r."""
+    return [
+        (a, b) for a in range(r, min(m, h) + 1) for b in range(r, min(n, h) + 1) if a + b - r <= h
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        # (M, N, H, r, a, b): a full-rank factor leaves a linear problem
+        ((2, 3, 2, 0, 2, 0), (Fraction(3), 1)),
+        ((2, 2, 2, 0, 0, 0), (Fraction(3, 2), 1)),
+        ((2, 2, 2, 0, 1, 0), (Fraction(3, 2), 1)),
+        ((2, 2, 2, 0, 1, 1), (Fraction(3, 2), 1)),
+        ((2, 2, 3, 0, 1, 1), (Fraction(2), 2)),
+        ((2, 2, 3, 1, 2, 1), (Fraction(2), 1)),
+    ],
+)
+def test_local_by_hand(arguments, expected):
+    assert value(reduced_rank_local(*arguments)) == expected
+
+
+def test_the_global_theory_is_the_least_local_one():
+    """Least lambda, largest m; it is found where the factors have no more rank than they need."""
+    for m, n, h, r in ALL_CASES:
+        local = [
+            value(reduced_rank_local(m, n, h, r, a, b)) for a, b in ranks_of_factors(m, n, h, r)
+        ]
+        least = min(local, key=lambda pair: (pair[0], -pair[1]))
+        assert least == value(reduced_rank(m, n, h, r)) == local[0]
+
+
+def test_local_transposition_exchanges_the_factors():
+    for m, n, h, r in ALL_CASES:
+        for a, b in ranks_of_factors(m, n, h, r):
+            expected = value(reduced_rank_local(n, m, h, r, b, a))
+            assert value(reduced_rank_local(m, n, h, r, a, b)) == expected
+
+
+def test_local_smooth_points_cost_half_the_codimension():
+    """Where a + b - r = H, {B A = C} is smooth: the map (A, B) -> B A has rank N a + M b - a b."""
+    rng = np.random.default_rng(0)
+    for m, n, h, r in [case for case in ALL_CASES if max(case) < 4]:
+        for a, b in ranks_of_factors(m, n, h, r):
+            if a + b - r < h:
+                continue
+            first, second = np.zeros((h, m)), np.zeros((n, h))
+            first[range(a), range(a)] = 1.0
+            second[range(b), [*range(r), *range(a, h)]] = 1.0
+            tangents = [
+                (second @ da + db @ first).ravel()
+                for da, db in zip(
+                    rng.normal(size=(40, h, m)), rng.normal(size=(40, n, h)), strict=True
+                )
+            ]
+            expected = Fraction(int(np.linalg.matrix_rank(np.array(tangents))), 2), 1
+            assert value(reduced_rank_local(m, n, h, r, a, b)) == expected
 
 
 def test_one_by_one_by_one_is_a_monomial():

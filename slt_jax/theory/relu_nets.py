@@ -1,0 +1,71 @@
+"""ReLU networks that are wider than the network that generated the data."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.coefficients import Theory
+from slt_jax.theory.shallow_nets import relu_zero_truth
+
+
+def relu_slopes(hidden_dim: int, nonzero_slopes: int) -> Theory:
+    """The theory of f(x) = sum_h a_h max(b_h x, 0), one input, truth s max(x, 0) + t max(-x, 0).
+
+    With c the number of s and t that are not 0: `relu_zero_truth` if c = 0, lambda = c/2 and m = 1
+    otherwise.
+
+    The input takes both signs with positive probability; there are no biases. H = hidden_dim >= 1;
+    c = nonzero_slopes, 0 to min(2, H). Raises ValueError naming the argument and its value
+    otherwise.
+
+    Source: elementary, as follows. Fix the signs of the b_h. K is between two positive multiples
+    of (A - s)^2 + (B - t)^2 with A the sum of a_h b_h over the positive b_h and B that over the
+    others. A - s with s != 0 is a regular direction and needs a positive b_h. If t = 0 the least
+    lambda is that of all b_h > 0, where B vanishes.
+    """
+    h = checked_integer("hidden_dim", hidden_dim, 1)
+    c = checked_integer("nonzero_slopes", nonzero_slopes, 0)
+    if c > min(2, h):
+        raise ValueError(f"nonzero_slopes={c}; allowed: 0 to {min(2, h)}")
+    if c == 0:
+        return relu_zero_truth(h)
+    return Theory(Fraction(c, 2), 1, "exact", "regular directions on each orthant of the weights")
+
+
+def relu_network(widths: Sequence[int], true_widths: Sequence[int]) -> Theory:
+    """The theory of a ReLU network with biases on bounded inputs, when a narrower one is the truth.
+
+    With H_1 (input), ..., H_L (output) the widths of the true network, where a path of weights that
+    are not 0 leads from each hidden unit to the output,
+
+    lambda <= (sum_(k<L) H_(k+1) (H_k + 1) - sum_(1<k<L) H_k)/2,
+
+    whatever the widths of the network that is fitted. m = 1 is that of a function above K.
+
+    widths: input, hidden layers and output, two or more, all >= 1; true_widths: as many, none
+    larger, hidden ones >= 0 and the same at both ends. The prior is positive near the true network
+    and on a neighbourhood of the networks whose further units have negative activations for all
+    inputs. Raises ValueError naming the argument and its value otherwise.
+
+    Source: Nagayasu and Watanabe, Bayesian free energy of deep ReLU neural network in
+    overparametrized cases, arXiv:2303.15739 (2023), for the first sum, elementary as follows. Let
+    the further units be switched off by their biases; this is an open set, where K depends on the
+    parameters of a network of the true shape alone. It is at most a multiple of the squared
+    distance to the true ones. The second sum counts the rescalings, one for each hidden unit, which
+    leave the function as it is: the true parameters have at least that dimension.
+    """
+    layers = [checked_integer(f"widths[{k}]", h, 1) for k, h in enumerate(widths)]
+    if len(layers) < 2:
+        raise ValueError(f"widths={widths!r}; allowed: two widths or more")
+    true = [checked_integer(f"true_widths[{k}]", h, 0) for k, h in enumerate(true_widths)]
+    if len(true) != len(layers) or [true[0], true[-1]] != [layers[0], layers[-1]]:
+        raise ValueError(f"true_widths={true_widths!r}; allowed: same depth and ends as {widths!r}")
+    if any(t > h for t, h in zip(true, layers, strict=True)):
+        raise ValueError(f"true_widths={true_widths!r}; allowed: at most widths={widths!r}")
+    parameters = sum(h * (g + 1) for g, h in zip(true, true[1:], strict=False))
+    return Theory(
+        learning_coefficient=Fraction(parameters - sum(true[1:-1]), 2),
+        multiplicity=1,
+        kind="upper bound",
+        source="Nagayasu and Watanabe 2023, less the rescalings of the units",
+    )
