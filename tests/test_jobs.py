@@ -254,6 +254,7 @@ def runs_by_hand() -> SMCResult:
         step_size=path,
         first_log_weight=np.where(np.arange(R)[:, None] == LOST, np.nan, -0.1 * np.ones((R, S))),
         node_energies=energies,
+        node_positions=np.zeros((*energies.shape, 3)),
         best_position=np.zeros((R, S, 3)),
         best_energy=np.zeros((R, S)),
     )

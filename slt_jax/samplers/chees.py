@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from slt_jax.samplers.hmc import Chains, chains_at, hmc_move, move_noise
+from slt_jax.samplers.hmc import Chains, chains_at, hmc_move, one_move_noise
 from slt_jax.samplers.kernels import chees_module
-from slt_jax.samplers.target import Target
+from slt_jax.samplers.target import Target, tempered_density
 
 
 class ChEESSettings(NamedTuple):
@@ -83,10 +83,7 @@ def chees(
     beta = jnp.asarray(beta, dtype)
     warmup_key, draw_key = jax.random.split(key)
 
-    def density(w: Array) -> tuple[Array, Array]:
-        log_likelihood = target.log_likelihood(w, data)
-        return target.log_prior(w) + beta * log_likelihood, log_likelihood
-
+    density = tempered_density(target, data, beta)
     adaptation = chees_module().chees_adaptation(
         lambda w: density(w)[0],
         len(positions),
@@ -112,7 +109,7 @@ def chees(
     def draw(states: Chains, inputs: tuple[Array, Array]) -> tuple[Chains, Any]:
         index, step_key = inputs
         num_steps = tuned["integration_steps_fn"](first_turn + index, longest)
-        noise = jax.tree.map(lambda leaf: leaf[0], move_noise(step_key, 1, positions))
+        noise = one_move_noise(step_key, positions)
         states, info = hmc_move(density, states, noise, tuned["step_size"], scale, num_steps)
         return states, (-states.log_likelihood, info.acceptance, info.divergent, num_steps)
 

@@ -71,6 +71,11 @@ def move_noise(key: Array, count: int, positions: Array) -> Noise:
     )
 
 
+def one_move_noise(key: Array, positions: Array) -> Noise:
+    """Noise of a single move."""
+    return jax.tree.map(lambda leaf: leaf[0], move_noise(key, 1, positions))
+
+
 def hmc_move(
     density: Density,
     chains: Chains,

@@ -16,7 +16,7 @@ from jax.scipy.special import logsumexp
 
 from slt_jax.samplers.hmc import Chains, Noise, chains_at, hmc_move, move_noise
 from slt_jax.samplers.kernels import resampling_module
-from slt_jax.samplers.target import Target
+from slt_jax.samplers.target import Target, tempered_density
 
 BISECTIONS = 40
 TARGET_ACCEPTANCE = 0.75
@@ -63,6 +63,7 @@ class SMCResult(NamedTuple):
     step_size: Array
     first_log_weight: Array
     node_energies: Array
+    node_positions: Array
     best_position: Array
     best_energy: Array
 
@@ -89,14 +90,14 @@ def tempered_smc(
     """One SMC run from the prior to β = 1; vmap over keys and data for many.
 
     ``nodes`` [B] are increasing β ≤ 1 at which a temperature is forced and all energies
-    [K, C] are kept; the last must be 1. ``step_size`` is the HMC step of the first
-    temperature, in units of the population's standard deviation.
+    [K, C] and positions [K, C, d] are kept; the last must be 1. ``step_size`` is the HMC step of
+    the first temperature, in units of the population's standard deviation.
     """
     size, chains, length = settings.num_particles, settings.num_chains, settings.chain_length
     key, prior_key = jax.random.split(key)
     positions = jax.vmap(target.sample_prior)(jax.random.split(prior_key, size))
     log_likelihoods = jax.vmap(target.log_likelihood, (0, None))(positions, data)
-    dtype = log_likelihoods.dtype
+    dtype, dim = log_likelihoods.dtype, positions.shape[1]
     nodes = nodes.astype(dtype)
     path = jnp.full((settings.max_temperatures,), jnp.nan, dtype)
     start = _State(
@@ -118,6 +119,7 @@ def tempered_smc(
             step_size=path,
             first_log_weight=jnp.array(jnp.nan, dtype),
             node_energies=jnp.full((len(nodes), length, chains), jnp.nan, dtype),
+            node_positions=jnp.full((len(nodes), length, chains, dim), jnp.nan, dtype),
             best_position=positions[0],
             best_energy=jnp.array(jnp.inf, dtype),
         ),
@@ -158,6 +160,9 @@ def tempered_smc(
             first_log_weight=jnp.where(t == 0, increment, old.first_log_weight),
             node_energies=jnp.where(
                 (nodes == beta)[:, None, None], energies, old.node_energies
+            ),
+            node_positions=jnp.where(
+                (nodes == beta)[:, None, None, None], visited, old.node_positions
             ),
             best_position=jnp.where(
                 improves, visited.reshape(size, -1)[best], old.best_position
@@ -218,10 +223,7 @@ def _chains(
     # Valleys of a singular posterior narrow along their length: no one step fits them all.
     jitter = jax.random.normal(jitter_key, noise.log_uniform.shape, positions.dtype)
 
-    def density(w: Array) -> tuple[Array, Array]:
-        log_likelihood = target.log_likelihood(w, data)
-        return target.log_prior(w) + beta * log_likelihood, log_likelihood
-
+    density = tempered_density(target, data, beta)
     initial = chains_at(density, positions)
 
     def step_chain(carry: tuple[Chains, Array], inputs: tuple[Array, Noise, Array]) -> Any:

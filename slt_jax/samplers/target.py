@@ -17,3 +17,15 @@ class Target(NamedTuple):
     sample_prior: Callable[[Array], Array]
     log_prior: Callable[[Array], Array]
     log_likelihood: Callable[[Array, Any], Array]
+
+
+def tempered_density(
+    target: Target, data: Any, beta: Array
+) -> Callable[[Array], tuple[Array, Array]]:
+    """The density that ``hmc`` moves chains on: w [d] to (log density, log-likelihood), in nats."""
+
+    def density(w: Array) -> tuple[Array, Array]:
+        log_likelihood = target.log_likelihood(w, data)
+        return target.log_prior(w) + beta * log_likelihood, log_likelihood
+
+    return density
