@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from slt_jax.data import designed_summaries, summaries_along_n
+from slt_jax.data import designed_summaries, is_designable, summaries_along_n
 from slt_jax.estimators import mean_over_data_sets
 from slt_jax.jobs import batch_keys, exact_jobs, problem_key, sampled_jobs
 from slt_jax.model import Problem, Summary
@@ -101,7 +101,7 @@ def curve_batches(problem: Problem, plan: CurvePlan) -> list[Batch]:
         found = xr.Dataset(
             {"evidence_integral": integral.value, "evidence_integral_se": integral.standard_error}
         )
-        if problem.theory is not None:
+        if problem.theory is not None and is_designable(problem):
             found = found.merge(increment_gaps(oracle, problem.theory, check_key))
         return found
 

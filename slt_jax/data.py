@@ -150,6 +150,11 @@ def _on_host(summary: Any) -> Any:
     return jax.tree.map(np.asarray, summary)
 
 
+def is_designable(problem: Problem) -> bool:
+    """Whether ``designed_summaries`` can make data sets: a realisable Gaussian regression."""
+    return isinstance(problem.model, FeatureRegression) and problem.realisable
+
+
 @in_float64
 def designed_summaries(
     problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
@@ -162,7 +167,7 @@ def designed_summaries(
     Raises ValueError for a problem that is no realisable Gaussian regression.
     """
     model = problem.model
-    if not isinstance(model, FeatureRegression) or not problem.realisable:
+    if not (isinstance(model, FeatureRegression) and is_designable(problem)):
         raise ValueError(f"{problem.name}: a fixed design needs a realisable Gaussian regression")
     design_key, noise_key = jax.random.split(key)
     one = jax.tree.map(lambda leaf: leaf[0], _chunk_summary(problem, design_key[None], 0, CHUNK))

@@ -29,7 +29,8 @@ from slt_jax.estimators import (
 from slt_jax.estimators.estimate import Estimate
 from slt_jax.model import Model, Params, Problem, Summary
 from slt_jax.modes import posterior_mode
-from slt_jax.oracles.oracle import Exact, Oracle
+from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.oracle import Oracle
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 
@@ -57,21 +58,29 @@ def temperature_nodes(n: int) -> TemperatureNodes:
     return TemperatureNodes(beta, min(2 * beta, 1.0))
 
 
+def unravelled(model: Model, w: Array) -> Params:
+    """The parameters in a flat vector [d] of ``target_of``."""
+    params, start = {}, 0
+    for name, shape in _shapes(model).items():
+        size = math.prod(shape)
+        params[name] = w[start : start + size].reshape(shape)
+        start += size
+    return params
+
+
+def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """The order of the parameters in a flat vector, and what shape each has."""
+    return {name: prior.shape() for name, prior in sorted(model.priors().items())}
+
+
 @functools.lru_cache(maxsize=128)
 def target_of(model: Model) -> Target:
     """The model as a sampler sees it: functions of one flat vector [d].
 
     Cached, so that equal models are one constant to compiled samplers.
     """
-    shapes = {name: prior.shape() for name, prior in sorted(model.priors().items())}
-
-    def unravel(w: Array) -> Params:
-        params, start = {}, 0
-        for name, shape in shapes.items():
-            size = math.prod(shape)
-            params[name] = w[start : start + size].reshape(shape)
-            start += size
-        return params
+    unravel = functools.partial(unravelled, model)
+    shapes = _shapes(model)
 
     def sample_prior(key: Array) -> Array:
         params = model.sample_prior(key)
@@ -205,16 +214,27 @@ def _estimates(
         variables[name] = ("replicate", estimate.value)
         variables[f"{name}_se"] = ("replicate", estimate.standard_error)
     variables["bic"] = ("replicate", bic(mode_energy, problem.model.dimension, n))
+    variables |= convergence(runs, (0, 2))
+    return xr.Dataset(variables)
+
+
+def convergence(runs: SMCResult, nodes: tuple[int, ...]) -> dict[str, Any]:
+    """Diagnostics of R data sets with S runs each, and ``converged`` with a ``reason`` if not.
+
+    Energies at the ``nodes`` of these indices are what the runs must agree on.
+    """
+    energies = np.asarray(runs.node_energies)
     acceptance = np.nanmin(runs.acceptance, axis=-1).min(axis=-1)
-    r_hat = np.max([nested_r_hat(np.moveaxis(energies[:, :, b], -1, -2)) for b in (0, 2)], axis=0)
-    variables["acceptance"] = ("replicate", acceptance)
-    variables["nested_r_hat"] = ("replicate", r_hat)
-    variables["num_temperatures"] = ("replicate", runs.num_temperatures.mean(axis=-1))
+    r_hat = np.max([nested_r_hat(np.moveaxis(energies[:, :, b], -1, -2)) for b in nodes], axis=0)
     finished = np.isfinite(np.asarray(runs.log_evidence)).all(axis=-1)
     reasons = [_reason(*values) for values in zip(finished, acceptance, r_hat, strict=True)]
-    variables["reason"] = ("replicate", np.array(reasons, dtype=object))
-    variables["converged"] = ("replicate", np.array([reason == "" for reason in reasons]))
-    return xr.Dataset(variables)
+    return {
+        "acceptance": ("replicate", acceptance),
+        "nested_r_hat": ("replicate", r_hat),
+        "num_temperatures": ("replicate", runs.num_temperatures.mean(axis=-1)),
+        "reason": ("replicate", np.array(reasons, dtype=object)),
+        "converged": ("replicate", np.array([reason == "" for reason in reasons])),
+    }
 
 
 def _reason(finished: bool, acceptance: float, r_hat: float) -> str:

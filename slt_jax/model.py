@@ -68,6 +68,11 @@ class DataSummary(NamedTuple):
         """Every weight multiplied by β."""
         return self._replace(weights=beta * self.weights, reference=beta * self.reference)
 
+    @property
+    def total_weight(self) -> Array:
+        """Σ_i a_i, the number of data when every weight is one."""
+        return jnp.sum(self.weights)
+
 
 class FeatureSummary(NamedTuple):
     """Sufficient statistics of Gaussian regression on p features with q outputs, centred on w₀.
@@ -136,7 +141,41 @@ class MatrixLatent(NamedTuple):
     direction: tuple[float, ...] = ()
 
 
-Latent = NoLatent | ProductLatent | PowerLatent | UnitsLatent | MatrixLatent
+class HalvesLatent(NamedTuple):
+    """Root sums of squares of the positive and of the negative of ``num_units`` N(0, scale²)."""
+
+    num_units: int
+    scale: float = 1.0
+
+
+class Coordinate(NamedTuple):
+    """A scalar on [low, high]: N(0, scale²), or uniform where ``scale`` is None.
+
+    An interval that a normal coordinate is cut to must hold all of its mass but rounding.
+    ``singular`` are the points that the set of optima lies at, and n^−``rate`` the order of the
+    narrowest structure of the posterior next to them.
+    """
+
+    low: float
+    high: float
+    scale: float | None = None
+    singular: tuple[float, ...] = (0.0,)
+    rate: float = 0.5
+
+
+class BoxLatent(NamedTuple):
+    """Independent coordinates, at most three, along which the set of optima lies.
+
+    ``information`` bounds the total nats per datum and squared distance to that set.
+    """
+
+    coordinates: tuple[Coordinate, ...]
+    information: float = 1.0
+
+
+Latent = (
+    NoLatent | ProductLatent | PowerLatent | UnitsLatent | MatrixLatent | HalvesLatent | BoxLatent
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +190,35 @@ class Collapse:
     latent: Latent
     scale: float = 1.0
     offset: Callable[[Array], Array] | None = None
+
+
+@dataclass(frozen=True)
+class LinearBlock:
+    """Exact structure f(x, w) = blockᵀ design(latent, x), block [k, q] ~ N(0, scale²) i.i.d.
+
+    For a regression that is linear in some parameters without fixed features: the block is
+    integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
+    latent [l] and one x to [k].
+    """
+
+    design: Callable[[Array, Array], Array]
+    latent: BoxLatent
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Exact structure without a Gaussian block: all parameters are a function of the latent.
+
+    ``params`` maps a latent [l] to the parameters w, and may be any change of variables under
+    which the prior of w is the law of the latent.
+    """
+
+    params: Callable[[Array], Params]
+    latent: BoxLatent
+
+
+Structure = Collapse | LinearBlock | Direct
 
 
 @dataclass(frozen=True)
@@ -175,9 +243,14 @@ class Model(abc.ABC):
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         """Draw one datum (x, y) from q(x) p(y | x, w)."""
 
-    def exact(self, optimum: Params) -> Collapse | None:
+    def exact(self, optimum: Params) -> Structure | None:
         """The structure by which an oracle integrates this model, or None if it has none."""
         del optimum
+        return None
+
+    def entropy(self, params: Params) -> Array | None:
+        """S = −E log p(y | x, w) under q(x) p(y | x, w), nats per datum; None where unknown."""
+        del params
         return None
 
     def sample_prior(self, key: Array) -> dict[str, Array]:
@@ -257,9 +330,18 @@ class Regression(Model):
     def sample_input(self, key: Array) -> Array:
         """One draw of x from q(x)."""
 
+    def input_distribution(self) -> Distribution | None:
+        """q(x) with its independent and equal components, or None if it has no such form."""
+        return None
+
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
         residual = (y - self.predict(params, x)) / self.noise
         return -0.5 * jnp.sum(residual**2 + jnp.log(2 * jnp.pi * self.noise**2))
+
+    def entropy(self, params: Params) -> Array | None:
+        inputs = jax.eval_shape(self.sample_input, jax.random.key(0))
+        outputs = jax.eval_shape(self.predict, params, inputs).size
+        return 0.5 * outputs * (1 + jnp.log(2 * jnp.pi * self.noise**2))
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         key_x, key_y = jax.random.split(key)
@@ -317,8 +399,8 @@ class MethodOf:
     model: Model
     name: str
 
-    def __call__(self, latent: Array) -> Array:
-        return getattr(self.model, self.name)(latent)
+    def __call__(self, *arguments: Array) -> Any:
+        return getattr(self.model, self.name)(*arguments)
 
 
 @dataclass(frozen=True)
@@ -332,14 +414,25 @@ class Truth:
         """One datum."""
         return self.model.simulate(self.params, key)
 
+    def entropy(self) -> float | None:
+        """S of q(y|x) in nats per datum, None where unknown."""
+        with jax.enable_x64(True):
+            params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(self.params))
+            entropy = jax.jit(self.model.entropy)(params)
+            return None if entropy is None else float(entropy)
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Watanabe's triplet with what is known about it.
 
     ``optimum`` is a minimiser w₀ of L in the model; ``truth`` defaults to the model at the
-    optimum, which makes the problem realisable. ``theory`` is None where (λ, m) is unknown.
-    Experiments that name no problems take those with ``showcase``.
+    optimum, which makes the problem realisable. ``theory`` is None where (λ, m) is unknown, and
+    where its asymptote of F_n does not hold. Experiments that name no problems take those with
+    ``showcase``. ``divergence`` is L(w₀) − S ≥ 0, the relative entropy from the truth to the
+    model at w₀ in nats per datum, of a problem that is not realisable; None where it is unknown.
+    ``optimal_set`` maps a key to one draw from W₀ = {w : L(w) = L(w₀)}, not necessarily from all
+    of it, and is None where W₀ is unknown.
     """
 
     name: str
@@ -349,15 +442,33 @@ class Problem:
     truth: Truth | None = None
     summary: str = ""
     showcase: bool = True
+    divergence: float | None = None
+    optimal_set: Callable[[Array], Params] | None = None
 
     @property
     def realisable(self) -> bool:
         """Whether the truth lies in the model by construction."""
         return self.truth is None
 
+    @property
+    def entropy(self) -> float | None:
+        """S of q(y|x) in nats per datum, None where unknown."""
+        return self._true_density.entropy()
+
+    @property
+    def optimal_loss(self) -> float | None:
+        """L(w₀) = S + divergence in nats per datum, S if realisable, None where unknown."""
+        entropy = self.entropy
+        divergence = 0.0 if self.realisable else self.divergence
+        return None if entropy is None or divergence is None else entropy + divergence
+
     def simulate(self, key: Array) -> tuple[Array, Array]:
         """One datum from the truth."""
-        return (self.truth or Truth(self.model, self.optimum)).simulate(key)
+        return self._true_density.simulate(key)
+
+    @property
+    def _true_density(self) -> Truth:
+        return self.truth or Truth(self.model, self.optimum)
 
 
 def discover_problems() -> dict[str, Problem]:

@@ -170,8 +170,9 @@ def model_is_the_root(root: Path) -> list[str]:
 
 
 def models_know_model_and_theory(root: Path) -> list[str]:
-    """A model family imports the abstract model and theorems, and no other family."""
-    return allow(read_tree(root), ("slt_jax.models",), "slt_jax.model", "slt_jax.theory")
+    """A model family imports the abstract model, adapters and theorems, and no other family."""
+    allowed = ("slt_jax.model", "slt_jax.theory", "slt_jax.adapters")
+    return allow(read_tree(root), ("slt_jax.models",), *allowed)
 
 
 def theory_is_closed(root: Path) -> list[str]:

@@ -25,6 +25,9 @@ class LinearRegression(FeatureRegression):
     def sample_input(self, key: Array) -> Array:
         return jax.random.normal(key, (self.input_dim,))
 
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Normal(0.0, 1.0).expand((self.input_dim,))
+
     def features(self, x: Array) -> Array:
         return x
 
@@ -40,12 +43,14 @@ class LinearRegression(FeatureRegression):
 
 def problems() -> tuple[Problem, ...]:
     """A regular problem whose λ is d/2 and whose evidence is known in closed form."""
+    optimum = {"w": np.array([0.5, 0.0, -0.5])}
     return (
         Problem(
             name="linear_3",
             model=LinearRegression(input_dim=3),
-            optimum={"w": np.array([0.5, 0.0, -0.5])},
+            optimum=optimum,
             theory=theory.regular(3),
             summary="y = w·x, d = 3 (regular)",
+            optimal_set=lambda key: optimum,
         ),
     )

@@ -33,6 +33,9 @@ class MonomialRegression(FeatureRegression):
     def sample_input(self, key: Array) -> Array:
         return jax.random.normal(key, (1,))
 
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Normal(0.0, 1.0).expand((1,))
+
     def features(self, x: Array) -> Array:
         return x
 
@@ -67,13 +70,21 @@ def _empty(latent: Array) -> Array:
 
 def _zero_truth(*exponents: int, showcase: bool = False) -> Problem:
     label = "_".join(map(str, exponents))
+    model = MonomialRegression(exponents=exponents)
+
+    def one_factor_zero(key: Array) -> Params:
+        key_w, key_j = jax.random.split(key)
+        j = jax.random.randint(key_j, (), 0, len(exponents))
+        return {"w": model.sample_prior(key_w)["w"].at[j].set(0)}
+
     return Problem(
         name=f"monomial_{label}",
-        model=MonomialRegression(exponents=exponents),
+        model=model,
         optimum={"w": np.zeros(len(exponents))},
         theory=theory.monomial(exponents),
         summary=f"y = {_written(exponents)}x, truth 0",
         showcase=showcase,
+        optimal_set=one_factor_zero,
     )
 
 

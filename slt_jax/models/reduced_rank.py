@@ -31,6 +31,9 @@ class ReducedRankRegression(FeatureRegression):
     def sample_input(self, key: Array) -> Array:
         return jax.random.normal(key, (self.input_dim,))
 
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Normal(0.0, 1.0).expand((self.input_dim,))
+
     def features(self, x: Array) -> Array:
         return x
 
@@ -58,12 +61,24 @@ def _problem(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Pro
         "A": np.eye(hidden_dim, input_dim) * (np.arange(hidden_dim) < rank)[:, None],
         "B": np.eye(output_dim, hidden_dim) * (np.arange(hidden_dim) < rank)[None, :],
     }
+
+    def turned(key: Array) -> Params:
+        """Spare rows of A or spare columns of B are free, and the hidden layer is turned."""
+        key_w, key_side, key_turn = jax.random.split(key, 3)
+        free, side = model.sample_prior(key_w), jax.random.bernoulli(key_side)
+        spare = np.arange(hidden_dim) >= rank
+        A = optimum["A"] + jnp.where(side & spare[:, None], free["A"], 0)
+        B = optimum["B"] + jnp.where(~side & spare, free["B"], 0)
+        turn = jnp.linalg.qr(jax.random.normal(key_turn, (hidden_dim, hidden_dim)))[0]
+        return {"A": turn @ A, "B": B @ turn.T}
+
     return Problem(
         name=f"reduced_rank_{input_dim}_{output_dim}_{hidden_dim}_{rank}",
         model=model,
         optimum=optimum,
         theory=theory.reduced_rank(input_dim, output_dim, hidden_dim, rank),
         showcase=rank > 0,
+        optimal_set=turned,
         summary=f"y = BAx, widths {input_dim}-{hidden_dim}-{output_dim}, true rank {rank}",
     )
 

@@ -15,8 +15,8 @@ from slt_jax.model import (
     Collapse,
     Data,
     FeatureRegression,
+    HalvesLatent,
     Params,
-    PowerLatent,
     Problem,
     Regression,
 )
@@ -50,11 +50,9 @@ class ReluNet(FeatureRegression):
     def predict(self, params: Params, x: Array) -> Array:
         return jnp.sum(params["a"] * jax.nn.relu(params["b"] * x), keepdims=True)
 
-    def exact(self, optimum: Params) -> Collapse | None:
-        """One output weight is collapsed and its b integrated; more units have no rule yet."""
-        if self.hidden_dim > 1:
-            return None
-        return Collapse(_halves, PowerLatent((1,), self.prior_scale), self.prior_scale)
+    def exact(self, optimum: Params) -> Collapse:
+        """Given b, the two coefficients are independent normals: any H is two dimensions."""
+        return Collapse(jnp.diag, HalvesLatent(self.hidden_dim, self.prior_scale), self.prior_scale)
 
 
 def _halves(values: Array) -> Array:

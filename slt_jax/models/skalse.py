@@ -1,5 +1,6 @@
 """Skalse's fifteen-parameter polynomial, whose coefficients are products of 1 to 5 parameters."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,9 @@ class SkalsePolynomial(FeatureRegression):
 
     def sample_input(self, key: Array) -> Array:
         return jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Uniform(-1.0, 1.0)
 
     def features(self, x: Array) -> Array:
         return jnp.stack([x**4, x**3, x**2, x, jnp.ones_like(x)])
@@ -57,8 +61,24 @@ def _problem(truth: str, degree: int | None) -> Problem:
         optimum={"theta": np.where((index >= start) & (index < stop), 1.0, 0.0)},
         showcase=degree == 2,
         theory=theory.skalse_polynomial(truth),
+        optimal_set=functools.partial(_same_products, degree),
         summary="Skalse's polynomial, truth " + truth.translate(str.maketrans("234", "²³⁴", "^")),
     )
+
+
+def _same_products(degree: int | None, key: Array) -> Params:
+    """Prior draws but for one factor of each product, which makes this 1 or 0 as in the truth."""
+    key, key_theta = jax.random.split(key)
+    theta = SkalsePolynomial().sample_prior(key_theta)["theta"]
+    blocks, start = [], 0
+    for count in SkalsePolynomial.factors:
+        key, key_j = jax.random.split(key)
+        is_last = jnp.arange(count) == jax.random.randint(key_j, (), 0, count)
+        block = theta[start : start + count]
+        others = jnp.prod(jnp.where(is_last, 1, block))
+        blocks.append(jnp.where(is_last, (degree == 5 - count) / others, block))
+        start += count
+    return {"theta": jnp.concatenate(blocks)}
 
 
 def problems() -> tuple[Problem, ...]:

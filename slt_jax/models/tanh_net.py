@@ -1,5 +1,6 @@
 """One-input tanh nets, one hidden layer, no bias: f(x) = Σ_h a_h tanh(b_h x)."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, MethodOf, Params, Problem, UnitsLatent
+from slt_jax.model import Collapse, FeatureRegression, MethodOf, Params, Problem, Truth, UnitsLatent
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class TanhNet(FeatureRegression):
 
     def sample_input(self, key: Array) -> Array:
         return jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Uniform(-1.0, 1.0)
 
     def features(self, x: Array) -> Array:
         degrees = 2 * jnp.arange(self.num_nodes) + 1
@@ -74,23 +78,73 @@ def _analysis_matrix(num_nodes: int) -> np.ndarray:
     return 2.0 / num_nodes * np.cos(np.outer(degrees, angles))
 
 
+@dataclass(frozen=True)
+class Parabola(FeatureRegression):
+    """y = wx² + noise, x ~ U[−1, 1], w ~ N(0, 1): an even truth, which no odd net can fit."""
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        return {"w": dist.Normal(0.0, 1.0)}
+
+    def sample_input(self, key: Array) -> Array:
+        return jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Uniform(-1.0, 1.0)
+
+    def features(self, x: Array) -> Array:
+        return x.reshape(1) ** 2
+
+    def coefficients(self, params: Params) -> Array:
+        return params["w"].reshape(1, 1)
+
+
+def _even_truth(hidden_dim: int) -> Problem:
+    """The truth x², singular and unrealisable: K = E[f²]/2 as at truth 0, for E[x²f] = 0."""
+    zero = _problem(
+        f"tanh_{hidden_dim}_even_truth", hidden_dim, 0, theory.tanh_zero_truth(hidden_dim)
+    )
+    return dataclasses.replace(
+        zero,
+        truth=Truth(Parabola(), {"w": np.ones(())}),
+        divergence=1 / 10,
+        summary=f"tanh net, {hidden_dim} hidden units, truth x² (unrealisable)",
+        showcase=False,
+    )
+
+
 def _problem(name: str, hidden_dim: int, true_units: int, known: theory.Theory | None) -> Problem:
     on = np.arange(hidden_dim) < true_units
+    model = TanhNet(hidden_dim=hidden_dim)
+    optimum = {"a": np.where(on, 1.0, 0.0), "b": np.where(on, 1.5, 0.0)}
+
+    def others_off(key: Array) -> Params:
+        """The units of the teacher, and others of which either a or b is zero."""
+        key_w, key_side = jax.random.split(key)
+        free = model.sample_prior(key_w)
+        side = jax.random.bernoulli(key_side, shape=(hidden_dim,))
+        live = {"a": on | side, "b": on | ~side}
+        return {
+            name: jnp.where(on, optimum[name], jnp.where(live[name], free[name], 0))
+            for name in free
+        }
+
     return Problem(
         name=name,
-        model=TanhNet(hidden_dim=hidden_dim),
-        optimum={"a": np.where(on, 1.0, 0.0), "b": np.where(on, 1.5, 0.0)},
+        model=model,
+        optimum=optimum,
         theory=known,
         showcase=hidden_dim > 1,
         summary=f"tanh net, {hidden_dim} hidden units, {true_units} in the truth",
+        optimal_set=others_off,
     )
 
 
 def problems() -> tuple[Problem, ...]:
-    """Truth 0 for one to three units, and a true unit learnt by two."""
+    """Truth 0 for one to three units, a true unit learnt by two, and an even truth."""
     return (
         _problem("tanh_1", 1, 0, theory.tanh_zero_truth(1)),
         _problem("tanh_2", 2, 0, theory.tanh_zero_truth(2)),
         _problem("tanh_3", 3, 0, theory.tanh_zero_truth(3)),
         _problem("tanh_2_teacher_1", 2, 1, None),
+        _even_truth(2),
     )

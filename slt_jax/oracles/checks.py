@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.stats import t as student
 
-from slt_jax.model import Data, FeatureRegression, FeatureSummary, Problem
+from slt_jax.model import Data, Model, Params, Problem, Regression, Summary
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.precision import in_float64
 
@@ -28,14 +28,19 @@ class Integral(NamedTuple):
 def evidence_integral(oracle: Oracle, key: Array, n: int, data_sets: int) -> Integral:
     """∫ Z_n(y | x) dy₁…dy_n, averaged over x: 1 because the evidence is a density on data sets.
 
-    Importance sampling with y_i = f(x_i, w₀) + 2σ·t₄ noise, whose tails are heavier than those
-    of any Gaussian mixture; data from the truth itself would give weights Z_n/q of infinite
-    variance. Raises ValueError for n < 1 or fewer than 2 data sets.
+    Importance sampling from a density of data sets whose tails are heavier than those of Z_n:
+    f(x_i, w₀) + 2σ·t₄ noise for a regression, and for any other model the mean of p(·|w) over
+    draws of the prior. Data from the truth itself would give weights Z_n/q of infinite variance.
+    Raises ValueError for n < 1 or fewer than 2 data sets.
     """
     if n < 1 or data_sets < 2:
         raise ValueError(f"n = {n}, data sets = {data_sets}: n ≥ 1 and ≥ 2 data sets are needed")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(data_sets))
-    summaries, log_proposal = _overdispersed(oracle.model, oracle.problem, keys, n)
+    model, problem = oracle.model, oracle.problem
+    if isinstance(model, Regression):
+        summaries, log_proposal = _overdispersed(model, problem, keys, n)
+    else:
+        summaries, log_proposal = _from_the_prior(model, problem, keys, n)
     log_evidence = oracle.log_evidence(summaries).value + np.asarray(summaries.reference)
     ratios = np.exp(log_evidence - np.asarray(log_proposal))
     return Integral(float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(data_sets)))
@@ -43,12 +48,12 @@ def evidence_integral(oracle: Oracle, key: Array, n: int, data_sets: int) -> Int
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 3))
 def _overdispersed(
-    model: FeatureRegression, problem: Problem, keys: Array, n: int
-) -> tuple[FeatureSummary, Array]:
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
+    model: Regression, problem: Problem, keys: Array, n: int
+) -> tuple[Summary, Array]:
+    optimum = _in_doubles(problem.optimum)
     width = PROPOSAL_SCALE * model.noise
 
-    def one(key: Array) -> tuple[FeatureSummary, Array]:
+    def one(key: Array) -> tuple[Summary, Array]:
         key_x, key_y = jax.random.split(key)
         x = jax.vmap(model.sample_input)(jax.random.split(key_x, n))
         mean = jax.vmap(model.predict, (None, 0))(optimum, x)
@@ -58,6 +63,27 @@ def _overdispersed(
         return model.summarise(optimum, data, jnp.ones(n)), log_proposal
 
     return jax.vmap(one)(keys)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 3))
+def _from_the_prior(model: Model, problem: Problem, keys: Array, n: int) -> tuple[Summary, Array]:
+    """Data sets of the draws in turn, under the mean of all their densities."""
+    optimum = _in_doubles(problem.optimum)
+    split = jax.vmap(functools.partial(jax.random.split, num=n + 1))(keys)
+    draws = jax.vmap(model.sample_prior)(split[:, 0])
+
+    def one(draw: Params, seeds: Array) -> tuple[Summary, Array]:
+        data = Data(*jax.vmap(model.simulate, (None, 0))(draw, seeds))
+        over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
+        logs = jax.vmap(lambda w: jnp.sum(over_data(w, *data)))(draws)
+        log_proposal = jax.nn.logsumexp(logs) - jnp.log(len(logs))
+        return model.summarise(optimum, data, jnp.ones(n)), log_proposal
+
+    return jax.vmap(one)(draws, split[:, 1:])
+
+
+def _in_doubles(params: Params) -> Params:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(params))
 
 
 def _student_4(key: Array, shape: tuple[int, ...]) -> Array:

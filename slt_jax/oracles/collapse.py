@@ -1,18 +1,33 @@
-"""Closed-form integral over the Gaussian block of a model, given the rest of its parameters."""
+"""Closed-form integral over the Gaussian block of a model, given the rest of its parameters.
 
-from typing import NamedTuple
+A model without a block has one of no parameters: the same formulae hold, and its likelihood at
+the node is all that is left of them.
+"""
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.model import Collapse, FeatureSummary
+from slt_jax.model import (
+    Collapse,
+    Data,
+    Direct,
+    FeatureRegression,
+    FeatureSummary,
+    LinearBlock,
+    Model,
+    Params,
+    Regression,
+    Structure,
+)
 
 UNROLLED_BLOCK = 6
 
 
 class BlockStatistics(NamedTuple):
-    """What the data say about the block at one latent value, at β = 1.
+    """What the data say about the block at one latent value, at β = 1; sums over data.
 
     ``precision`` [k, k] = (s²/σ²) BᵀMB; ``score`` [k, q] = (s/σ²) Bᵀ(U − Mδ₀) with
     δ₀ = offset − c(w₀); ``energy`` = (1/2σ²) tr δ₀ᵀ(Mδ₀ − 2U), in total nats.
@@ -23,20 +38,46 @@ class BlockStatistics(NamedTuple):
     energy: Array
 
 
+def node_statistics(
+    structure: Structure, model: Model, latent: Array, summary: Any
+) -> BlockStatistics:
+    """Statistics of a summary at one latent value [l]; those of several summaries add up."""
+    if isinstance(structure, Direct):
+        gain = model.log_likelihood_ratio(structure.params(latent), summary)
+        return BlockStatistics(jnp.zeros((0, 0)), jnp.zeros((0, 1)), -gain)
+    if isinstance(structure, Collapse):
+        assert isinstance(model, FeatureRegression)
+        return block_statistics(structure, model.noise, latent, summary)
+    assert isinstance(model, Regression)
+    x, y = summary.data
+    design = structure.scale / model.noise * jax.vmap(structure.design, (None, 0))(latent, x)
+    weighted = summary.weights[:, None] * design
+    optimal = jax.vmap(model.predict, (None, 0))(summary.origin, x)
+    squares = jnp.sum(y**2 - (y - optimal) ** 2, axis=1)
+    return BlockStatistics(
+        precision=weighted.T @ design,
+        score=weighted.T @ y / model.noise,
+        energy=summary.weights @ squares / (2 * model.noise**2),
+    )
+
+
 def block_statistics(
     collapse: Collapse, noise: float, latent: Array, summary: FeatureSummary
 ) -> BlockStatistics:
     """Reduce a summary of p features to the k block parameters at one latent value [l]."""
     basis = collapse.basis(latent)
-    delta = -summary.origin
-    if collapse.offset is not None:
-        delta = delta + collapse.offset(latent)
+    delta = _offset(collapse, latent, summary.origin)
     gram_delta = summary.gram @ delta
     return BlockStatistics(
         precision=(collapse.scale / noise) ** 2 * (basis.T @ summary.gram @ basis),
         score=collapse.scale / noise**2 * (basis.T @ (summary.cross - gram_delta)),
         energy=jnp.sum(delta * (gram_delta - 2 * summary.cross)) / (2 * noise**2),
     )
+
+
+def _offset(collapse: Collapse, latent: Array, origin: Array) -> Array:
+    """δ₀ = offset − c(w₀), shape [p, q]."""
+    return -origin if collapse.offset is None else collapse.offset(latent) - origin
 
 
 def log_block_evidence(statistics: BlockStatistics, beta: Array) -> Array:
@@ -83,3 +124,122 @@ def _eliminate(matrix: Array, score: Array) -> tuple[Array, Array]:
             for c in range(outputs):
                 right[i][c] = right[i][c] - ratio * right[k][c]
     return log_det, quadratic
+
+
+class BlockPosterior(NamedTuple):
+    """N(mean, rootᵀroot) of each column of the block in units of its prior, at one node.
+
+    ``root`` [k, k] with rootᵀroot = (I + βP)⁻¹ and ``mean`` [k, q] = β(I + βP)⁻¹h.
+    """
+
+    root: Array
+    mean: Array
+
+
+def block_posterior(statistics: BlockStatistics, beta: Array) -> BlockPosterior:
+    """The posterior of the block under ``statistics`` at β."""
+    identity = jnp.eye(len(statistics.score), dtype=statistics.score.dtype)
+    if not len(identity):
+        return BlockPosterior(identity, statistics.score)
+    factor = jnp.linalg.cholesky(identity + beta * statistics.precision)
+    root = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
+    return BlockPosterior(root, root.T @ (root @ (beta * statistics.score)))
+
+
+class DatumLaw(NamedTuple):
+    """The law of g = ℓ_j(w) − ℓ_j(w₀) under the posterior of the block at each node, nats.
+
+    Under a Gaussian block g = gain − ½ Σ_c (d_c + √ρ ξ_c)² with q standard normal ξ_c:
+    ``gain`` [n, 1] is ½ Σ_c of the squared residuals at w₀, ``distance`` [n, node] = Σ_c d_c² and
+    ``spread`` [n, node] = ρ, all in units of the noise. Without a block g = gain [n, node].
+    """
+
+    gain: Array
+    distance: Array
+    spread: Array
+    outputs: int
+
+    def cumulant(self, shift: Array) -> Array:
+        """log E exp(tg) [n, node] at t = ``shift`` [n]; NaN where 1 + tρ ≤ 0 and it is infinite.
+
+        t·gain − (q/2) log(1 + tρ) − (t/2)·distance/(1 + tρ)
+        """
+        t = shift[:, None]
+        damping = 1 + t * self.spread
+        squares = self.outputs * jnp.log(damping) + t * self.distance / damping
+        return t * self.gain - 0.5 * squares
+
+    def mean(self) -> Array:
+        """E g, the first derivative of the cumulant at 0."""
+        return self.gain - 0.5 * (self.distance + self.outputs * self.spread)
+
+    def variance(self) -> Array:
+        """Var g, the second derivative of the cumulant at 0."""
+        return self.spread * (self.distance + 0.5 * self.outputs * self.spread)
+
+
+def datum_law(
+    structure: Structure,
+    model: Model,
+    optimum: Params,
+    nodes: Array,
+    posterior: BlockPosterior,
+    data: Data,
+) -> DatumLaw:
+    """How each of n data fits at nodes [node, l] and the posteriors of the block there."""
+    if isinstance(structure, Direct):
+        gains = _gains(structure, model, optimum, nodes, data)
+        return DatumLaw(gains, jnp.zeros_like(gains), jnp.zeros_like(gains), 0)
+    assert isinstance(model, Regression)
+    residuals = (data.y - jax.vmap(model.predict, (None, 0))(optimum, data.x)) / model.noise
+    fits, axes = _fits(structure, model, optimum, nodes, posterior, data)
+    zero = jnp.zeros((len(data.y), len(nodes)))
+    return DatumLaw(
+        gain=0.5 * jnp.sum(residuals**2, axis=1, keepdims=True),
+        distance=sum(((residuals[:, c, None] - fit) ** 2 for c, fit in enumerate(fits)), zero),
+        spread=sum((axis**2 for axis in axes), zero),
+        outputs=residuals.shape[1],
+    )
+
+
+def _fits(
+    structure: Collapse | LinearBlock,
+    model: Regression,
+    optimum: Params,
+    nodes: Array,
+    posterior: BlockPosterior,
+    data: Data,
+) -> tuple[list[Array], list[Array]]:
+    """E f − f(w₀) of each output, and the k axes of Cov f of any, in units of the noise: [n, node].
+
+    Nodes come last and one axis at a time: as batches of tiny products the same takes four
+    times as long.
+    """
+    if isinstance(structure, LinearBlock):
+        over_data = jax.vmap(jax.vmap(structure.design, (0, None)), (None, 0))
+        design = structure.scale / model.noise * jnp.moveaxis(over_data(nodes, data.x), 2, 0)
+        optimal = jax.vmap(model.predict, (None, 0))(optimum, data.x) / model.noise
+        mean, root = jnp.moveaxis(posterior.mean, 0, 2), jnp.moveaxis(posterior.root, 0, 2)
+        outputs, size = optimal.shape[1], len(design)
+        fits = [
+            sum((design[k] * mean[k, c] for k in range(size)), -optimal[:, c, None])
+            for c in range(outputs)
+        ]
+        zero = jnp.zeros_like(design[0])
+        return fits, [sum((design[k] * root[j, k] for k in range(size)), zero) for j in range(size)]
+    assert isinstance(model, FeatureRegression)
+    features = jax.vmap(model.features)(data.x) / model.noise
+    origin = model.coefficients(optimum)
+    basis = structure.scale * jax.vmap(structure.basis)(nodes)
+    offset = jax.vmap(lambda node: _offset(structure, node, origin))(nodes)
+    centres = jnp.einsum("bpk,bkq->qpb", basis, posterior.mean) + jnp.einsum("bpq->qpb", offset)
+    axes = jnp.einsum("bpk,bjk->jpb", basis, posterior.root)
+    return [features @ centre for centre in centres], [features @ axis for axis in axes]
+
+
+def _gains(direct: Direct, model: Model, optimum: Params, nodes: Array, data: Data) -> Array:
+    """ℓ_j(w) − ℓ_j(w₀), shape [n, node]."""
+    params = jax.vmap(direct.params)(nodes)
+    over_nodes = jax.vmap(model.log_likelihood, (0, None, None))
+    at_nodes = jax.vmap(over_nodes, (None, 0, 0))(params, *data)
+    return at_nodes - jax.vmap(model.log_likelihood, (None, 0, 0))(optimum, *data)[:, None]

@@ -8,9 +8,18 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import comb, gammaln
 
-from slt_jax.model import Latent, MatrixLatent, NoLatent, PowerLatent, ProductLatent, UnitsLatent
+from slt_jax.model import (
+    BoxLatent,
+    HalvesLatent,
+    Latent,
+    MatrixLatent,
+    NoLatent,
+    PowerLatent,
+    ProductLatent,
+    UnitsLatent,
+)
 from slt_jax.oracles.pushforward import STEP, log_modulus_density
 from slt_jax.oracles.quadrature import Rule, gauss_rule, graded_edges, panel_rule
 
@@ -28,6 +37,8 @@ class Resolution(NamedTuple):
 
 CURVATURES = 4
 PRIOR_PANEL = 1.8
+ALONE = 6.0
+MAX_PANELS = 20_000
 RESOLUTIONS = {
     1: Resolution(gauss=12, order=6, ratio=4.0, periodic=36, trapezoid=8),
     2: Resolution(gauss=17, order=8, ratio=3.0, periodic=52, trapezoid=4),
@@ -85,6 +96,10 @@ def latent_rule(
             return _units_rule(latent, curvature.alone[0], resolution)
         case MatrixLatent():
             return _matrix_rule(latent, curvature.alone[0], resolution)
+        case HalvesLatent():
+            return _halves_rule(latent, curvature.alone[0], resolution)
+        case BoxLatent():
+            return _box_rule(latent, curvature.alone[0], resolution)
 
 
 def _tensor(rules: list[Rule]) -> LatentRule:
@@ -189,17 +204,7 @@ def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution)
     high = np.sqrt(latent.rows) + 8.0
     finest = 0.5 / np.sqrt(curvature * latent.scale**2 + 1.0)
     if latent.columns == 1 or latent.rows == 1:
-        degrees = latent.rows if latent.columns == 1 else 2
-        radius = panel_rule(
-            graded_edges(0.0, high, (0.0,), finest, resolution.ratio, PRIOR_PANEL), resolution.order
-        )
-        log_density = (
-            (degrees - 1) * np.log(radius.nodes)
-            - radius.nodes**2 / 2
-            - (degrees / 2 - 1) * np.log(2)
-            - gammaln(degrees / 2)
-        )
-        radial = Rule(radius.nodes, radius.weights * np.exp(log_density))
+        radial = _chi_rule(max(latent.rows, latent.columns), finest, resolution)
         if latent.columns == 1:
             return LatentRule(latent.scale * radial.nodes[:, None], np.log(radial.weights))
         both = _tensor([radial, _angle_rule(latent, finest, resolution)])
@@ -207,6 +212,33 @@ def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution)
         nodes = latent.scale * r[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
         return LatentRule(nodes, both.log_weights)
     return _two_column_rule(latent, high, finest, resolution)
+
+
+def _chi_rule(degrees: int, finest: float, resolution: Resolution) -> Rule:
+    """Length of a standard normal vector of ``degrees`` entries, graded towards 0."""
+    edges = graded_edges(0.0, np.sqrt(degrees) + 8.0, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
+    rule = panel_rule(edges, resolution.order)
+    log_density = (
+        (degrees - 1) * np.log(rule.nodes)
+        - rule.nodes**2 / 2
+        - (degrees / 2 - 1) * np.log(2)
+        - gammaln(degrees / 2)
+    )
+    return Rule(rule.nodes, rule.weights * np.exp(log_density))
+
+
+def _halves_rule(latent: HalvesLatent, curvature: float, resolution: Resolution) -> LatentRule:
+    """k of H units are positive with probability C(H, k)/2^H; the roots are χ_k and χ_{H−k}."""
+    finest = 0.5 / np.sqrt(curvature * latent.scale**2 + 1.0)
+    none = Rule(np.zeros(1), np.ones(1))
+    lengths = [none] + [_chi_rule(k, finest, resolution) for k in range(1, latent.num_units + 1)]
+    parts = [_tensor([lengths[k], lengths[-1 - k]]) for k in range(latent.num_units + 1)]
+    shares = [np.log(comb(latent.num_units, k)) for k in range(latent.num_units + 1)]
+    logs = [part.log_weights + share for part, share in zip(parts, shares, strict=True)]
+    return LatentRule(
+        latent.scale * np.concatenate([part.nodes for part in parts]),
+        np.concatenate(logs) - latent.num_units * np.log(2),
+    )
 
 
 def _two_column_rule(
@@ -252,3 +284,24 @@ def _angle_rule(latent: MatrixLatent, finest: float, resolution: Resolution) -> 
     )
     rule = panel_rule(edges, resolution.order)
     return Rule(rule.nodes, rule.weights / np.pi)
+
+
+def _box_rule(latent: BoxLatent, curvature: float, resolution: Resolution) -> LatentRule:
+    """Tensor product of panels, each coordinate graded towards its own singular points.
+
+    A coordinate that is alone has panels that resolve a regular peak wherever data put it.
+    """
+    rules = []
+    for low, high, scale, singular, rate in latent.coordinates:
+        finest = 0.5 * (curvature + 1.0) ** -rate
+        widest = np.inf if scale is None else PRIOR_PANEL * scale
+        if len(latent.coordinates) == 1:
+            widest = min(widest, max(ALONE * finest, (high - low) / MAX_PANELS))
+        edges = graded_edges(low, high, singular, finest, resolution.ratio, widest)
+        nodes, weights = panel_rule(edges, resolution.order)
+        if scale is None:
+            density = np.full(len(nodes), 1 / (high - low))
+        else:
+            density = np.exp(-0.5 * (nodes / scale) ** 2) / np.sqrt(2 * np.pi * scale**2)
+        rules.append(Rule(nodes, weights * density))
+    return _tensor(rules)

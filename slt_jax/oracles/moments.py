@@ -1,4 +1,11 @@
-"""Sums over the nodes of a rule, streamed in blocks of one size through one compiled program."""
+"""Sums over the nodes of a rule and over data, streamed in blocks through compiled programs.
+
+Neither the number of nodes nor of data, data sets or β is a shape of a compiled program, so that
+a rule and a data set may have any size and memory stays bounded.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,82 +13,183 @@ import numpy as np
 from jax import Array
 
 from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import Collapse, FeatureRegression, FeatureSummary
-from slt_jax.oracles.collapse import block_statistics, log_block_evidence
+from slt_jax.model import Data, Model, Params, Structure
+from slt_jax.oracles.collapse import (
+    BlockPosterior,
+    BlockStatistics,
+    block_posterior,
+    datum_law,
+    log_block_evidence,
+    node_statistics,
+)
 from slt_jax.oracles.latents import LatentRule
 
+NodeBlock = tuple[Array, Array]
+
 BLOCK = 2048
+FEW = 32
+DATA_BLOCK = 128
 
 
-def rule_moments(
-    collapse: Collapse,
-    model: FeatureRegression,
-    summaries: FeatureSummary,
-    beta: float,
-    rule: LatentRule,
-) -> np.ndarray:
-    """F(β), E_β and Var_β of R data sets by one rule, shape [R, 3], total nats relative to w₀.
+class Points(NamedTuple):
+    """``size`` data at which the posterior is asked, in blocks of DATA_BLOCK.
 
-    With ψ(w) the collapsed log density at a latent node, F = −log Σ e^ψ, E = −⟨ψ'⟩ and
-    Var = ⟨ψ''⟩ + Var(ψ'), derivatives in β. Neither the number of nodes nor R is a shape of the
-    compiled program, so that a rule may have any size and memory stays bounded.
+    With each comes ``shifts`` [S, DATA_BLOCK], the t of log E_w exp(t·g_j), where
+    g_j = ℓ_j(w) − ℓ_j(w₀).
     """
-    count = -(-len(rule.log_weights) // BLOCK) * BLOCK - len(rule.log_weights)
+
+    blocks: Sequence[tuple[Data, Array]]
+    optimum: Params
+    size: int
+
+
+class RuleSums(NamedTuple):
+    """Posterior quantities of one data set by one rule, relative to w₀.
+
+    ``free_energy`` F(β), ``energy`` E_β[nL_n] and ``energy_variance`` [] in total nats. Of each
+    point j: ``mean`` [N] = E_w[g_j], ``variance`` [N], ``log_shifted`` [S, N], in nats.
+    """
+
+    free_energy: np.ndarray
+    energy: np.ndarray
+    energy_variance: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    log_shifted: np.ndarray
+
+
+def rule_sums(
+    structure: Structure,
+    model: Model,
+    pieces: Sequence[Any],
+    beta: float,
+    nodes: Sequence[NodeBlock],
+    points: Points | None = None,
+) -> RuleSums:
+    """All sums over the blocks of a rule, for a data set given as summaries that add up.
+
+    With ψ the log density at a node, F = −log Σ e^ψ, E = −⟨ψ'⟩ and Var = ⟨ψ''⟩ + Var(ψ'),
+    derivatives in β; of a point the same with the derivatives of its cumulant in its weight.
+    """
+    # A likelihood that is NaN somewhere is refused when the sums become an evaluation.
+    with np.errstate(invalid="ignore"):
+        return _streamed(structure, model, pieces, jnp.float64(beta), nodes, points)
+
+
+def _streamed(
+    structure: Structure,
+    model: Model,
+    pieces: Sequence[Any],
+    exponent: Array,
+    node_blocks: Sequence[NodeBlock],
+    points: Points | None,
+) -> RuleSums:
+    rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
+    for nodes, log_weights in node_blocks:
+        parts = [compiled_statistics(structure, model, piece, nodes) for piece in pieces]
+        statistics = parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: sum(p), *parts)
+        log_terms, *derivatives = compiled_density(statistics, exponent, log_weights)
+        rows.append(_block_moments(*map(np.asarray, (log_terms, *derivatives))))
+        if points is not None:
+            at = (points.optimum, nodes, compiled_posterior(statistics, exponent), log_terms)
+            blocks = [compiled_point_sums(structure, model, *at, *block) for block in points.blocks]
+            sums, logs = (np.concatenate(part, axis=1) for part in zip(*blocks, strict=True))
+            peak = max(highest, rows[-1][0])
+            linear = np.exp(highest - peak) * linear + np.exp(rows[-1][0] - peak) * sums
+            logarithmic, highest = np.logaddexp(logarithmic, logs), peak
+    free_energy, energy, variance = _joined(np.array(rows))
+    if points is None:
+        return RuleSums(free_energy, energy, variance, *np.zeros((3, 0)))
+    first, second = (linear * np.exp(highest + free_energy))[:, : points.size]
+    shifted = logarithmic[:, : points.size] + free_energy
+    return RuleSums(free_energy, energy, variance, first, second - first**2, shifted)
+
+
+def _block_moments(
+    log_terms: np.ndarray, slope: np.ndarray, curvature: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Of one block: max ψ, Σ e^{ψ − max}, mean ψ', and mean ψ'' plus variance of ψ'."""
+    peak = np.max(log_terms)
+    terms = np.exp(log_terms - peak)
+    mass = terms.sum()
+    mean = terms @ slope / mass
+    return peak, mass, mean, terms @ (curvature + (slope - mean) ** 2) / mass
+
+
+def _joined(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """F, E and Var of all blocks together; energies far from zero do not cancel in the last."""
+    peak, mass, mean, variance = rows.T
+    weight = mass * np.exp(peak - peak.max())
+    share = weight / weight.sum()
+    centre = share @ mean
+    total = share @ (variance + (mean - centre) ** 2)
+    return -(peak.max() + np.log(weight.sum())), -centre, total
+
+
+def node_blocks(rule: LatentRule) -> list[NodeBlock]:
+    """The rule in blocks of BLOCK nodes, or in one of FEW where that holds them all."""
+    size = FEW if len(rule.log_weights) <= FEW else BLOCK
+    count = -len(rule.log_weights) % size
     nodes = np.pad(rule.nodes, ((0, count), (0, 0)), mode="edge")
     log_weights = np.pad(rule.log_weights, (0, count), constant_values=-np.inf)
-    blocks = [
-        (jnp.asarray(nodes[start : start + BLOCK]), jnp.asarray(log_weights[start : start + BLOCK]))
-        for start in range(0, len(nodes), BLOCK)
+    return [
+        (jnp.asarray(nodes[start : start + size]), jnp.asarray(log_weights[start : start + size]))
+        for start in range(0, len(nodes), size)
     ]
-    exponent = jnp.float64(beta)
-    host = jax.tree.map(np.asarray, summaries)
-    sums = []
-    for replicate in range(len(host.reference)):
-        one = jax.tree.map(lambda leaf, r=replicate: jnp.asarray(leaf[r]), host)
-        sums.append(
-            [compiled_block_sums(collapse, model, one, exponent, *block) for block in blocks]
-        )
-    peak, mass, slope, curvature, spread = np.moveaxis(np.array(sums, float), -1, 0)
-    highest = peak.max(axis=1, keepdims=True)
-    weight = np.exp(peak - highest) * mass
-    total = weight.sum(axis=1, keepdims=True)
-    share = weight / total
-    mean = np.sum(share * slope, axis=1, keepdims=True)
-    variance = np.sum(share * (curvature + spread + (slope - mean) ** 2), axis=1)
-    free_energy = -(highest + np.log(total))[:, 0]
-    return np.column_stack([free_energy, -mean[:, 0], variance])
 
 
-def block_sums(
-    collapse: Collapse,
-    model: FeatureRegression,
-    summary: FeatureSummary,
-    beta: Array,
-    nodes: Array,
-    log_weights: Array,
-) -> Array:
-    """Of one block and data set: max ψ, Σ e^{ψ − max}, mean ψ', mean ψ'' and variance of ψ'."""
+def statistics_of_block(
+    structure: Structure, model: Model, summary: Any, nodes: Array
+) -> BlockStatistics:
+    """Statistics of one summary at a block of nodes, leading axis [node]."""
+    return jax.vmap(lambda node: node_statistics(structure, model, node, summary))(nodes)
 
-    def at_node(node: Array) -> tuple[Array, Array, Array]:
-        statistics = block_statistics(collapse, model.noise, node, summary)
 
-        def log_density(b: Array) -> Array:
-            return log_block_evidence(statistics, b)
+def density_of_block(
+    statistics: BlockStatistics, beta: Array, log_weights: Array
+) -> tuple[Array, Array, Array]:
+    """ψ + log weight, ψ' and ψ'', each [node]."""
 
+    def at_node(one: BlockStatistics) -> tuple[Array, Array, Array]:
         def slope(b: Array) -> tuple[Array, Array]:
-            return jax.jvp(log_density, (b,), (jnp.ones_like(b),))
+            return jax.jvp(lambda c: log_block_evidence(one, c), (b,), (jnp.ones_like(b),))
 
         (value, first), (_, second) = jax.jvp(slope, (beta,), (jnp.ones_like(beta),))
         return value, first, second
 
-    value, first, second = jax.vmap(at_node)(nodes)
-    log_terms = value + log_weights
-    peak = jnp.max(log_terms)
-    terms = jnp.exp(log_terms - peak)
-    mass = jnp.sum(terms)
-    mean = terms @ first / mass
-    spread = terms @ (first - mean) ** 2 / mass
-    return jnp.stack([peak, mass, mean, terms @ second / mass, spread])
+    value, first, second = jax.vmap(at_node)(statistics)
+    return value + log_weights, first, second
 
 
-compiled_block_sums = jit_at_first_call(block_sums, static_argnums=(0, 1))
+def posterior_of_block(statistics: BlockStatistics, beta: Array) -> BlockPosterior:
+    """The posterior of the Gaussian block at each node."""
+    return jax.vmap(block_posterior, (0, None))(statistics, beta)
+
+
+def point_sums(
+    structure: Structure,
+    model: Model,
+    optimum: Params,
+    nodes: Array,
+    posterior: BlockPosterior,
+    log_terms: Array,
+    data: Data,
+    shifts: Array,
+) -> tuple[Array, Array]:
+    """Of a block of nodes and one of data: Σ e^{ψ − max}·(E g, E g²) [2, D] and log Σ e^ψ E e^{tg}.
+
+    The latter has shape [S, D].
+    """
+
+    law = datum_law(structure, model, optimum, nodes, posterior, data)
+    mean = law.mean()
+    share = jnp.exp(log_terms - jnp.max(log_terms))
+    linear = jnp.stack([mean @ share, (law.variance() + mean**2) @ share])
+    logs = [jax.nn.logsumexp(log_terms + law.cumulant(shift), axis=1) for shift in shifts]
+    return linear, jnp.stack(logs)
+
+
+compiled_statistics = jit_at_first_call(statistics_of_block, static_argnums=(0, 1))
+compiled_density = jit_at_first_call(density_of_block)
+compiled_posterior = jit_at_first_call(posterior_of_block)
+compiled_point_sums = jit_at_first_call(point_sums, static_argnums=(0, 1))

@@ -1,21 +1,27 @@
 """The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
+from slt_jax.data import validate_data
 from slt_jax.model import (
     Collapse,
+    Data,
     FeatureRegression,
     FeatureSummary,
     Latent,
+    Model,
     Problem,
     ProductLatent,
+    Structure,
 )
+from slt_jax.oracles.evaluation import Evaluation
+from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.latents import (
     RESOLUTIONS,
     Curvature,
@@ -24,26 +30,11 @@ from slt_jax.oracles.latents import (
     coarser,
     latent_rule,
 )
-from slt_jax.oracles.moments import rule_moments
+from slt_jax.oracles.moments import Points, node_blocks, rule_sums
+from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summarised
 from slt_jax.precision import in_float64
 
 ROUNDING = 1e-13
-SAFETY = 10.0
-
-
-class Exact(NamedTuple):
-    """A number per data set and a bound on its error, both float64 arrays of shape [R] or []."""
-
-    value: np.ndarray
-    error: np.ndarray
-
-    def scaled(self, factor: float) -> "Exact":
-        """The quantity times a factor."""
-        return Exact(factor * self.value, abs(factor) * self.error)
-
-    def minus(self, other: "Exact") -> "Exact":
-        """The difference; bounds add."""
-        return Exact(self.value - other.value, self.error + other.error)
 
 
 class ExactMoments(NamedTuple):
@@ -63,69 +54,147 @@ class Oracle(NamedTuple):
 
     The value comes from a rule at ``level`` and the error bound from one of lower order on the
     same panels: errors fall geometrically with the order, so ten times the difference bounds
-    the error of the finer also where the difference happens to be small. The largest over the
-    data sets of a call is taken, and the rounding of the n-sized terms that cancel is added.
+    the error of the finer. As a difference may happen to be small, the largest over the
+    quantities and data sets of a call is taken, and the rounding of the n-sized terms that cancel
+    is added.
     """
 
     problem: Problem
-    model: FeatureRegression
-    collapse: Collapse
+    model: Model
+    structure: Structure
     level: int
 
     @in_float64
-    def log_evidence(self, summary: FeatureSummary) -> Exact:
+    def log_evidence(self, summary: Any) -> Exact:
         """log Z(a) − Σ a_i ℓ_i(w₀) of weighted data, in total nats.
 
-        ``summary`` holds the weighted sufficient statistics of one data set, or of R on a leading
-        axis. Add ``summary.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
+        ``summary`` is the model's summary of one weighted data set, or of R on a leading axis.
+        Add ``summary.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
         statistics.
         """
         exact = self.moments(summary).normalised_free_energy
         return Exact(-exact.value, exact.error)
 
     @in_float64
-    def moments(self, summary: FeatureSummary, beta: float = 1.0) -> ExactMoments:
+    def moments(self, summary: Any, beta: float = 1.0) -> ExactMoments:
         """F_n(β), E_β[nL_n] and Var_β[nL_n] of one data set or of R, relative to w₀.
 
         Raises ValueError for β < 0 or not finite, and for statistics that are not finite.
         """
-        if not (np.isfinite(beta) and beta >= 0):
-            raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
-        summary = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), summary)
-        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in summary):
+        _validate_beta(beta)
+        summary = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), summary)
+        if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(summary)):
             raise ValueError("the data summary holds NaN or infinite statistics")
-        if summary.gram.ndim == 2:
-            return self._of_one(summary, beta)
+        if summary.reference.ndim == 0:
+            batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
+            return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
+        count = len(summary.reference)
+        pieces = [pieces_of(of_replicate(summary, r)) for r in range(count)]
+        return ExactMoments(*self._by_two_rules(pieces, beta).moments())
+
+    @in_float64
+    def evaluate(
+        self,
+        data: Data,
+        beta: float = 1.0,
+        points: Data | None = None,
+        weights: np.ndarray | None = None,
+    ) -> Evaluation:
+        """Every exact quantity of one posterior, and of each point under it, relative to w₀.
+
+        The posterior is that of ``data`` with the weights β·``weights`` (ones by default); the
+        points are these data themselves, or others. ``training_criteria`` and
+        ``generalisation_errors`` make the quantities of the theory out of it. Raises ValueError
+        for data that ``validate_data`` refuses, for weights that are negative, not finite or not
+        of shape [n], and for β < 0 or not finite.
+        """
+        _validate_beta(beta)
+        data = _in_doubles(self.problem, data)
+        ones = np.ones(len(data.y))
+        weights = ones if weights is None else np.asarray(weights, float)
+        if weights.shape != ones.shape or not np.all((weights >= 0) & np.isfinite(weights)):
+            raise ValueError(f"weights {weights}: {len(ones)} finite numbers ≥ 0 are needed")
+        at = data if points is None else _in_doubles(self.problem, points)
+        own = beta * weights if points is None else np.zeros(len(at.y))
+        return self._by_two_rules(
+            [summarised(self.problem, data, weights)], beta, points_of(self.problem, at, own)
+        )
+
+    @in_float64
+    def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
+        """How many values of the latent the integral of one data set is a sum over."""
+        return len(self._rule([pieces_of(summary)], beta, RESOLUTIONS[self.level]).log_weights)
+
+    def _by_two_rules(
+        self, replicates: Sequence[Sequence[Any]], beta: float, points: Points | None = None
+    ) -> Evaluation:
         resolution = RESOLUTIONS[self.level]
         fine, coarse = (
-            rule_moments(self.collapse, self.model, summary, beta, self._rule(summary, beta, r))
-            for r in (resolution, coarser(resolution))
+            [
+                rule_sums(self.structure, self.model, pieces, beta, blocks, points)
+                for pieces in replicates
+            ]
+            for blocks in (
+                node_blocks(self._rule(replicates, beta, resolution)),
+                node_blocks(self._rule(replicates, beta, coarser(resolution))),
+            )
         )
-        cancelled = 1.0 + beta * np.asarray(_cancelling_size(self.model, summary))
-        difference = SAFETY * np.max(np.abs(fine - coarse), axis=0)
-        return ExactMoments(
-            *(Exact(fine[:, q], difference[q] + ROUNDING * cancelled) for q in range(3))
-        )
+        cancelling = np.array([sum(map(self._cancelling_size, pieces)) for pieces in replicates])
+        reference = np.array([sum(float(p.reference) for p in pieces) for pieces in replicates])
+        return Evaluation.of(fine, coarse, ROUNDING * (1.0 + beta * cancelling), reference)
 
-    def _of_one(self, summary: FeatureSummary, beta: float) -> ExactMoments:
-        batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
-        return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
-
-    def _rule(self, summary: FeatureSummary, beta: float, resolution: Resolution) -> LatentRule:
+    def _rule(
+        self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
+    ) -> LatentRule:
         """The rule for the replicates' mean curvature, in steps of 2 % so that rules are reused."""
-        latent = self.collapse.latent
-        gram = beta * (self.collapse.scale / self.model.noise) ** 2
-        gram = gram * np.mean(np.asarray(summary.gram), axis=0)
-        targets = np.zeros(0)
-        alone, adapted = np.array([np.trace(gram)]), np.zeros(0)
+        structure, latent = self.structure, self.structure.latent
+        targets, adapted = np.zeros(0), np.zeros(0)
+        if not isinstance(structure, Collapse):
+            size = np.mean([sum(map(_total_weight, pieces)) for pieces in replicates])
+            alone = np.array([beta * size * structure.latent.information])
+            return _cached_rule(latent, Curvature(_in_steps(alone), ()), (), resolution)
+        gram = beta * (structure.scale / _noise(self.model)) ** 2
+        gram = gram * np.mean([np.asarray(pieces[0].gram) for pieces in replicates], axis=0)
+        alone = np.array([np.trace(gram)])
         if isinstance(latent, ProductLatent):
             last = slice(-len(latent.exponents), None)
-            targets = np.abs(np.asarray(summary.origin))[0, last, 0] / self.collapse.scale
+            origin = np.asarray(replicates[0][0].origin)
+            targets = np.abs(origin)[last, 0] / structure.scale
             with_prior = gram + np.eye(len(gram))
             alone = np.diag(with_prior)[last]
             adapted = 1 / np.diag(np.linalg.inv(with_prior))[last]
         curvature = Curvature(_in_steps(alone), _in_steps(adapted))
         return _cached_rule(latent, curvature, tuple(targets.tolist()), resolution)
+
+    def _cancelling_size(self, piece: Any) -> float:
+        """Size of the terms in a log density that cancel, in total nats."""
+        if not isinstance(piece, FeatureSummary):
+            return abs(float(piece.reference))
+        origin, gram, cross = map(np.asarray, (piece.origin, piece.gram, piece.cross))
+        size = np.sum(origin * (gram @ origin + np.abs(cross)))
+        return float(size) / _noise(self.model) ** 2
+
+
+def _total_weight(piece: Any) -> float:
+    """Σ_i a_i of a summary; of sufficient statistics, what stands for it in their curvature."""
+    if isinstance(piece, FeatureSummary):
+        return float(np.trace(piece.gram))
+    return float(piece.total_weight)
+
+
+def _noise(model: Model) -> float:
+    assert isinstance(model, FeatureRegression)  # which ``oracle_for`` has seen to
+    return model.noise
+
+
+def _validate_beta(beta: float) -> None:
+    if not (np.isfinite(beta) and beta >= 0):
+        raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
+
+
+def _in_doubles(problem: Problem, data: Data) -> Data:
+    validate_data(problem, data)
+    return Data(jnp.asarray(data.x, jnp.float64), jnp.asarray(data.y, jnp.float64))
 
 
 def _in_steps(values: np.ndarray) -> tuple[float, ...]:
@@ -139,14 +208,6 @@ def _cached_rule(
     return latent_rule(latent, curvature, targets, resolution)
 
 
-def _cancelling_size(model: FeatureRegression, summary: FeatureSummary) -> Array:
-    """Size of the terms in a collapsed log density that cancel, total nats, shape [R]."""
-    signal = jnp.einsum("rpq,rpo,roq->r", summary.origin, summary.gram, summary.origin)
-    return (signal + jnp.einsum("rpq,rpq->r", summary.origin, jnp.abs(summary.cross))) / (
-        model.noise**2
-    )
-
-
 def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:
     """The oracle of a problem, or None if its model declares no exact structure.
 
@@ -154,7 +215,9 @@ def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:
     """
     if level not in RESOLUTIONS:
         raise ValueError(f"level = {level}: must be 1 to {max(RESOLUTIONS)}")
-    collapse = problem.model.exact(problem.optimum)
-    if collapse is None or not isinstance(problem.model, FeatureRegression):
+    structure = problem.model.exact(problem.optimum)
+    if structure is None:
         return None
-    return Oracle(problem, problem.model, collapse, level)
+    if isinstance(structure, Collapse) and not isinstance(problem.model, FeatureRegression):
+        return None
+    return Oracle(problem, problem.model, structure, level)

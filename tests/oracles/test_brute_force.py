@@ -15,6 +15,8 @@ from slt_jax.model import Data, Model, Problem, discover_problems
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
+from slt_jax.models.relu_net import ReluNet
+from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles.oracle import oracle_for
@@ -52,6 +54,24 @@ OTHERS = (
         "skalse_scaled",
         SkalsePolynomial(noise=0.5, prior_scale=1.2),
         {"theta": np.array([1.0, 0.5, 1.0, *3 * [0.0], *4 * [1.0], *5 * [0.0]])},
+    ),
+    Problem(
+        "relu_3_scaled",
+        ReluNet(hidden_dim=3, noise=0.5, prior_scale=1.5),
+        {"a": np.array([1.0, 0.5, 0.0]), "b": np.array([0.7, -1.0, 0.0])},
+    ),
+    Problem(
+        "softplus_biased_scaled",
+        ShallowNet(
+            hidden_dim=1,
+            output_dim=2,
+            activation="softplus",
+            biases=True,
+            sharpness=2.0,
+            noise=0.5,
+            prior_scale=1.5,
+        ),
+        {"a": np.array([[1.0], [-0.5]]), "b": np.array([[1.0]]), "c": np.array([-0.5])},
     ),
     Problem(
         "tanh_2_scaled",
@@ -121,10 +141,16 @@ def average_over(model: Model, draws, optimum, x, y) -> Estimate:
 def prior_draws(problem: Problem) -> dict[str, np.ndarray]:
     rng, draws = np.random.default_rng(32), {}
     for name, prior in problem.model.priors().items():
-        assert isinstance(getattr(prior, "base_dist", prior), dist.Normal)
-        spread = np.sqrt(prior.variance) * rng.standard_normal((NUM_DRAWS, *prior.shape()))
-        draws[name] = np.asarray(prior.mean + spread, np.float32)
+        base = getattr(prior, "base_dist", prior)
+        standard = STANDARD[type(base)](rng, (NUM_DRAWS, *prior.shape()))
+        draws[name] = np.asarray(base.loc + base.scale * standard, np.float32)
     return draws
+
+
+STANDARD = {
+    dist.Normal: lambda rng, shape: rng.standard_normal(shape),
+    dist.Logistic: lambda rng, shape: rng.logistic(size=shape),
+}
 
 
 @pytest.mark.parametrize(

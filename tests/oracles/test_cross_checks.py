@@ -10,7 +10,8 @@ from slt_jax.model import Collapse, FeatureSummary, PowerLatent, Problem
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.skalse import SkalsePolynomial
-from slt_jax.oracles.oracle import Exact, ExactMoments, Oracle, oracle_for
+from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.oracle import ExactMoments, Oracle, oracle_for
 
 NUM_SETS = 4
 SIZES = (10, 1000, 10**6)
@@ -58,7 +59,7 @@ def integrated_whole(exponents: tuple[int, ...]) -> Oracle:
     """The oracle that integrates the product itself, though it has a linear factor."""
     collapse = Collapse(no_basis, PowerLatent(exponents), offset=whole_coefficient)
     oracle = oracle_for(monomial(exponents, np.zeros(len(exponents))), 3)
-    return oracle._replace(collapse=collapse)
+    return oracle._replace(structure=collapse)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.1])

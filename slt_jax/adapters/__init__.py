@@ -1,0 +1,1 @@
+"""Models that are written elsewhere: a flax module, a numpyro model."""

@@ -1,0 +1,88 @@
+"""Any flax.linen module as a model: a regression function, or the logits of classes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from flax import linen
+from jax import Array
+
+from slt_jax.model import Model, Params, Regression
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlaxModel(Model):
+    """What the models of a module share: x ~ N(0, I), and all weights N(0, prior_scale²).
+
+    A parameter is named by its path, as "Dense_0/kernel". The module is called on one input of
+    ``input_shape``, without a batch axis. Other priors are set by ``slt_jax.priors.with_priors``,
+    another q(x) by a subclass with its own ``sample_input``. Raises ValueError for a module that
+    cannot be hashed (one that holds a list; use a tuple), and for one with variables that are no
+    parameters, such as running means.
+    """
+
+    module: linen.Module
+    input_shape: tuple[int, ...]
+    prior_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        try:
+            hash(self.module)
+        except TypeError as error:
+            raise ValueError(f"module = {self.module}: must be hashable") from error
+        others = sorted(set(self._variables()) - {"params"})
+        if others:
+            raise ValueError(f"module has variables in {', '.join(others)}; allowed: params")
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        weight = dist.Normal(0.0, self.prior_scale)
+        leaves = jax.tree.leaves_with_path(self._variables()["params"])
+        return {_name(path): weight.expand(leaf.shape) for path, leaf in leaves}
+
+    def sample_input(self, key: Array) -> Array:
+        """One draw of x from q(x)."""
+        return jax.random.normal(key, self.input_shape)
+
+    def input_distribution(self) -> dist.Distribution:
+        """q(x)."""
+        return dist.Normal(0.0, 1.0).expand(self.input_shape)
+
+    def output(self, params: Params, x: Array) -> Array:
+        """What the module makes of one input."""
+        nested = jax.tree.map_with_path(
+            lambda path, _: params[_name(path)], self._variables()["params"]
+        )
+        return jnp.asarray(self.module.apply({"params": nested}, x))
+
+    def _variables(self) -> Any:
+        def variables(key: Array) -> Any:
+            return self.module.init(key, jnp.zeros(self.input_shape))
+
+        return jax.eval_shape(variables, jax.random.key(0))
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlaxRegression(FlaxModel, Regression):
+    """y = module(x) + N(0, noise² I); the module's output has shape [q]."""
+
+    def predict(self, params: Params, x: Array) -> Array:
+        return self.output(params, x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlaxClassification(FlaxModel):
+    """P(y = c | x) = softmax_c(module(x)) with logits [C]; y [] is the class as a float."""
+
+    def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
+        return jax.nn.log_softmax(self.output(params, x))[jnp.asarray(y).astype(int)]
+
+    def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
+        key_x, key_y = jax.random.split(key)
+        x = self.sample_input(key_x)
+        return x, jax.random.categorical(key_y, self.output(params, x)).astype(x.dtype)

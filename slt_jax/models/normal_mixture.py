@@ -1,0 +1,131 @@
+"""Mixtures of normal distributions with variance one on the line, fitted to a single one."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import BoxLatent, Coordinate, Direct, Model, Params, Problem
+
+NEGLIGIBLE = -40.0
+LARGE_GAIN = 30.0
+ENTROPY_REACH, ENTROPY_STEP = 12.0, 0.05
+REACH = 8.5
+
+
+@dataclass(frozen=True)
+class NormalMixture(Model):
+    """p(y | w) = Σ_{h≤H} a_h N(y; b_h, 1), without an input (x has shape [0]).
+
+    b_h ~ N(0, prior_scale²), but b_1 = 0 with ``first_mean_fixed``; ``b`` holds the free ones.
+    The weights are uniform on the simplex through ``u`` [H − 1], standard logistic, which breaks
+    the stick at v_h = 1 − (1 − σ(u_h))^{1/(H−h)} ~ Beta(1, H − h) of what is left of it, h = 1 to
+    H − 1, σ(u) = 1/(1 + e^{−u}); the pieces are a_H, a_{H−1}, …, a_1, so that a_2 = σ(u) if H = 2.
+    """
+
+    num_components: int = 2
+    first_mean_fixed: bool = False
+    prior_scale: float = 1.0
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        free = self.num_components - self.first_mean_fixed
+        return {
+            "b": dist.Normal(0.0, self.prior_scale).expand((free,)),
+            "u": dist.Logistic(0.0, 1.0).expand((self.num_components - 1,)),
+        }
+
+    def means(self, params: Params) -> Array:
+        """b, shape [H]."""
+        return jnp.pad(params["b"], (int(self.first_mean_fixed), 0))
+
+    def log_weights(self, params: Params) -> Array:
+        """log a, shape [H]."""
+        u = params["u"]
+        pieces = jnp.arange(self.num_components - 1, 0, -1)
+        left = -jax.nn.softplus(u) / pieces
+        # 1 − (1 − ε)^{1/k} = ε/k to rounding where ε = σ(u) is small, and log 0 without this.
+        small = u < NEGLIGIBLE
+        broken = jnp.where(
+            small,
+            u - jnp.log(pieces),
+            jnp.log(-jnp.expm1(jnp.where(small, -1.0, left))),
+        )
+        return (jnp.pad(jnp.cumsum(left), (1, 0)) + jnp.pad(broken, (0, 1)))[::-1]
+
+    def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
+        means, log_weights = self.means(params), self.log_weights(params)
+        gains = (means - means[0]) * (y - (means + means[0]) / 2)
+        # Rounding of a weight is shared by all data, but e^gain − 1 has mean zero if the first
+        # component is the truth; where it is not small, that is no longer the point.
+        excess = jnp.sum(jnp.exp(log_weights) * jnp.expm1(jnp.minimum(gains, LARGE_GAIN)))
+        near = jnp.abs(excess) < 0.5
+        log_ratio = jnp.where(
+            near,
+            jnp.log1p(jnp.where(near, excess, 0.0)),
+            jax.nn.logsumexp(log_weights + gains),
+        )
+        return log_ratio - 0.5 * ((y - means[0]) ** 2 + jnp.log(2 * jnp.pi))
+
+    def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
+        key_h, key_y = jax.random.split(key)
+        h = jax.random.categorical(key_h, self.log_weights(params))
+        return jnp.zeros((0,)), self.means(params)[h] + jax.random.normal(key_y, ())
+
+    def exact(self, optimum: Params) -> Direct | None:
+        """The free mean and the weight of two components; more parameters have no rule.
+
+        Next to weights of 0 and 1 the posterior is e^{−na}, of width 1/n: a component far out
+        would explain no datum.
+        """
+        if self.num_components != 2 or not self.first_mean_fixed:
+            return None
+        reach = REACH * self.prior_scale
+        peaks = (0.0, float(np.asarray(optimum["b"])[0]))
+        mean = Coordinate(-reach, reach, self.prior_scale, peaks)
+        weight = Coordinate(0.0, 1.0, singular=(0.0, 1.0), rate=1.0)
+        return Direct(_from_weight, BoxLatent((mean, weight)))
+
+    def entropy(self, params: Params) -> Array:
+        """By the trapezoid rule, which converges geometrically; exact to rounding for |b| < 4."""
+        y = jnp.arange(-ENTROPY_REACH, ENTROPY_REACH, ENTROPY_STEP)
+        logs = jax.vmap(self.log_likelihood, (None, None, 0))(params, jnp.zeros((0,)), y)
+        return -ENTROPY_STEP * jnp.sum(jnp.exp(logs) * logs)
+
+
+def _from_weight(latent: Array) -> Params:
+    b, a = latent
+    return {"b": b[None], "u": (jnp.log(a) - jnp.log1p(-a))[None]}
+
+
+def _single_normal(num_components: int, *, first_mean_fixed: bool = False) -> Problem:
+    """Truth N(0, 1), so that W₀ is all means zero.
+
+    A weight of zero, at which a mean is anything, is u = −∞ and no point of W₀. The theorem's
+    means are bounded and those here normal: large ones need small weights, K ≥ const·a², and add
+    to the volume of K < ε no more than bounded ones do.
+    """
+    model = NormalMixture(num_components=num_components, first_mean_fixed=first_mean_fixed)
+    means = {"b": np.zeros(num_components - first_mean_fixed)}
+    fixed = ", the first mean fixed" if first_mean_fixed else ""
+    return Problem(
+        f"mixture_{num_components}" + ("_fixed" if first_mean_fixed else ""),
+        model,
+        {**means, "u": np.zeros(num_components - 1)},
+        theory.normal_mixture(num_components, first_mean_fixed=first_mean_fixed),
+        summary=f"mixture of {num_components} normals{fixed}, truth N(0, 1)",
+        showcase=False,
+        optimal_set=lambda key: {**model.sample_prior(key), **means},
+    )
+
+
+def problems() -> tuple[Problem, ...]:
+    """Two components with the first mean fixed and free, and three."""
+    return (
+        _single_normal(2, first_mean_fixed=True),
+        _single_normal(2),
+        _single_normal(3),
+    )

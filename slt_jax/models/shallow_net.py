@@ -1,0 +1,209 @@
+"""Nets of one hidden layer with any widths, with or without biases, and any of four activations."""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from slt_jax import theory
+from slt_jax.model import (
+    BoxLatent,
+    Coordinate,
+    LinearBlock,
+    MethodOf,
+    Params,
+    Problem,
+    Regression,
+)
+
+REACH = 8.5
+
+Activation = Literal["tanh", "relu", "silu", "softplus"]
+
+
+@dataclass(frozen=True)
+class ShallowNet(Regression):
+    """f(x) = Σ_{h≤H} a_h σ_k(b_hᵀx + c_h), all parameters N(0, prior_scale²).
+
+    σ_k(z) = σ(kz)/k with k the ``sharpness`` and σ tanh, relu, silu: z/(1 + e^{−z}), or
+    softplus: log(1 + e^z); the last two tend to relu as k grows, which is itself at every k.
+    ``a`` [output_dim, H], ``b`` [H, input_dim], and with ``biases`` ``c`` [H].
+    x ~ N(0, I), or U[−1, 1]^input_dim with ``uniform_input``. Raises ValueError for an unknown
+    activation and a sharpness that is not positive and finite.
+    """
+
+    input_dim: int = 1
+    hidden_dim: int = 2
+    output_dim: int = 1
+    activation: Activation = "tanh"
+    biases: bool = False
+    sharpness: float = 1.0
+    prior_scale: float = 1.0
+    uniform_input: bool = False
+
+    def __post_init__(self) -> None:
+        if self.activation not in ("tanh", "relu", "silu", "softplus"):
+            raise ValueError(
+                f"activation = {self.activation!r}: must be tanh, relu, silu or softplus"
+            )
+        if not 0 < self.sharpness < np.inf:
+            raise ValueError(f"sharpness = {self.sharpness}: must be positive and finite")
+
+    def priors(self) -> dict[str, dist.Distribution]:
+        weight = dist.Normal(0.0, self.prior_scale)
+        shapes = {
+            "a": (self.output_dim, self.hidden_dim),
+            "b": (self.hidden_dim, self.input_dim),
+            "c": (self.hidden_dim,),
+        }
+        return {name: weight.expand(shapes[name]) for name in ("abc" if self.biases else "ab")}
+
+    def sample_input(self, key: Array) -> Array:
+        if self.uniform_input:
+            return jax.random.uniform(key, (self.input_dim,), minval=-1.0, maxval=1.0)
+        return jax.random.normal(key, (self.input_dim,))
+
+    def input_distribution(self) -> dist.Distribution:
+        one = dist.Uniform(-1.0, 1.0) if self.uniform_input else dist.Normal(0.0, 1.0)
+        return one.expand((self.input_dim,))
+
+    def predict(self, params: Params, x: Array) -> Array:
+        hidden = jnp.einsum("hi,i->h", params["b"], x)
+        if self.biases:
+            hidden = hidden + params["c"]
+        return jnp.einsum("oh,h->o", params["a"], self.activate(hidden))
+
+    def activate(self, z: Array) -> Array:
+        """σ_k(z), elementwise."""
+        sigma = {
+            "tanh": jnp.tanh,
+            "relu": jax.nn.relu,
+            "silu": jax.nn.silu,
+            "softplus": jax.nn.softplus,
+        }[self.activation]
+        return sigma(self.sharpness * z) / self.sharpness
+
+    def exact(self, optimum: Params) -> LinearBlock | None:
+        """The outputs of one unit are collapsed and its input weights, at most two, integrated."""
+        names = "bc" if self.biases else "b"
+        if self.hidden_dim != 1 or self.input_dim + self.biases > 2 or self.activation == "relu":
+            return None
+        at_optimum = np.concatenate([np.ravel(optimum[name]) for name in names])
+        reach = REACH * self.prior_scale
+        coordinates = tuple(
+            Coordinate(-reach, reach, self.prior_scale, (0.0, -abs(w), abs(w)))
+            for w in map(float, at_optimum)
+        )
+        return LinearBlock(MethodOf(self, "_unit"), BoxLatent(coordinates), self.prior_scale)
+
+    def _unit(self, latent: Array, x: Array) -> Array:
+        bias = latent[self.input_dim :].sum()
+        return self.activate(latent[: self.input_dim] @ x + bias)[None]
+
+    def embedding(self, teacher: "ShallowNet", params: Params) -> dict[str, np.ndarray]:
+        """Parameters at which this net is ``teacher`` at ``params``; the units left over are zero.
+
+        Raises ValueError where the teacher differs in more than its prior, has more units, or
+        biases that this net has not.
+        """
+        same = all(
+            getattr(self, field) == getattr(teacher, field)
+            for field in ("input_dim", "output_dim", "activation", "sharpness")
+        )
+        if not same or teacher.hidden_dim > self.hidden_dim or teacher.biases > self.biases:
+            raise ValueError(f"{teacher} does not embed in {self}")
+        found = {name: np.zeros(prior.shape()) for name, prior in self.priors().items()}
+        for name, leaf in params.items():
+            found[name][tuple(slice(size) for size in np.shape(leaf))] = leaf
+        return found
+
+
+def teacher_student(
+    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, summary: str
+) -> Problem:
+    """The realisable problem whose truth is ``teacher`` at ``params``, in float64.
+
+    The optimum is the embedding. Of tanh without biases, W₀ is known if the units of the teacher
+    are non-zero and no two of them equal up to sign (Sussmann 1992). Raises ValueError as
+    ``ShallowNet.embedding``, and for inputs or noise of other distributions.
+    """
+    if (student.uniform_input, student.noise) != (teacher.uniform_input, teacher.noise):
+        raise ValueError(f"{teacher} and {student} must have the same inputs and noise")
+    optimum = student.embedding(teacher, params)
+    known = student.activation == "tanh" and not student.biases
+    optimal_set = functools.partial(_regrouped, student, teacher.hidden_dim, optimum)
+    return Problem(
+        name,
+        student,
+        optimum,
+        _of_single_unit(student, optimum),
+        summary=summary,
+        showcase=False,
+        optimal_set=optimal_set if known else None,
+    )
+
+
+def _of_single_unit(model: ShallowNet, optimum: Params) -> theory.Theory | None:
+    """One unit without bias and truth 0, where σ(0) = 0: K is between multiples of |a|²|b|²."""
+    zero = not any(np.any(leaf) for leaf in optimum.values())
+    if model.hidden_dim > 1 or model.biases or model.activation == "softplus" or not zero:
+        return None
+    return theory.rank_one_factorisation(model.output_dim, model.input_dim)
+
+
+def _regrouped(model: ShallowNet, true_units: int, optimum: Params, key: Array) -> Params:
+    """A random net that is the same function: tanh units shared out, cancelled and reordered.
+
+    Every unit joins one of the teacher or a new one and takes its b up to sign, and the a of a
+    group, with these signs, sum to that of the teacher or to zero.
+    """
+    H = model.hidden_dim
+    keys = jax.random.split(key, 4)
+    draw, index = model.sample_prior(keys[0]), jnp.arange(H)
+    # Group H has b = 0, at which tanh vanishes whatever a is.
+    group = jnp.where(index < true_units, index, jax.random.randint(keys[1], (H,), 0, H + 1))
+    signs = jax.random.rademacher(keys[2], (H,), draw["a"].dtype)
+    together = group[:, None] == group
+    centres = jnp.where(index[:, None] < true_units, optimum["b"], draw["b"])
+    sums = jnp.where(group < true_units, jnp.take(optimum["a"], group % H, axis=1), 0)
+    shares = draw["a"] + (sums - draw["a"] @ together) / jnp.sum(together, axis=0)
+    a = jnp.where(group == H, draw["a"], signs * shares)
+    b = jnp.where(group[:, None] == H, 0, signs[:, None] * centres[group % H])
+    order = jax.random.permutation(keys[3], H)
+    return {"a": a[:, order], "b": b[order]}
+
+
+def problems() -> tuple[Problem, ...]:
+    """A truth of zero on two inputs, and teachers of each smooth activation."""
+    flat = ShallowNet(input_dim=2, hidden_dim=1)
+    none = replace(flat, hidden_dim=0)
+    wide = ShallowNet(input_dim=2, hidden_dim=3, output_dim=2)
+    silu = ShallowNet(hidden_dim=2, activation="silu", biases=True)
+    softplus = replace(silu, activation="softplus", sharpness=4.0)
+    unit = {"a": np.array([[1.0]]), "b": np.array([[1.0]]), "c": np.array([-0.5])}
+    two = {"a": np.array([[1.0, 0.0], [0.0, 1.0]]), "b": np.array([[1.0, 0.5], [0.5, -1.0]])}
+    return (
+        teacher_student("tanh_2d_1", flat, none, {}, "tanh net, 2 inputs, 1 hidden unit, truth 0"),
+        teacher_student(
+            "tanh_2d_3_teacher_2",
+            wide,
+            replace(wide, hidden_dim=2),
+            two,
+            "tanh net, widths 2-3-2, 2 units in the truth",
+        ),
+        *(
+            teacher_student(
+                f"{net.activation}_biased_2_teacher_1",
+                net,
+                replace(net, hidden_dim=1),
+                unit,
+                f"{net.activation} net with biases, 2 hidden units, 1 in the truth",
+            )
+            for net in (silu, softplus)
+        ),
+    )

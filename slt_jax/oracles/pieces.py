@@ -1,0 +1,91 @@
+"""Data sets and summaries cut into pieces of one size, so that one program serves every n."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from slt_jax.compilations import jit_at_first_call
+from slt_jax.data import CHUNK
+from slt_jax.model import Data, DataSummary, Model, Params, Problem
+from slt_jax.oracles.moments import DATA_BLOCK, Points
+
+FEW = 8
+
+
+def of_replicate(batch: Any, replicate: int) -> Any:
+    """One of the trees of arrays that are stacked on a leading axis."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[replicate], batch)
+
+
+def cut(batch: Any, size: int) -> list[Any]:
+    """Pieces of ``size`` rows of a tree of arrays [n, ...]; the last row fills the last piece."""
+    count = len(jax.tree.leaves(batch)[0])
+
+    def rows(leaf: Array, start: int) -> np.ndarray:
+        return np.asarray(leaf)[np.minimum(np.arange(start, start + size), count - 1)]
+
+    return [
+        jax.tree.map(lambda leaf, s=start: jnp.asarray(rows(leaf, s)), batch)
+        for start in range(0, count, size)
+    ]
+
+
+def _rows(count: int) -> int:
+    """Rows of a piece: as many as make good use of a program, or few where there are few."""
+    return FEW if count <= FEW else DATA_BLOCK
+
+
+def pieces_of(summary: Any) -> list[Any]:
+    """Summaries that add up to one: blocks of weighted data, or the sufficient statistics."""
+    if not isinstance(summary, DataSummary):
+        return [summary]
+    size = _rows(len(summary.weights))
+    blocks = cut(summary.data, size)
+    weights = np.pad(summary.weights, (0, -len(summary.weights) % size))
+    parts = [jnp.asarray(part) for part in weights.reshape(len(blocks), size)]
+    origin = jax.tree.map(jnp.asarray, summary.origin)
+    reference = jnp.asarray(summary.reference / len(blocks))
+    return [DataSummary(*pair, origin, reference) for pair in zip(blocks, parts, strict=True)]
+
+
+def summarised(problem: Problem, data: Data, weights: np.ndarray) -> list[Any]:
+    """Summaries that add up to that of n weighted data: one if the model's are additive."""
+    additive = problem.model.summary_is_additive
+    size = CHUNK if additive else _rows(len(weights))
+    blocks = cut(data, size)
+    padded = np.pad(weights, (0, -len(weights) % size)).reshape(len(blocks), size)
+    optimum = _optimum(problem)
+    parts = [
+        compiled_summary(problem.model, optimum, block, jnp.asarray(part))
+        for block, part in zip(blocks, padded, strict=True)
+    ]
+    if not additive:
+        return parts
+    total = jax.tree.map(lambda *leaves: sum(leaves), *parts)
+    return [total._replace(origin=parts[0].origin)]
+
+
+def points_of(problem: Problem, data: Data, own_weights: np.ndarray) -> Points:
+    """Data [N] to ask the posterior about, in which they have the weights a_j given [N].
+
+    Shifts of a datum's weight: by 1, to its predictive density; by −a_j, to the posterior
+    without it; and by 1 − a_j, to its predictive density under that.
+    """
+    shifts = np.stack([np.ones_like(own_weights), -own_weights, 1 - own_weights], axis=1)
+    blocks = cut((data, shifts), DATA_BLOCK)
+    return Points([(part, shift.T) for part, shift in blocks], _optimum(problem), len(data.y))
+
+
+def _optimum(problem: Problem) -> Params:
+    """w₀ in double precision."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+
+
+def _summary(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
+    return model.summarise(optimum, data, weights)
+
+
+compiled_summary = jit_at_first_call(_summary, static_argnums=(0,))

@@ -1,0 +1,102 @@
+"""A numpyro model is the model that its formula says, with the Jacobians of its transforms."""
+
+import jax
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from scipy import stats
+
+from slt_jax.adapters.numpyro_model import NumpyroModel
+from slt_jax.data import simulate, summarise
+from slt_jax.model import Data, Problem
+
+
+def hierarchical(x, y=None):
+    """One site depends on another, one has a support that does, and one is an interval."""
+    tau = numpyro.sample("tau", dist.HalfNormal(1.0))
+    w = numpyro.sample("w", dist.Normal(0.0, tau).expand((2,)).to_event(1))
+    sigma = numpyro.sample("sigma", dist.Uniform(0.0, 1 + tau))
+    with numpyro.plate("data", x.shape[0]):
+        numpyro.sample("y", dist.Normal(x @ w, sigma), obs=y)
+
+
+def two_inputs(key):
+    return jax.random.normal(key, (2,))
+
+
+MODEL = NumpyroModel(hierarchical, two_inputs)
+VALUES = {"tau": 0.7, "w": np.array([0.1, -0.2]), "sigma": 0.4}
+
+
+def test_log_density_by_hand():
+    """u_tau = log τ, u_sigma = logit σ/(1 + τ), in the order sigma, tau, w of their names."""
+    tau, sigma, high = 0.7, 0.4, 1.7
+    with jax.enable_x64(True):
+        params = MODEL.unconstrained(VALUES)
+        log_prior = float(MODEL.log_prior(params))
+        log_p = float(MODEL.log_likelihood(params, np.array([1.0, 2.0]), np.array(0.5)))
+    u = [np.log(sigma / (high - sigma)), np.log(tau), 0.1, -0.2]
+    np.testing.assert_allclose(params["w"], u, rtol=1e-6)
+    jacobian = np.log(tau) + np.log(sigma * (high - sigma) / high)
+    prior = stats.halfnorm.logpdf(tau) + stats.norm(0, tau).logpdf(VALUES["w"]).sum()
+    assert log_prior == pytest.approx(prior - np.log(high) + jacobian, rel=1e-6)
+    assert log_p == pytest.approx(stats.norm(-0.3, sigma).logpdf(0.5), rel=1e-6)
+    assert MODEL.dimension == 4
+
+
+@pytest.mark.slow
+def test_prior_draws_follow_the_sites():
+    """log τ of 2000 draws against the half-normal law: Kolmogorov and Smirnov, 1e-6."""
+    draws = jax.vmap(MODEL.sample_prior)(jax.random.split(jax.random.key(0), 2000))["w"]
+    draws = np.asarray(draws, float)
+    tau = np.exp(draws[:, 1])
+    assert stats.kstest(tau, stats.halfnorm.cdf).pvalue > 1e-6
+    assert stats.kstest(draws[:, 2] / tau, stats.norm.cdf).pvalue > 1e-6
+    sigma_share = 1 / (1 + np.exp(-draws[:, 0]))
+    assert stats.kstest(sigma_share, "uniform").pvalue > 1e-6
+
+
+@pytest.mark.slow
+def test_data_and_sums():
+    problem = Problem("numpyro", MODEL, jax.tree.map(np.asarray, MODEL.unconstrained(VALUES)))
+    data = Data(*map(np.asarray, simulate(problem, jax.random.key(2), 2000)))
+    assert (data.x.shape, data.y.shape) == ((2000, 2), (2000,))
+    residuals = (data.y - data.x @ VALUES["w"]) / VALUES["sigma"]
+    assert stats.kstest(residuals, stats.norm.cdf).pvalue > 1e-6
+    moved = {"w": problem.optimum["w"] + np.array([0.3, 0.0, 0.5, 0.0])}
+    with jax.enable_x64(True):
+        ratio = MODEL.log_likelihood_ratio(moved, summarise(problem, data))
+    sigma = 1.7 / (1 + np.exp(-(problem.optimum["w"][0] + 0.3)))
+    better = stats.norm(data.x @ np.array([0.6, -0.2]), sigma).logpdf(data.y).sum()
+    own = stats.norm(data.x @ VALUES["w"], VALUES["sigma"]).logpdf(data.y).sum()
+    assert float(ratio) == pytest.approx(better - own, rel=1e-5)
+
+
+def discrete(x, y=None):
+    k = numpyro.sample("k", dist.Bernoulli(0.5))
+    numpyro.sample("y", dist.Normal(k, 1.0).expand(x.shape[:1]), obs=y)
+
+
+def with_factor(x, y=None):
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.factor("penalty", -(w**2))
+    numpyro.sample("y", dist.Normal(w, 1.0).expand(x.shape[:1]), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("function", "observed", "message"),
+    [
+        (hierarchical, "z", "sites are tau, w, sigma, y"),
+        (discrete, "y", "'k' is discrete"),
+        (with_factor, "y", "'penalty' is observed"),
+    ],
+)
+def test_impossible_models_are_refused(function, observed, message):
+    with pytest.raises(ValueError, match=message):
+        NumpyroModel(function, two_inputs, observed)
+
+
+def test_unknown_sites_are_refused():
+    with pytest.raises(ValueError, match="must be sigma, tau, w"):
+        MODEL.unconstrained({"tau": 1.0})
