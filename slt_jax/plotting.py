@@ -1,14 +1,17 @@
 """Figure style and the plots that experiments share; the only room that imports matplotlib."""
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes as Axes
+from matplotlib.figure import Figure as Figure
+from matplotlib.ticker import NullFormatter as NullFormatter
 from matplotlib.ticker import NullLocator
 
 from slt_jax.estimators import Estimate, mean_over_data_sets, monte_carlo_mean
@@ -194,6 +197,15 @@ def increment_figure(curves: dict[str, xr.Dataset], titles: dict[str, str]) -> F
         figure.legend(loc="outside right upper", title="± 1 s.e. between data sets")
         _fix_layout(figure)
     return figure
+
+
+@contextlib.contextmanager
+def panels(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple[Figure, Any]]:
+    """A figure of ``size`` inches and its axes [rows, columns], laid out when the block ends."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False)
+        _fix_layout(figure)
 
 
 def _fix_layout(figure: Figure) -> None:
