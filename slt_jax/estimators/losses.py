@@ -6,6 +6,7 @@ the blocks of the chains.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from slt_jax.estimators.accumulator import LossMoments
@@ -65,23 +66,30 @@ def leave_one_out_loss(moments: LossMoments, reference: Reference | None = "w0")
     return _estimate(moments, np.mean(without - with_datum, axis=-1), influence, reference)
 
 
-def bayes_generalisation_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+def bayes_generalisation_loss(
+    moments: LossMoments, reference: Reference | None = "w0", weights: ArrayLike | None = None
+) -> Estimate:
     """G_n = −E_z log E_w[p(z|w)] per datum by moments of held-out data: B_g for l relative to w₀.
 
     ``held_out_data`` in the error is the spread of the log densities over √N held-out data, of
-    which at least 2 are needed (ValueError); it is small where l is relative to w₀.
+    which at least 2 are needed (ValueError); it is small where l is relative to w₀. There is none
+    with ``weights`` [N], if Σ_j weight_j h(z_j) is an expectation over the truth by quadrature.
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
     """
-    return _held_out(moments, _bayes(moments), _log_mean(moments, 0)[0], reference)
+    by_datum = _log_mean(moments, 0)[0]
+    return _held_out(moments, _bayes(moments, weights), by_datum, reference, weights)
 
 
-def gibbs_generalisation_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
+def gibbs_generalisation_loss(
+    moments: LossMoments, reference: Reference | None = "w0", weights: ArrayLike | None = None
+) -> Estimate:
     """E_w[L(w)] per datum by moments of held-out data: G_g for l relative to w₀.
 
-    Error and refusals as in ``bayes_generalisation_loss``.
+    Weights, error and refusals as in ``bayes_generalisation_loss``.
     """
-    return _held_out(moments, _gibbs(moments), moments.means.mean(axis=(-2, -3)), reference)
+    by_datum = moments.means.mean(axis=(-2, -3))
+    return _held_out(moments, _gibbs(moments, weights), by_datum, reference, weights)
 
 
 def energy_variance(moments: LossMoments) -> Estimate:
@@ -112,14 +120,18 @@ def _log_mean(moments: LossMoments, power: int) -> tuple[Floats, Floats]:
     return total, np.exp(by_block - total[..., None, None, :])
 
 
-def _bayes(moments: LossMoments) -> tuple[Floats, Floats]:
+def _bayes(moments: LossMoments, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
     total, ratio = _log_mean(moments, 0)
-    return -total.mean(axis=-1), -ratio.mean(axis=-1)
+    return -_over_data(total, weights), -_over_data(ratio, weights)
 
 
-def _gibbs(moments: LossMoments) -> tuple[Floats, Floats]:
-    influence = -moments.means.mean(axis=-1)
+def _gibbs(moments: LossMoments, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
+    influence = -_over_data(moments.means, weights)
     return influence.mean(axis=(-1, -2)), influence
+
+
+def _over_data(values: Floats, weights: ArrayLike | None) -> Floats:
+    return values.mean(axis=-1) if weights is None else values @ np.asarray(weights, float)
 
 
 def _variance(moments: LossMoments) -> tuple[Floats, Floats]:
@@ -139,11 +151,14 @@ def _held_out(
     functional: tuple[Floats, Floats],
     by_datum: Floats,
     reference: Reference | None,
+    weights: ArrayLike | None,
 ) -> Estimate:
     count = moments.num_data
     if count < 2:
         raise ValueError(f"{count} held-out datum: an error needs at least 2")
     estimate = propagated_blocks(*functional, _basis(moments, reference))
+    if weights is not None:
+        return estimate
     spread = by_datum.std(axis=-1, ddof=1) / np.sqrt(count)
     return estimate.with_part("held_out_data", spread, count - 1)
 

@@ -1,0 +1,181 @@
+"""Do nB_g and nG_g tend to λ and λ+ν, and from which n on is F_n described by λ log n (N3, E14)?"""
+
+import itertools
+import math
+import sys
+from dataclasses import dataclass
+
+import xarray as xr
+
+from slt_jax import plotting, store
+from slt_jax.cli import ExperimentConfig, compute, run_experiment
+from slt_jax.learning import LearningPlan, assemble_learning, learning_batches, own_prior_scale
+from slt_jax.learning_figure import learning_figure
+from slt_jax.learning_report import judge
+from slt_jax.model import Problem, discover_problems
+from slt_jax.samplers.smc import SMCSettings
+
+NAME = "learning_curves"
+
+
+@dataclass(frozen=True)
+class Config(ExperimentConfig):
+    """Every field is a flag."""
+
+    problems: tuple[str, ...] = (
+        "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0", "tanh_2", "skalse_x2",
+    )  # fmt: skip
+    """realisable problems with λ and an oracle, at least one"""
+    exact_sizes: tuple[int, ...] = (10, 30, 100, 300, 1000)
+    """n of the exact errors, increasing, each at least 2"""
+    sample_sizes: tuple[int, ...] = (10, 100, 1000)
+    """those n at which SMC samples too, increasing"""
+    far_sizes: tuple[int, ...] = tuple(round(10 ** (k / 4)) for k in range(4, 37))
+    """n of the growth of F_n, increasing, at least 3, from 2 on"""
+    prior_problems: tuple[str, ...] = (
+        "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0", "skalse_x2",
+    )  # fmt: skip
+    """those problems whose prior is changed too"""
+    prior_scales: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    """their standard deviations of the prior; at most 6 different ones with the problems' own"""
+    data_sets: int = 32
+    """independent data sets, at least 2"""
+    seeds: int = 6
+    """independent SMC runs on each data set, at least 4; they give the Monte-Carlo error"""
+    designs: int = 8
+    """noises of the fixed design on which F_n grows, at least 2"""
+    num_chains: int = 32
+    """HMC chains of a run"""
+    chain_length: int = 16
+    """states of a chain; chains × states is the population"""
+    step_size: float = 0.4
+    """first HMC step in units of the population's standard deviation; tuned on the way"""
+    oracle_level: int = 1
+    """refinement of the exact answers, 1 to 3; their error bounds are in the result file"""
+
+
+PRESETS = {
+    "laptop": Config(),
+    "smoke": Config(
+        preset="smoke",
+        problems=("monomial_1_1",),
+        exact_sizes=(10, 40),
+        sample_sizes=(10,),
+        far_sizes=(100, 10000, 1000000),
+        prior_problems=("monomial_1_1",),
+        prior_scales=(3.0,),
+        data_sets=4,
+        seeds=4,
+        designs=2,
+        num_chains=8,
+        chain_length=8,
+    ),
+    "paper": Config(
+        preset="paper",
+        problems=(
+            "linear_3", "monomial_1_1", "monomial_1_1_1", "monomial_2_1", "reduced_rank_2_2_1_0",
+            "tanh_1", "tanh_2", "skalse_0", "skalse_x2",
+        ),
+        exact_sizes=(10, 30, 100, 300, 1000, 3000, 10000),
+        sample_sizes=(10, 100, 1000, 10000),
+        data_sets=200,
+        seeds=16,
+        designs=64,
+        num_chains=128,
+        chain_length=32,
+        oracle_level=2,
+    ),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Command line."""
+    run_experiment(NAME, (__doc__ or "").strip(), PRESETS, run)
+
+
+def run(config: Config) -> None:
+    """Compute the curves, print the verdict, write dataset, verdict and figure."""
+    problems = choose(config)
+    plans = {name: plan_of(config, name) for name in problems}
+    groups = {name: learning_batches(problem, plans[name]) for name, problem in problems.items()}
+    out, batches = compute(NAME, config, groups)
+    curves = {
+        name: assemble_learning(problem, plans[name], batches) for name, problem in problems.items()
+    }
+    verdict = judge(problems, curves)
+    print(verdict["statement"])
+    dataset = xr.concat(
+        list(curves.values()), dim=xr.Variable("problem", list(curves)), join="outer"
+    )
+    provenance = store.provenance(config)
+    dataset.attrs.update(provenance)
+    verdict["provenance"] = provenance
+    figure = learning_figure(problems, curves)
+    store.write_dataset(dataset, out / f"{NAME}.nc")
+    for place in (out, config.figures_dir):
+        if place is not None:
+            store.write_json(verdict, place / f"{NAME}.json")
+            plotting.save_figure(figure, place, NAME)
+    print(f"written to {out}: {NAME}.nc, .json and figure", file=sys.stderr)
+
+
+def choose(config: Config) -> dict[str, Problem]:
+    """Problems of a config, which is checked first.
+
+    Raises ValueError that names the value and what is allowed.
+    """
+    known = discover_problems()
+    for name in config.problems:
+        if name not in known:
+            raise ValueError(f"problem {name!r}: choose from {', '.join(known)}")
+    if not config.problems or len(set(config.problems)) < len(config.problems):
+        raise ValueError(f"problems = {config.problems}: at least one, each once")
+    if odd := sorted(set(config.prior_problems) - set(config.problems)):
+        raise ValueError(f"prior_problems {', '.join(odd)}: must be among the problems")
+    for field, first in (("exact_sizes", 2), ("sample_sizes", 2), ("far_sizes", 2)):
+        sizes = getattr(config, field)
+        if not sizes or sizes[0] < first or any(b <= a for a, b in itertools.pairwise(sizes)):
+            raise ValueError(f"{field} = {sizes}: must increase from at least {first}")
+    if missing := sorted(set(config.sample_sizes) - set(config.exact_sizes)):
+        raise ValueError(f"sample_sizes {missing}: must be among the exact_sizes")
+    if len(config.far_sizes) < 3:
+        raise ValueError(f"far_sizes = {config.far_sizes}: at least 3 are needed")
+    scales = config.prior_scales
+    if not all(0 < s < math.inf for s in scales) or len(set(scales)) < len(scales):
+        raise ValueError(f"prior_scales = {scales}: must be positive, finite and different")
+    if len(scales) > 6:
+        raise ValueError(f"{len(scales)} prior_scales: at most 6")
+    least = {"data_sets": 2, "seeds": 4, "designs": 2, "num_chains": 2, "chain_length": 2}
+    for field, minimum in least.items():
+        if getattr(config, field) < minimum:
+            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
+    if not 1 <= config.oracle_level <= 3:
+        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
+    if not 0 < config.step_size < math.inf:
+        raise ValueError(f"step_size = {config.step_size}: must be positive and finite")
+    chosen = {name: known[name] for name in config.problems}
+    for problem in chosen.values():
+        own_prior_scale(problem)
+    return chosen
+
+
+def plan_of(config: Config, name: str) -> LearningPlan:
+    """What a config asks for of one problem."""
+    return LearningPlan(
+        exact_sizes=config.exact_sizes,
+        sample_sizes=config.sample_sizes,
+        far_sizes=config.far_sizes,
+        prior_scales=config.prior_scales if name in config.prior_problems else (),
+        data_sets=config.data_sets,
+        seeds=config.seeds,
+        designs=config.designs,
+        settings=SMCSettings(num_chains=config.num_chains, chain_length=config.chain_length),
+        step_size=config.step_size,
+        oracle_level=config.oracle_level,
+        seed=config.seed,
+        budget=config.budget,
+    )
+
+
+if __name__ == "__main__":
+    main()
