@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from slt_jax.samplers.hmc import Chains, Noise, chains_at, hmc_move, move_noise
+from slt_jax.samplers.hmc import Chains, Noise, chains_at, hmc_move, move_noise, normal_rows
 from slt_jax.samplers.kernels import resampling_module
 from slt_jax.samplers.target import Target, tempered_density
 
-BISECTIONS = 40
+SMALLEST_STEP = 2.0**-40
+BISECTIONS = 24
 TARGET_ACCEPTANCE = 0.75
 STEP_SIZE_GAIN = 2.0
 STEP_SIZE_JITTER = 0.4
@@ -186,24 +187,27 @@ def tempered_smc(
 def next_beta(beta: Array, ceiling: Array, log_likelihoods: Array, ess_fraction: float) -> Array:
     """The largest β' ≤ ceiling at which the reweighted population keeps its share of ESS.
 
-    ESS = (Σw)²/Σw² with w = exp((β' − β)ℓ); found by bisection of the increment.
+    ESS = (Σw)²/Σw² with w = exp((β' − β)ℓ). The logarithm of the increment is found by bisection
+    between 2⁻⁴⁰ of the way to the ceiling, which is taken whatever it costs, and all of it.
     """
     size = log_likelihoods.shape[0]
     centred = log_likelihoods - jnp.max(log_likelihoods)
+    widest = ceiling - beta
 
-    def share(increment: Array) -> Array:
-        log_weights = increment * centred
-        return jnp.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights)) / size
+    def enough(fraction: Array) -> Array:
+        weights = jnp.exp(fraction * widest * centred)
+        return jnp.sum(weights) ** 2 >= ess_fraction * size * jnp.sum(weights**2)
 
     def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
-        middle = (low + high) / 2
-        enough = share(middle) >= ess_fraction
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+        middle = jnp.sqrt(low * high)
+        return jax.tree.map(
+            lambda keep, move: jnp.where(enough(middle), keep, move), (middle, high), (low, middle)
+        )
 
-    widest = ceiling - beta
-    low, _ = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(beta), widest))
-    return jnp.where(share(widest) >= ess_fraction, ceiling, beta + low)
+    first = jnp.full_like(beta, SMALLEST_STEP), jnp.ones_like(beta)
+    low, _ = jax.lax.fori_loop(0, BISECTIONS, halve, first)
+    return jnp.where(enough(jnp.ones_like(beta)), ceiling, beta + low * widest)
 
 
 def _chains(
@@ -221,7 +225,7 @@ def _chains(
     noise_key, jitter_key = jax.random.split(key)
     noise = move_noise(noise_key, num_moves, positions)
     # Valleys of a singular posterior narrow along their length: no one step fits them all.
-    jitter = jax.random.normal(jitter_key, noise.log_uniform.shape, positions.dtype)
+    jitter = normal_rows(jitter_key, num_moves, len(positions), positions.dtype)
 
     density = tempered_density(target, data, beta)
     initial = chains_at(density, positions)
