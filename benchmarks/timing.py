@@ -1,11 +1,18 @@
 """Clocks, and the row of the table that every benchmark fills."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+
+ROOT = Path(__file__).parents[1]
 
 
 class Row(NamedTuple):
@@ -34,3 +41,13 @@ def median_seconds(function: Callable[[], Any], repeats: int) -> float:
 def times(value: float) -> str:
     """A ratio in two significant digits."""
     return f"{value:.2f}×" if value < 3 else f"{value:.2g}×" if value < 100 else f"{value:.0f}×"
+
+
+def on_cpu(module: str, argument: Any, devices: int = 1) -> Any:
+    """What ``module`` prints last, as JSON, in a process of its own with so many CPU devices."""
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), flag]))
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    command = [sys.executable, "-m", module, json.dumps(argument)]
+    done = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import __main__, curve, report
+from benchmarks import __main__, accelerator, curve, report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -51,3 +51,16 @@ def test_the_committed_document_is_that_of_the_committed_results() -> None:
     assert not results["machine"]["quick"]
     committed = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     assert committed == report.markdown(results)
+
+
+def test_a_processor_is_no_accelerator(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        accelerator.main([])
+    assert "no accelerator" in capsys.readouterr().err
+
+
+def test_the_committed_document_of_accelerators_is_that_of_its_results() -> None:
+    results = json.loads((ROOT / "benchmarks" / f"{accelerator.NAME}.json").read_text("utf-8"))
+    committed = (ROOT / "docs" / f"{accelerator.NAME}.md").read_text("utf-8")
+    assert committed == accelerator.markdown(results)
+    assert results["machine"]["device_platform"] == "gpu"
