@@ -7,6 +7,7 @@ writes docs/benchmarks_accelerator.md, the figure and the JSON that it is made o
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import machine
+from benchmarks import gradients, machine
 from benchmarks.chains import steps_per_second
-from benchmarks.timing import median_seconds, on_cpu, times
+from benchmarks.timing import in_process, median_seconds, on_cpu, times
 from slt_jax import plotting, store
 from slt_jax.data import summaries_along_n
 from slt_jax.jobs import batch_keys, sampled_jobs
@@ -28,6 +29,7 @@ from slt_jax.samplers.smc import SMCSettings
 
 ROOT = Path(__file__).parents[1]
 NAME = "benchmarks_accelerator"
+MODULE = "benchmarks.accelerator"
 PROBLEM = "tanh_3"
 SAMPLE_SIZE = 1000
 SEEDS = 4
@@ -38,46 +40,60 @@ MEBIBYTE = 2**20
 CHAINS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 CHAINS_ON_CPU = (10, 100, 1000, 10_000)
 DATA_SETS = (1, 16, 256, 2048)
-DATA_SETS_ON_CPU = (1, 16)
+DATA_SETS_ON_CPU = (1, 16, 64)
+CHAINS_OF_GRADIENTS = 2**16
 
 
-def on_this_device(chains: Sequence[int], data_sets: Sequence[int]) -> dict[str, Any]:
-    """Rates and peak bytes of SGLD by chains and of SMC by data sets; sizes must increase.
+def sgld_by_chains(numbers: Sequence[int]) -> dict[str, Any]:
+    """Chain-steps per second and peak bytes; numbers of chains must increase.
 
     ``peak_bytes`` is the most that the process has held on its device so far, None where that
     is not counted.
     """
-    sgld: dict[str, Any] = {"chains": list(chains), "rate": [], "peak_bytes": []}
-    for number in chains:
-        sgld["rate"].append(steps_per_second(number, 3))
-        sgld["peak_bytes"].append(_peak_bytes())
-        print(f"SGLD {number}: {sgld['rate'][-1]:.3g}/s", file=sys.stderr, flush=True)
-    smc: dict[str, Any] = {"data_sets": list(data_sets), "rate": [], "peak_bytes": []}
+    found: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
+    for chains in numbers:
+        found["rate"].append(steps_per_second(chains, 3))
+        found["peak_bytes"].append(_peak_bytes())
+    return found
+
+
+def smc_by_data_sets(numbers: Sequence[int]) -> dict[str, Any]:
+    """Runs per second and peak bytes likewise, and how far the last F_n are from the exact ones."""
+    found: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
     problem = discover_problems()[PROBLEM]
-    jobs = None
-    for number in data_sets:
+    for number in numbers:
         summary = summaries_along_n(problem, jax.random.key(0), number, [SAMPLE_SIZE])[0]
         keys = batch_keys(jax.random.key(1), SAMPLE_SIZE, number, SEEDS)
+        jobs: list[Any] = []
 
-        def run(summary: Any = summary, keys: Any = keys) -> Any:
-            nonlocal jobs
-            jobs = sampled_jobs(problem, SAMPLE_SIZE, summary, keys, SMCSettings(), STEP_SIZE)
-            return jobs["free_energy"].to_numpy()
+        def run(summary: Any = summary, keys: Any = keys, jobs: list[Any] = jobs) -> Any:
+            jobs.append(sampled_jobs(problem, SAMPLE_SIZE, summary, keys, SMCSettings(), STEP_SIZE))
+            return jobs[-1]["free_energy"].to_numpy()
 
-        smc["rate"].append(number * SEEDS / median_seconds(run, 2))
-        smc["peak_bytes"].append(_peak_bytes())
-        print(f"SMC {number}: {smc['rate'][-1]:.3g} runs/s", file=sys.stderr, flush=True)
+        found["rate"].append(number * SEEDS / median_seconds(run, 2))
+        found["peak_bytes"].append(_peak_bytes())
     checked = jax.tree.map(lambda leaf: leaf[:CHECKED], summary)
     exact = oracle_for(problem, 1).moments(checked).normalised_free_energy.value
-    found = jobs["free_energy"].to_numpy()[:CHECKED]
-    errors = jobs["free_energy_se"].to_numpy()[:CHECKED]
-    smc |= {
-        "converged": float(jobs["converged"].mean()),
+    gap = jobs[-1]["free_energy"].to_numpy()[:CHECKED] - exact
+    errors = jobs[-1]["free_energy_se"].to_numpy()[:CHECKED]
+    return found | {
+        "converged": float(jobs[-1]["converged"].mean()),
         "checked": len(exact),
-        "mean_error": float(np.mean(found - exact)),
+        "mean_error": float(np.mean(gap)),
         "mean_error_se": float(np.sqrt(np.sum(errors**2)) / len(exact)),
     }
-    return {"sgld": sgld, "smc": smc}
+
+
+def gradients_inside(chains: int) -> dict[str, Any]:
+    """The ratios of ``benchmarks.gradients`` with as many chains as fill an accelerator."""
+    return gradients.measure(False, chains=chains, repeats=3)
+
+
+PARTS = {
+    "sgld": (sgld_by_chains, CHAINS),
+    "smc": (smc_by_data_sets, DATA_SETS),
+    "gradients": (gradients_inside, CHAINS_OF_GRADIENTS),
+}
 
 
 def _peak_bytes() -> int | None:
@@ -87,76 +103,95 @@ def _peak_bytes() -> int | None:
 def markdown(results: Mapping[str, Any]) -> str:
     """docs/benchmarks_accelerator.md."""
     device, cpu = results["device"], results["cpu"]
-    sgld, smc = device["sgld"], device["smc"]
+    smc = device["smc"]
     lines = [
         "# Chains on an accelerator",
         "",
         "Written by `python -m benchmarks.accelerator`. Compilation is not counted; peak is the "
-        "most memory that the process has held on the device so far; the processor is that of "
-        "the same machine in the same run.",
+        "most memory that the process of a table has held on the device so far; the processor is "
+        "that of the same machine in the same run.",
         "",
         machine.sentence(results["machine"]),
         f"It took {results['minutes']:.0f} minutes.",
         "",
-        f"SGLD on a 5-5-5 linear net (50 parameters), n = {SAMPLE_SIZE}, full gradients, float32.",
+        f"SGLD on a 5-5-5 linear net (50 parameters), n = {SAMPLE_SIZE}, full gradients, float32; "
+        "the processor as one device of JAX.",
         "",
         "| chains | chain-steps/s | peak [MiB] | on the processor | ratio |",
         "|---:|---:|---:|---:|---:|",
-        *_lines(sgld, cpu["sgld"], "chains"),
+        *_lines(device["sgld"], cpu["sgld"]),
         "",
         f"Tempered SMC of {PROBLEM} at n = {SAMPLE_SIZE}: {SEEDS} runs of "
-        f"{SMCSettings().num_particles} particles for each data set, with all its estimates.",
+        f"{SMCSettings().num_particles} particles for each data set, with all its estimates; the "
+        f"processor as {results['machine']['cores']} devices, one for each core.",
         "",
         "| data sets | runs/s | peak [MiB] | on the processor | ratio |",
         "|---:|---:|---:|---:|---:|",
-        *_lines(smc, cpu["smc"], "data_sets"),
+        *_lines(smc, cpu["smc"]),
         "",
-        f"Of the {smc['data_sets'][-1]} data sets {smc['converged']:.1%} converged. On "
+        f"Of the {smc['sizes'][-1]} data sets {smc['converged']:.1%} converged. On "
         f"{smc['checked']} of them the sampled F_n is {smc['mean_error']:+.3f} ± "
         f"{smc['mean_error_se']:.3f} nats from the exact one, on average.",
+        "",
+        f"Gradients per second inside a sampler over those of a bare vmapped loop, "
+        f"{device['gradients']['chains']} chains on the accelerator:",
+        "",
+        "| sampler and problem | ratio (rate) | aim | met |",
+        "|---|---:|---:|---|",
+        *(
+            f"| {row.benchmark} | {row.measured} | {row.aim} | {'yes' if row.met else '**no**'} |"
+            for row in gradients.rows(device["gradients"])
+        ),
         "",
     ]
     return "\n".join(lines)
 
 
-def _lines(device: Mapping[str, Any], cpu: Mapping[str, Any], size: str) -> list[str]:
-    beside = dict(zip(cpu[size], cpu["rate"], strict=True))
+def _lines(device: Mapping[str, Any], cpu: Mapping[str, Any]) -> list[str]:
+    beside = dict(zip(cpu["sizes"], cpu["rate"], strict=True))
     lines = []
-    for number, rate, peak in zip(device[size], device["rate"], device["peak_bytes"], strict=True):
+    for size, rate, peak in zip(device["sizes"], device["rate"], device["peak_bytes"], strict=True):
         held = "—" if peak is None else f"{peak / MEBIBYTE:.0f}"
-        other = beside.get(number)
+        other = beside.get(size)
         compared = "— | —" if other is None else f"{other:.3g} | {times(rate / other)}"
-        lines.append(f"| {number} | {rate:.3g} | {held} | {compared} |")
+        lines.append(f"| {size} | {rate:.3g} | {held} | {compared} |")
     return lines
 
 
 def draw(results: Mapping[str, Any]) -> plotting.Figure:
     """Rates above, memory below; SGLD left, SMC right."""
     device, cpu = results["device"], results["cpu"]
+    cores = results["machine"]["cores"]
     columns = (
-        ("sgld", "chains", "chain-steps per second", "SGLD, 5-5-5 linear net"),
-        ("smc", "data_sets", "runs per second", f"SMC, {PROBLEM}, {SEEDS} runs a data set"),
-    )
+        ("sgld", "chains", "chain-steps per second", "SGLD, 5-5-5 linear net", "CPU, one device"),
+        ("smc", "data sets", "runs per second", f"SMC, {PROBLEM}, {SEEDS} runs a data set",
+         f"CPU, {cores} cores"),
+    )  # fmt: skip
     with plotting.matplotlib.rc_context(plotting.STYLE):
         figure = plotting.Figure(figsize=(7.6, 5.4), layout="constrained")
-        rates, memory = figure.subplots(2, 2, sharex="col")
-        for above, below, (name, size, unit, title) in zip(rates, memory, columns, strict=True):
-            label = results["machine"]["device_kind"]
+        panels = figure.subplots(2, 2, sharex="col")
+        for above, below, column in zip(*panels, columns, strict=True):
+            name, sizes, unit, title, beside = column
+            on_device, on_processor = device[name], cpu[name]
             above.loglog(
-                device[name][size], device[name]["rate"], color="black", marker="o", label=label
-            )
-            above.loglog(
-                cpu[name][size], cpu[name]["rate"], color="0.5", marker="s", linestyle="--",
-                label=f"{results['machine']['cores']} CPU cores",
+                on_device["sizes"], on_device["rate"], color="black", marker="o",
+                label=results["machine"]["device_kind"],
             )  # fmt: skip
+            above.loglog(
+                on_processor["sizes"], on_processor["rate"], color="0.5", marker="s",
+                linestyle="--", label=beside,
+            )  # fmt: skip
+            top = above.get_ylim()[1]
+            above.set_ylim(top=30 * top)
             above.set_ylabel(unit)
             above.set_title(title)
-            above.legend(fontsize=8)
-            if None not in device[name]["peak_bytes"]:
-                held = np.array(device[name]["peak_bytes"]) / MEBIBYTE
-                below.loglog(device[name][size], held, color="black", marker="o")
+            above.legend(fontsize=8, loc="upper left")
+            if None not in on_device["peak_bytes"]:
+                held = np.array(on_device["peak_bytes"]) / MEBIBYTE
+                below.loglog(on_device["sizes"], held, color="black", marker="o")
+                below.set_ylim(min(held) / 2, max(10 * min(held), 2 * max(held)))
             below.set_ylabel("peak memory [MiB]")
-            below.set_xlabel(size.replace("_", " "))
+            below.set_xlabel(sizes)
     return figure
 
 
@@ -175,8 +210,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: {error}\n")
     start = time.perf_counter()
     described = machine.describe({})
-    device = on_this_device(CHAINS, DATA_SETS)
-    cpu = on_cpu("benchmarks.accelerator", [CHAINS_ON_CPU, DATA_SETS_ON_CPU])
+    # Each part in a process of its own, so that peaks are its own.
+    device = {name: in_process(MODULE, [name, numbers], {}) for name, (_, numbers) in PARTS.items()}
+    cpu = {
+        "sgld": on_cpu(MODULE, ["sgld", CHAINS_ON_CPU]),
+        "smc": on_cpu(MODULE, ["smc", DATA_SETS_ON_CPU], devices=os.cpu_count() or 1),
+    }
     results = {
         "machine": described,
         "minutes": (time.perf_counter() - start) / 60,
@@ -197,6 +236,9 @@ def write(results: Mapping[str, Any], folders: Sequence[Path]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 2 and sys.argv[1].startswith("["):
-        print(json.dumps(on_this_device(*json.loads(sys.argv[1]))))
+        part, asked = json.loads(sys.argv[1])
+        print(json.dumps(PARTS[part][0](asked)))
     else:
+        # This process would otherwise hold the memory that those of the parts need.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         main()

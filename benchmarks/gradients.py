@@ -34,9 +34,10 @@ class Case(NamedTuple):
     rate: Callable[[], float]
 
 
-def measure(quick: bool) -> dict[str, Any]:
+def measure(quick: bool, chains: int = 1024, repeats: int = 7) -> dict[str, Any]:
     """For each problem and sampler: both rates in gradients per second, and their ratio."""
-    chains, repeats = (64, 2) if quick else (1024, 7)
+    if quick:
+        chains, repeats = 64, 2
     found: dict[str, Any] = {}
     for name in PROBLEMS[:1] if quick else PROBLEMS:
         problem = discover_problems()[name]

@@ -44,10 +44,18 @@ def times(value: float) -> str:
 
 
 def on_cpu(module: str, argument: Any, devices: int = 1) -> Any:
-    """What ``module`` prints last, as JSON, in a process of its own with so many CPU devices."""
+    """``in_process`` with so many CPU devices."""
     flag = f"--xla_force_host_platform_device_count={devices}"
     flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), flag]))
-    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    return in_process(module, argument, {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags})
+
+
+def in_process(module: str, argument: Any, environment: dict[str, str]) -> Any:
+    """What ``module`` prints last, as JSON, when it is given ``argument`` as JSON.
+
+    In a process of its own, whose complaints go where ours go.
+    """
     command = [sys.executable, "-m", module, json.dumps(argument)]
-    done = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
+    env = os.environ | environment
+    done = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
