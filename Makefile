@@ -18,8 +18,10 @@ help: ## list the targets
 demo: .venv/stamp ## free energy of a singular model against theory
 	$(RUN) -m experiments.free_energy $(ARGS)
 
-figures: .venv/stamp ## run the experiments and keep their figures and JSON in figures/
-	$(RUN) -m experiments.free_energy --figures-dir figures $(ARGS)
+figures: .venv/stamp ## run all experiments and keep their figures and JSON in figures/
+	@for file in experiments/[!_]*.py; do \
+	  $(RUN) -m experiments.$$(basename $$file .py) --figures-dir figures $(ARGS) || exit; \
+	done
 
 bench: .venv/stamp ## timings against numpyro and blackjax; writes docs/benchmarks.md
 	$(RUN) -m benchmarks $(ARGS)
