@@ -7,10 +7,10 @@ import xarray as xr
 
 from slt_jax import plotting
 from slt_jax.estimators import Estimate
-from slt_jax.learning_report import fluctuations, mean_of
+from slt_jax.learning_report import mean_of
 from slt_jax.model import Problem
 from slt_jax.unrealisable import kind_of
-from slt_jax.unrealisable_report import BAYES, GIBBS, expected, separation
+from slt_jax.unrealisable_report import BAYES, GIBBS, expected, separation, states
 
 SIDESTEP = 1.15
 LOOKS = (
@@ -41,9 +41,9 @@ def unrealisable_figure(
             _separation_panel(axes[1, column], curve)
             _state_panel(axes[2, column], curve)
             summary = problems[name].summary.removesuffix("; unrealisable")
-            summary = summary.removesuffix(" (unrealisable)").replace(", ", ",\n", 1)
-            if len(summary.partition("\n")[2]) > 34:
-                summary = summary[::-1].replace(" ", "\n", 1)[::-1]
+            summary = summary.removesuffix(" (unrealisable)").replace(", truth", ",\ntruth")
+            if "\n" not in summary:
+                summary = summary.replace(", ", ",\n", 1)
             letter = "abcdefgh"[column]
             axes[0, column].set_title(f"({letter}) {TITLES[kind]}\n{summary}")
             axes[2, column].set_xlabel("sample size $n$")
@@ -90,8 +90,8 @@ def _error_panel(axis: plotting.Axes, problem: Problem, curve: xr.Dataset) -> No
     axis.axhline(0.0, color=plotting.BLACK, linewidth=0.6)
     if problem.theory is None:
         low, high = axis.get_ylim()
-        if low < -20:
-            axis.set_yscale("symlog", linthresh=2.0, linscale=1.0)
+        if low < -5:
+            axis.set_yscale("symlog", linthresh=1.0, linscale=0.7)
             axis.set_yticks([-1000, -100, -10, -1, 0, 1, 10, 100])
             axis.minorticks_off()
         axis.axhspan(
@@ -184,16 +184,17 @@ def _separation_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
 def _state_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
     """Each would lie at 1: B_g − B_t = 2(G_t − B_t) = G_g − G_t = V_n/n."""
     n = curve["n"].to_numpy()
-    found = fluctuations(curve)
-    base = np.array([float(e.value) for e in found["variance"]])
+    found = states(curve)
     for index, (route, label, colour, marker) in enumerate(STATES):
-        ratio = _stacked(found[route]).scaled(1 / base)
+        ratio = found[route]
         axis.errorbar(
             n * SIDESTEP ** ((index - 1) / 1.5), ratio.value, ratio.half_width(), color=colour,
             marker=marker, markerfacecolor="white", linewidth=0.9, linestyle="-", capsize=2,
             label=f"{label}, 95 %",
         )  # fmt: skip
-    axis.axhline(1.0, color=plotting.BLACK, linestyle=":", linewidth=1.0, label="renormalisable")
+    axis.axhline(
+        1.0, color=plotting.BLACK, linestyle=":", linewidth=1.0, label="equations of state"
+    )
     axis.set_ylim(min(0.0, axis.get_ylim()[0]), max(2.0, axis.get_ylim()[1]))
 
 

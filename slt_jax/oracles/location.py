@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 FAR = 8.5
 ROWS = 64
 FEW_DATA = 100
+ENTROPY = 1 + math.log(2 * math.pi)
 
 
 class Curve(Protocol):
@@ -43,6 +44,15 @@ class Curve(Protocol):
     def mean(self, w: Floats) -> tuple[Floats, Floats]:
         """m(w), up to a constant."""
         ...
+
+    @property
+    def optimal_loss(self) -> float: ...
+
+    @property
+    def exponent(self) -> float: ...
+
+    @property
+    def amplitude(self) -> float | None: ...
 
     @property
     def is_mirrored(self) -> bool:
@@ -76,6 +86,26 @@ class ParabolaCurve:
     @property
     def is_mirrored(self) -> bool:
         return True
+
+    @property
+    def optimal_loss(self) -> float:
+        """L(w₀) in nats per datum."""
+        square = max(self.c - 0.5, 0.0)
+        return ENTROPY + (square + (square - self.c) ** 2) / 2
+
+    @property
+    def exponent(self) -> float:
+        """σ of E[G_g] ~ n^{−σ}."""
+        return 2 / 3 if self.c == 0.5 else 1.0
+
+    @property
+    def amplitude(self) -> float:
+        """The factor of n^{−σ} in E[G_g]; λ + tr(IJ⁻¹)/2 but for c = ½."""
+        if self.c == 0.5:
+            return _contact_amplitude(1, 2)
+        square = max(self.c - 0.5, 0.0)
+        curvature = 4 * square if square else 1 - 2 * self.c
+        return 0.5 + (1 + 4 * square) / (2 * curvature)
 
 
 @dataclass(frozen=True)
@@ -113,18 +143,27 @@ class ContactCurve:
         return self.j % 2 == 1
 
     @property
+    def optimal_loss(self) -> float:
+        """L(w₀) in nats per datum."""
+        return ENTROPY + 0.5
+
+    @property
     def exponent(self) -> float:
         """σ of E[G_g] ~ n^{−σ}."""
         return 1.0 if self.j == self.k else self.k / (2 * self.k - self.j)
 
     @property
     def amplitude(self) -> float | None:
-        """The factor of n^{−σ} in E[G_g], None where j = k > 1."""
+        """The factor of n^{−σ} in E[G_g], None for j = k > 1, where it has no simple form."""
         if self.j == self.k:
             return 1.0 if self.k == 1 else None
-        power = 2 * self.exponent
-        moment = 2 ** (power / 2) * gamma((power + 1) / 2) / math.sqrt(math.pi)
-        return float((self.j / self.k) ** power * moment / (2 if self.is_mirrored else 4))
+        return _contact_amplitude(self.j, self.k)
+
+
+def _contact_amplitude(j: int, k: int) -> float:
+    power = 2 * k / (2 * k - j)
+    moment = 2 ** (power / 2) * gamma((power + 1) / 2) / math.sqrt(math.pi)
+    return float((j / k) ** power * moment / (2 if j % 2 else 4))
 
 
 def _power(w: Floats, exponent: int) -> Floats:
