@@ -5,19 +5,18 @@ import math
 import sys
 from dataclasses import dataclass
 
-from slt_jax.exponents_figure import exponents_figure
-from slt_jax.exponents_report import judge
-
 from slt_jax import plotting, store
 from slt_jax.cli import ExperimentConfig, compute, run_experiment
 from slt_jax.exponents import (
     ExponentPlan,
     assemble_exponents,
+    check_net,
     curves_of,
     exponent_batches,
     knobs_of,
 )
-from slt_jax.learning import own_prior_scale
+from slt_jax.exponents_figure import exponents_figure
+from slt_jax.exponents_report import judge
 from slt_jax.model import discover_problems
 
 NAME = "learning_exponents"
@@ -158,7 +157,7 @@ def check(config: Config) -> None:
         if name not in known:
             raise ValueError(f"net {name!r}: choose from {', '.join(known)}")
     for name in config.nets:
-        own_prior_scale(known[name])
+        check_net(known[name])
     if not config.nets or len(set(config.nets)) < len(config.nets):
         raise ValueError(f"nets = {config.nets}: at least one, each once")
     plan = plan_of(config)

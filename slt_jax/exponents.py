@@ -9,9 +9,11 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from slt_jax.data import is_designable
 from slt_jax.jobs import problem_key
 from slt_jax.learning import LearningPlan, designed_growth
 from slt_jax.model import Problem, discover_problems
+from slt_jax.oracles import oracle_for
 from slt_jax.oracles.location import (
     ContactCurve,
     Curve,
@@ -158,6 +160,16 @@ def designs(plan: ExponentPlan, key: Array) -> xr.Dataset:
         },
         coords={"design_n": list(plan.design_sizes)},
     )
+
+
+def check_net(problem: Problem) -> None:
+    """Raises ValueError for a problem whose F_n on a fixed design is not exact under any prior."""
+    has_scale = getattr(problem.model, "prior_scale", None) is not None
+    if not (has_scale and is_designable(problem)) or oracle_for(problem) is None:
+        raise ValueError(
+            f"{problem.name}: needs a realisable regression with features, an exact oracle and a "
+            "prior_scale"
+        )
 
 
 def net_growth(problem: Problem, plan: ExponentPlan, scale: float) -> xr.Dataset:

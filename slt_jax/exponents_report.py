@@ -238,6 +238,9 @@ def judge(curves: Mapping[str, Curve], dataset: xr.Dataset) -> dict[str, Any]:
             "over_closed_form": _listed(design),
         },
         "nets": judge_nets(dataset),
+        "limits": {
+            name: [row["exponent"], row["late"]["exponent"][0]] for name, row in first.items()
+        },
     }
     texts = [state_form(first), state_crossings(second), state_knobs(third)]
     return {
@@ -344,6 +347,15 @@ def state_knobs(found: dict[str, Any]) -> dict[str, str]:
         f"nB_g = {row['amplitude']:.3f} ± {row['amplitude_se']:.3f}"
         for label, row in nets.items()
     ]
+    least = min(found["limits"], key=lambda name: found["limits"][name][1])
+    theory, late = found["limits"][least]
+    slowest = [row["half_from"] for row in widths.values() if row["half_from"] is not None]
+    above = "none is below ½, where 0.095 lies" if late >= 0.5 else "which is BELOW ½"
+    lines.append(
+        f"  Of the fixed models here the slowest is {least}, σ = {theory:.3f} by theory and "
+        f"{late:.3f} in its last decades: {above}; {len(slowest)} of {len(widths)} widths are past "
+        "σ = ½ by the largest n."
+    )
     return {"verdict": word, "statement": "\n".join(lines)}
 
 

@@ -187,7 +187,7 @@ def test_the_smoke_preset(tmp_path: Path) -> None:
         ("--alpha 0", "alpha = 0.0: must be positive"),
         ("--prior-scales 0", "prior_scales = (0.0,): must be positive"),
         ("--nets nope", "net 'nope': choose from"),
-        ("--nets tanh_2_even_truth", "tanh_2_even_truth: a learning curve needs"),
+        ("--nets tanh_2_even_truth", "tanh_2_even_truth: needs a realisable"),
         ("--oracle-level 4", "oracle_level = 4: must be 1 to 3"),
     ],
 )
