@@ -36,7 +36,7 @@ class LearningPlan:
 
     exact_sizes: tuple[int, ...]
     sample_sizes: tuple[int, ...]
-    far_sizes: tuple[int, ...]
+    far_sizes: tuple[int, ...] = ()
     prior_scales: tuple[float, ...] = ()
     data_sets: int = 32
     seeds: int = 6
@@ -83,29 +83,22 @@ def with_prior_scale(problem: Problem, scale: float) -> Problem:
     return dataclasses.replace(problem, model=changed)
 
 
-def learning_batches(problem: Problem, plan: LearningPlan) -> list[Batch]:
-    """The batches of a problem's curves, which depend on the plan alone.
+def error_batches(problem: Problem, plan: LearningPlan) -> list[Batch]:
+    """The batches of a problem's errors, exact and by SMC, which depend on the plan alone.
 
-    Raises ValueError as ``own_prior_scale`` does.
+    Raises ValueError for a problem without an oracle, and as ``held_out_points`` does.
     """
-    own = own_prior_scale(problem)
-    data_key, sampler_key, design_key = jax.random.split(problem_key(plan.seed, problem), 3)
-    oracle = oracle_for(problem, plan.oracle_level)
-    assert oracle is not None
+    data_key, sampler_key, _ = _keys(problem, plan)
+    oracle = _oracle(problem, plan)
     points = held_out_points(problem)
-    largest = max(plan.exact_sizes)
-
-    @functools.cache
-    def data_sets() -> list[Data]:
-        keys = [jax.random.fold_in(data_key, r) for r in range(plan.data_sets)]
-        return [jax.tree.map(np.asarray, simulate(problem, key, largest)) for key in keys]
 
     def exact(n: int) -> xr.Dataset:
-        found = exact_errors(oracle, [Data(d.x[:n], d.y[:n]) for d in data_sets()], points)
+        sets = [Data(d.x[:n], d.y[:n]) for d in _data_sets(problem, plan)]
+        found = exact_errors(oracle, sets, points)
         return found.rename({name: f"exact_{name}" for name in found.data_vars})
 
     def sampled(n: int) -> xr.Dataset:
-        padded = jax.tree.map(lambda *parts: np.stack(parts), *data_sets())
+        padded = jax.tree.map(lambda *parts: np.stack(parts), *_data_sets(problem, plan))
         summaries = summaries_along_n(problem, data_key, plan.data_sets, [n])[0]
         keys = batch_keys(sampler_key, n, plan.data_sets, plan.seeds)
         return sampled_errors(
@@ -113,21 +106,58 @@ def learning_batches(problem: Problem, plan: LearningPlan) -> list[Batch]:
             plan.budget,
         )  # fmt: skip
 
+    do = functools.partial
+    return [
+        *(Batch(_name(problem, "exact", n), do(exact, n)) for n in plan.exact_sizes),
+        *(Batch(_name(problem, "smc", n), do(sampled, n)) for n in plan.sample_sizes),
+    ]
+
+
+def learning_batches(problem: Problem, plan: LearningPlan) -> list[Batch]:
+    """The batches of a problem's curves, which depend on the plan alone.
+
+    Raises ValueError as ``own_prior_scale`` does.
+    """
+    own = own_prior_scale(problem)
+    *_, design_key = _keys(problem, plan)
+    oracle = _oracle(problem, plan)
+
     def online() -> xr.Dataset:
-        first = data_sets()[0]
+        first = _data_sets(problem, plan)[0]
         gap, bound = cumulative_loss_gap(oracle, Data(first.x[:ONLINE_SIZE], first.y[:ONLINE_SIZE]))
         return xr.Dataset({"online_gap": gap, "online_bound": bound})
 
     do = functools.partial
     return [
-        *(Batch(_name(problem, "exact", n), do(exact, n)) for n in plan.exact_sizes),
-        *(Batch(_name(problem, "smc", n), do(sampled, n)) for n in plan.sample_sizes),
+        *error_batches(problem, plan),
         *(
             Batch(_name(problem, "prior", s), do(designed_growth, problem, s, design_key, plan))
             for s in sorted({own, *plan.prior_scales})
         ),
         Batch(_name(problem, "online"), online),
     ]
+
+
+def _keys(problem: Problem, plan: LearningPlan) -> tuple[Array, Array, Array]:
+    """Of the data sets, of SMC and of the design."""
+    data, sampler, design = jax.random.split(problem_key(plan.seed, problem), 3)
+    return data, sampler, design
+
+
+def _oracle(problem: Problem, plan: LearningPlan) -> Oracle:
+    oracle = oracle_for(problem, plan.oracle_level)
+    if oracle is None:
+        raise ValueError(f"{problem.name}: a learning curve needs an exact oracle")
+    return oracle
+
+
+@functools.lru_cache(maxsize=16)
+def _data_sets(problem: Problem, plan: LearningPlan) -> list[Data]:
+    """The data sets at their largest size, drawn when a batch first asks for them."""
+    data_key, *_ = _keys(problem, plan)
+    keys = [jax.random.fold_in(data_key, r) for r in range(plan.data_sets)]
+    largest = max(plan.exact_sizes)
+    return [jax.tree.map(np.asarray, simulate(problem, key, largest)) for key in keys]
 
 
 def designed_growth(problem: Problem, scale: float, key: Array, plan: LearningPlan) -> xr.Dataset:
@@ -154,32 +184,55 @@ def _name(problem: Problem, kind: str, value: float | None = None) -> str:
     return ".".join([problem.name, kind, *([] if value is None else [f"{value:g}"])])
 
 
+def assemble_errors(
+    problem: Problem, plan: LearningPlan, batches: Mapping[str, xr.Dataset]
+) -> xr.Dataset:
+    """One labelled dataset of the batches of ``error_batches``.
+
+    Dimensions (n, replicate): the variables of ``exact_errors`` after ``exact_``, and those of
+    ``sampled_errors``, NaN where n was not sampled.
+    """
+    parts = [
+        _along(problem, batches, kind, "n", sizes)
+        for kind, sizes in (("exact", plan.exact_sizes), ("smc", plan.sample_sizes))
+    ]
+    found = xr.merge(parts, join="outer")
+    found["converged"] = found["converged"].fillna(False).astype(bool)
+    found["reason"] = found["reason"].fillna("not sampled").astype(str)
+    found.attrs["degrees_of_freedom"] = plan.seeds - 1
+    return found
+
+
 def assemble_learning(
     problem: Problem, plan: LearningPlan, batches: Mapping[str, xr.Dataset]
 ) -> xr.Dataset:
     """One labelled dataset of the batches of ``learning_batches``.
 
-    Dimensions (n, replicate): the variables of ``exact_errors`` after ``exact_``, and those of
-    ``sampled_errors``, NaN where n was not sampled. ``growth`` [prior_scale, far_n, design] with
-    ``growth_error``. ``online_gap`` with ``online_bound``: |cumulative Bayes loss − F_n|.
+    What ``assemble_errors`` makes; ``growth`` [prior_scale, far_n, design] with ``growth_error``;
+    ``online_gap`` with ``online_bound``: |cumulative Bayes loss − F_n|.
     """
     own = own_prior_scale(problem)
-
-    def along(kind: str, dimension: str, values: tuple[float, ...]) -> xr.Dataset:
-        parts = [batches[_name(problem, kind, v)].drop_attrs() for v in values]
-        return xr.concat(parts, dim=xr.Variable(dimension, list(values)), join="outer")
-
+    scales = tuple(sorted({own, *plan.prior_scales}))
+    errors = assemble_errors(problem, plan, batches)
     found = xr.merge(
         [
-            along("exact", "n", plan.exact_sizes),
-            along("smc", "n", plan.sample_sizes),
-            along("prior", "prior_scale", tuple(sorted({own, *plan.prior_scales}))),
+            errors,
+            _along(problem, batches, "prior", "prior_scale", scales),
             batches[_name(problem, "online")].drop_attrs(),
         ],
         join="outer",
     )
-    found["converged"] = found["converged"].fillna(False).astype(bool)
-    found["reason"] = found["reason"].fillna("not sampled").astype(str)
     found["own_prior_scale"] = own
-    found.attrs["degrees_of_freedom"] = plan.seeds - 1
+    found.attrs = errors.attrs
     return found
+
+
+def _along(
+    problem: Problem,
+    batches: Mapping[str, xr.Dataset],
+    kind: str,
+    dimension: str,
+    values: tuple[float, ...],
+) -> xr.Dataset:
+    parts = [batches[_name(problem, kind, v)].drop_attrs() for v in values]
+    return xr.concat(parts, dim=xr.Variable(dimension, list(values)), join="outer")

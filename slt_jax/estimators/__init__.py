@@ -44,6 +44,7 @@ from slt_jax.estimators.losses import (
     leave_one_out_loss,
     waic,
 )
+from slt_jax.estimators.power_law import Interval, PowerLaw, fit_power_law, local_exponents
 from slt_jax.estimators.scaling import volume_coefficient
 from slt_jax.estimators.smoothing import (
     LeaveOneOut,
@@ -60,9 +61,11 @@ __all__ = [
     "ErrorSources",
     "Estimate",
     "Growth",
+    "Interval",
     "LeaveOneOut",
     "LossAccumulator",
     "LossMoments",
+    "PowerLaw",
     "SmoothedWeights",
     "bayes_fluctuation",
     "bayes_generalisation_loss",
@@ -72,6 +75,7 @@ __all__ = [
     "energy_effective_sample_size",
     "energy_variance",
     "energy_variance_coefficient",
+    "fit_power_law",
     "free_energy_from_evidence",
     "functional_variance",
     "generalisation_coefficient",
@@ -82,6 +86,7 @@ __all__ = [
     "integrate_path",
     "ladder_integration",
     "leave_one_out_loss",
+    "local_exponents",
     "local_learning_coefficient",
     "local_scan",
     "loss_moments",
