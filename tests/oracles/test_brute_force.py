@@ -11,7 +11,7 @@ import pytest
 from jax import Array
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import Data, Model, Problem, discover_problems
+from slt_jax.model import Data, Model, NoLatent, Problem, discover_problems
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
@@ -87,6 +87,21 @@ def one_per_model(problems) -> list[Problem]:
     return list({problem.model: problem for problem in problems}.values())
 
 
+def marked(problems) -> list:
+    """The first problem of each structure and latent, and the others marked slow.
+
+    Models without a latent are left to ``test_linear_regression_in_closed_form``.
+    """
+    seen, found = {NoLatent}, []
+    for problem in problems:
+        structure = problem.model.exact(problem.optimum)
+        kind = type(structure.latent)
+        key = kind if kind is NoLatent else (type(structure), kind, type(problem.model))
+        found.append(pytest.param(problem, marks=[pytest.mark.slow] if key in seen else []))
+        seen.add(key)
+    return found
+
+
 def data_sets(problem: Problem, n: int, count: int) -> list[Data]:
     with jax.enable_x64(True):
         x, y = jax.vmap(problem.simulate)(jax.random.split(jax.random.key(31), count * n))
@@ -156,7 +171,7 @@ STANDARD = {
 @pytest.mark.parametrize(
     "problem",
     [
-        *one_per_model(DISCOVERED),
+        *marked(one_per_model(DISCOVERED)),
         *(
             pytest.param(p, marks=[] if i % 3 == 0 else pytest.mark.slow)
             for i, p in enumerate(OTHERS)
