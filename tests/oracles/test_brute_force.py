@@ -12,6 +12,7 @@ from jax import Array
 from scipy.stats import multivariate_normal, norm
 
 from slt_jax.model import Data, Model, NoLatent, Problem, discover_problems
+from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
@@ -54,6 +55,16 @@ OTHERS = (
         "skalse_scaled",
         SkalsePolynomial(noise=0.5, prior_scale=1.2),
         {"theta": np.array([1.0, 0.5, 1.0, *3 * [0.0], *4 * [1.0], *5 * [0.0]])},
+    ),
+    Problem(
+        "deep_linear_scaled",
+        DeepLinearNetwork(widths=(2, 3, 2, 2), noise=0.5, prior_scale=0.8),
+        {"W1": np.eye(3, 2), "W2": np.ones((2, 3)), "W3": np.array([[0.5, 0.0], [0.3, 0.1]])},
+    ),
+    Problem(
+        "bottleneck_scaled",
+        DeepLinearNetwork(widths=(2, 2, 1, 3), noise=0.7, prior_scale=1.2),
+        {"W1": np.eye(2), "W2": np.array([[0.6, -0.8]]), "W3": np.ones((3, 1))},
     ),
     Problem(
         "relu_3_scaled",

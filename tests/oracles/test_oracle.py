@@ -26,7 +26,8 @@ PROBLEMS = {
     if isinstance(problem.model.exact(problem.optimum), Collapse)
 }
 # Their rules have so many nodes that the fast suite asks for fewer data sets.
-EXPENSIVE = ("reduced_rank_2_2_2_1", "tanh_3", *(name for name in PROBLEMS if "skalse" in name))
+LARGE = ("reduced_rank_2_2_2", "tanh_3", "skalse", "deep_linear", "powers")
+EXPENSIVE = tuple(name for name in PROBLEMS if name.startswith(LARGE))
 CHEAP = tuple(name for name in PROBLEMS if name not in EXPENSIVE)
 SCALAR = tuple(
     name
