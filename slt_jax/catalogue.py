@@ -14,10 +14,12 @@ from slt_jax.model import (
     Collapse,
     Direct,
     Latent,
+    LayersLatent,
     LinearBlock,
     MatrixLatent,
     NoLatent,
     PowerLatent,
+    PowersLatent,
     Problem,
     ProductLatent,
     Structure,
@@ -112,10 +114,16 @@ def _latent_route(latent: Latent) -> str:
             return f"Gauss rule of {_counted(len(latent.exponents), 'pushed-forward product')}"
         case PowerLatent():
             return "push-forward of a product"
+        case PowersLatent():
+            return f"steps of {len(latent.exponents)} parameters, laid out by the data"
         case UnitsLatent():
             return f"graded panels in {_counted(latent.num_units, 'ordered input weight')}"
         case MatrixLatent():
             return f"singular values and directions of a {latent.rows} × {latent.columns} matrix"
+        case LayersLatent():
+            shape = f"{latent.rows[-1]} × {latent.columns} product of {len(latent.rows)} matrices"
+            found = "length" if 1 in (latent.columns, *latent.rows) else "singular values"
+            return f"{found} and directions of a {shape}"
         case BoxLatent():
             return f"graded panels in {_counted(len(latent.coordinates), 'dimension')}"
         case _:

@@ -4,7 +4,6 @@ Datum i of replicate r depends on (key, r, i) alone: a data set of size n is the
 the one of size n + 1, whatever the batch, the grid of n or the machine.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import (
     Data,
     FeatureRegression,
@@ -39,20 +39,23 @@ def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     return _simulate(problem, key, start, n)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _simulate(problem: Problem, key: Array, start: int, n: int) -> Data:
+def _simulated(problem: Problem, key: Array, start: Array | int, n: int) -> Data:
     indices = start + jnp.arange(n)
     return Data(*jax.vmap(lambda i: problem.simulate(jax.random.fold_in(key, i)))(indices))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _chunk_summary(problem: Problem, keys: Array, start: int, stop: int) -> FeatureSummary:
+def _simulated_each(problem: Problem, keys: Array, n: int) -> Data:
+    """The first n data of each replicate."""
+    return jax.vmap(lambda key: _simulated(problem, key, 0, n))(keys)
+
+
+def _summary_of_chunk(problem: Problem, keys: Array, start: int, stop: int) -> FeatureSummary:
     """Sufficient statistics of data start … stop − 1 (at most CHUNK of them) of every replicate."""
     weights = (start + jnp.arange(CHUNK) < stop).astype(float)
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
 
     def one(key: Array) -> Summary:
-        return problem.model.summarise(optimum, _simulate(problem, key, start, CHUNK), weights)
+        return problem.model.summarise(optimum, _simulated(problem, key, start, CHUNK), weights)
 
     return jax.lax.map(one, keys)
 
@@ -133,16 +136,21 @@ def summaries_along_n(
 
 def _padded_summaries(problem: Problem, keys: Array, sizes: list[int]) -> list[Summary]:
     largest = sizes[-1]
-    data = jax.vmap(lambda k: _simulate(problem, k, 0, largest))(keys)
+    data = _simulate_each(problem, keys, largest)
     weights = [(jnp.arange(largest) < n).astype(float) for n in sizes]
     return [_on_host(_weighted_summary(problem, data, of_size)) for of_size in weights]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _weighted_summary(problem: Problem, data: Data, weights: Array) -> Summary:
+def _summary_of_each(problem: Problem, data: Data, weights: Array) -> Summary:
     """Summaries of the data sets [replicate, n] with the same weights [n]."""
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
     return jax.vmap(problem.model.summarise, (None, 0, None))(optimum, data, weights)
+
+
+_simulate = jit_at_first_call(_simulated, static_argnums=(0, 3))
+_simulate_each = jit_at_first_call(_simulated_each, static_argnums=(0, 2))
+_chunk_summary = jit_at_first_call(_summary_of_chunk, static_argnums=(0,))
+_weighted_summary = jit_at_first_call(_summary_of_each, static_argnums=(0,))
 
 
 def _on_host(summary: Any) -> Any:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
 
@@ -115,6 +116,16 @@ class PowerLatent(NamedTuple):
     scale: float = 1.0
 
 
+class PowersLatent(NamedTuple):
+    """Powers w_j^{p_j} of independent N(0, scale²) parameters, each a coefficient by itself.
+
+    The ``offset`` of its structure is linear in them and the ``basis`` constant.
+    """
+
+    exponents: tuple[int, ...]
+    scale: float = 1.0
+
+
 class UnitsLatent(NamedTuple):
     """``num_units`` exchangeable scalars b_h ~ N(0, scale²) whose sign the Gaussian block absorbs.
 
@@ -136,6 +147,18 @@ class MatrixLatent(NamedTuple):
     """
 
     rows: int
+    columns: int
+    scale: float = 1.0
+    direction: tuple[float, ...] = ()
+
+
+class LayersLatent(NamedTuple):
+    """A product W_m…W_1 of N(0, scale²) matrices that enters through AᵀA only, as ``MatrixLatent``.
+
+    ``rows`` [m] are those of W_1 to W_m, and W_1 has ``columns``.
+    """
+
+    rows: tuple[int, ...]
     columns: int
     scale: float = 1.0
     direction: tuple[float, ...] = ()
@@ -174,8 +197,23 @@ class BoxLatent(NamedTuple):
 
 
 Latent = (
-    NoLatent | ProductLatent | PowerLatent | UnitsLatent | MatrixLatent | HalvesLatent | BoxLatent
+    NoLatent
+    | ProductLatent
+    | PowerLatent
+    | PowersLatent
+    | UnitsLatent
+    | MatrixLatent
+    | LayersLatent
+    | HalvesLatent
+    | BoxLatent
 )
+
+
+def single_direction(linear_map: np.ndarray) -> tuple[float, ...]:
+    """Row space of a map [output, input] of rank one, as a unit vector; empty for other ranks."""
+    _, singular_values, rows = np.linalg.svd(np.asarray(linear_map, float))
+    rank = int(np.sum(singular_values > 1e-6 * max(1.0, singular_values[0])))
+    return tuple(float(v) for v in rows[0]) if rank == 1 else ()
 
 
 @dataclass(frozen=True)

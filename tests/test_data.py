@@ -12,7 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from slt_jax import data as data_module
+from slt_jax.compilations import CompilationCounter
 from slt_jax.data import (
     CHUNK,
     scaled,
@@ -155,10 +155,11 @@ def test_replicates_differ():
 
 
 def test_a_learning_curve_compiles_once():
-    summaries_along_n(LINEAR, KEY, 2, (10,))
-    before = data_module._chunk_summary._cache_size()
-    summaries_along_n(LINEAR, KEY, 2, (1, 17, 4096, 5000, 12_345))
-    assert data_module._chunk_summary._cache_size() == before
+    model = LinearRegression(input_dim=2, noise=0.9)
+    problem = Problem("once", model, {"w": np.array([0.5, -1.0])})
+    with CompilationCounter() as counter:
+        summaries_along_n(problem, KEY, 2, (1, 17, 4096, 5000, 12_345))
+    assert counter.counts["_summary_of_chunk"] == 1
 
 
 # --- weights ---------------------------------------------------------------------------------

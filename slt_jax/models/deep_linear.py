@@ -11,7 +11,15 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, Params, Problem
+from slt_jax.model import (
+    Collapse,
+    FeatureRegression,
+    LayersLatent,
+    MethodOf,
+    Params,
+    Problem,
+    single_direction,
+)
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,32 @@ class DeepLinearNetwork(FeatureRegression):
     def sample_input(self, key: Array) -> Array:
         return jax.random.normal(key, (self.widths[0],))
 
+    def input_distribution(self) -> dist.Distribution:
+        return dist.Normal(0.0, 1.0).expand((self.widths[0],))
+
     def features(self, x: Array) -> Array:
         return x
 
     def coefficients(self, params: Params) -> Array:
         first, *rest = (params[name].T for name in self._layers())
         return functools.reduce(functools.partial(jnp.einsum, "ij,jk->ik"), rest, first)
+
+    def exact(self, optimum: Params) -> Collapse | None:
+        """The last layer is collapsed; the others are one matrix A that enters through AᵀA.
+
+        Of two columns its singular values and an angle are left, of one its length, and so of any
+        A behind a layer of width one but for the angle.
+        """
+        into, *rows, _ = self.widths
+        if into > 2 or not rows:
+            return None
+        layers = [np.asarray(optimum[name], float) for name in self._layers()]
+        direction = single_direction(functools.reduce(lambda A, W: W @ A, layers))
+        latent = LayersLatent(tuple(rows), into, self.prior_scale, direction)
+        return Collapse(MethodOf(self, "_transposed_root"), latent, self.prior_scale)
+
+    def _transposed_root(self, latent: Array) -> Array:
+        return latent.reshape(-1, self.widths[0]).T
 
     def _layers(self) -> list[str]:
         return [f"W{s}" for s in range(1, len(self.widths))]

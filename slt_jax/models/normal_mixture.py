@@ -76,14 +76,23 @@ class NormalMixture(Model):
         return jnp.zeros((0,)), self.means(params)[h] + jax.random.normal(key_y, ())
 
     def exact(self, optimum: Params) -> Direct | None:
-        """The free mean and the weight of two components; more parameters have no rule.
+        """The free means and the weight of two components; more parameters have no rule.
 
         Next to weights of 0 and 1 the posterior is e^{−na}, of width 1/n: a component far out
-        would explain no datum.
+        would explain no datum. With both means free they are turned, by an angle that depends on
+        the weight, so that one coordinate is the mean of the mixture, which alone is determined to
+        1/√n at the truth of a single normal; the second weight is the smaller, by symmetry.
         """
-        if self.num_components != 2 or not self.first_mean_fixed:
+        if self.num_components != 2:
             return None
         reach = REACH * self.prior_scale
+        if not self.first_mean_fixed:
+            if np.any(optimum["b"]):
+                return None
+            mean = Coordinate(-reach, reach, self.prior_scale)
+            across = Coordinate(-reach, reach, self.prior_scale, rate=0.25)
+            smaller = Coordinate(0.0, 0.5, singular=(0.0,), rate=1.0)
+            return Direct(_turned_by_weight, BoxLatent((mean, across, smaller)))
         peaks = (0.0, float(np.asarray(optimum["b"])[0]))
         mean = Coordinate(-reach, reach, self.prior_scale, peaks)
         weight = Coordinate(0.0, 1.0, singular=(0.0, 1.0), rate=1.0)
@@ -99,6 +108,14 @@ class NormalMixture(Model):
 def _from_weight(latent: Array) -> Params:
     b, a = latent
     return {"b": b[None], "u": (jnp.log(a) - jnp.log1p(-a))[None]}
+
+
+def _turned_by_weight(latent: Array) -> Params:
+    """b from u = ((1 − a)b₁ + ab₂)/r and v = ((1 − a)b₂ − ab₁)/r, r² = a² + (1 − a)²."""
+    u, v, a = latent
+    first, second = (1 - a) / jnp.hypot(a, 1 - a), a / jnp.hypot(a, 1 - a)
+    means = jnp.stack([first * u - second * v, second * u + first * v])
+    return {"b": means, "u": (jnp.log(a) - jnp.log1p(-a))[None]}
 
 
 def _single_normal(num_components: int, *, first_mean_fixed: bool = False) -> Problem:

@@ -18,6 +18,7 @@ from slt_jax.model import (
     MethodOf,
     NoLatent,
     Params,
+    PowersLatent,
     Problem,
     Truth,
 )
@@ -74,13 +75,25 @@ class PolynomialRegression(FeatureRegression):
         return jnp.stack(entries)[:, None] if max(self.powers) > 1 else params["theta"][:, None]
 
     def exact(self, optimum: Params) -> Collapse | None:
-        """Plain coefficients are conjugate; powers of them have no rule yet."""
-        if max(self.powers) > 1:
+        """Plain coefficients are collapsed, and powers of parameters, at most four, integrated."""
+        powers = tuple(p for p in self.powers if p > 1)
+        plain = MethodOf(self, "_plain")
+        if not powers:
+            return Collapse(plain, NoLatent(), self.prior_scale)
+        if len(powers) > 4:
             return None
-        return Collapse(MethodOf(self, "_identity"), NoLatent(), self.prior_scale)
+        latent = PowersLatent(powers, self.prior_scale)
+        return Collapse(plain, latent, self.prior_scale, MethodOf(self, "_powers"))
 
-    def _identity(self, latent: Array) -> Array:
-        return jnp.eye(len(self.powers), dtype=latent.dtype)
+    def _plain(self, latent: Array) -> Array:
+        """Columns of the identity where a coefficient is a parameter itself."""
+        plain = np.array(self.powers) == 1
+        return jnp.eye(len(plain), dtype=latent.dtype)[:, plain]
+
+    def _powers(self, latent: Array) -> Array:
+        """The other coefficients in their places, shape [p, 1]."""
+        places = np.flatnonzero(np.array(self.powers) > 1)
+        return jnp.zeros((len(self.powers), 1), latent.dtype).at[places, 0].set(latent)
 
 
 @functools.cache

@@ -9,7 +9,15 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, MatrixLatent, MethodOf, Params, Problem
+from slt_jax.model import (
+    Collapse,
+    FeatureRegression,
+    MatrixLatent,
+    MethodOf,
+    Params,
+    Problem,
+    single_direction,
+)
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,7 @@ class ReducedRankRegression(FeatureRegression):
         """B is collapsed; A enters through AᵀA, which leaves at most three dimensions."""
         if self.input_dim > 2:
             return None
-        map_at_optimum = np.asarray(optimum["B"], float) @ np.asarray(optimum["A"], float)
-        _, singular_values, rows = np.linalg.svd(map_at_optimum)
-        rank = int(np.sum(singular_values > 1e-6 * max(1.0, singular_values[0])))
-        direction = tuple(float(v) for v in rows[0]) if rank == 1 else ()
+        direction = single_direction(np.asarray(optimum["B"]) @ np.asarray(optimum["A"]))
         latent = MatrixLatent(self.hidden_dim, self.input_dim, self.prior_scale, direction)
         return Collapse(MethodOf(self, "_transposed_root"), latent, self.prior_scale)
 

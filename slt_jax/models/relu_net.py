@@ -194,13 +194,24 @@ def with_teacher(
 
 
 def problems() -> tuple[Problem, ...]:
-    """Truth 0 without biases, which has an oracle, and a true unit learnt by two with biases."""
+    """Truth 0 and a teacher without biases, and a true unit learnt by two with biases."""
     return (
+        *(
+            with_teacher(
+                f"relu_{hidden_dim}",
+                ReluNet(hidden_dim=hidden_dim),
+                theory.relu_zero_truth(hidden_dim),
+                f"ReLU net without biases, {units}, truth 0",
+            )
+            for hidden_dim, units in ((1, "1 hidden unit"), (2, "2 hidden units"))
+        ),
         with_teacher(
-            "relu_1",
-            ReluNet(hidden_dim=1),
-            theory.relu_zero_truth(1),
-            "ReLU net without biases, 1 hidden unit, truth 0",
+            "relu_4_teacher_2",
+            ReluNet(hidden_dim=4),
+            theory.relu_slopes(4, 2),
+            "ReLU net without biases, 4 hidden units, 2 in the truth",
+            a=(1.0, 0.5),
+            b=(1.0, -2.0),
         ),
         with_teacher(
             "relu_biased_2_teacher_1",

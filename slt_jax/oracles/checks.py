@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.stats import t as student
 
+from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Data, Model, Params, Problem, Regression, Summary
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.precision import in_float64
@@ -38,15 +39,14 @@ def evidence_integral(oracle: Oracle, key: Array, n: int, data_sets: int) -> Int
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(data_sets))
     model, problem = oracle.model, oracle.problem
     if isinstance(model, Regression):
-        summaries, log_proposal = _overdispersed(model, problem, keys, n)
+        summaries, log_proposal = compiled_overdispersed(model, problem, keys, n)
     else:
-        summaries, log_proposal = _from_the_prior(model, problem, keys, n)
+        summaries, log_proposal = compiled_from_the_prior(model, problem, keys, n)
     log_evidence = oracle.log_evidence(summaries).value + np.asarray(summaries.reference)
     ratios = np.exp(log_evidence - np.asarray(log_proposal))
     return Integral(float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(data_sets)))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 3))
 def _overdispersed(
     model: Regression, problem: Problem, keys: Array, n: int
 ) -> tuple[Summary, Array]:
@@ -65,7 +65,6 @@ def _overdispersed(
     return jax.vmap(one)(keys)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 3))
 def _from_the_prior(model: Model, problem: Problem, keys: Array, n: int) -> tuple[Summary, Array]:
     """Data sets of the draws in turn, under the mean of all their densities."""
     optimum = _in_doubles(problem.optimum)
@@ -94,3 +93,7 @@ def _student_4(key: Array, shape: tuple[int, ...]) -> Array:
     normal_key, chi_key = jax.random.split(key)
     exponentials = jax.random.exponential(chi_key, (2, *shape))
     return jax.random.normal(normal_key, shape) / jnp.sqrt(exponentials.sum(axis=0) / 2)
+
+
+compiled_overdispersed = jit_at_first_call(_overdispersed, static_argnums=(0, 1, 3))
+compiled_from_the_prior = jit_at_first_call(_from_the_prior, static_argnums=(0, 1, 3))

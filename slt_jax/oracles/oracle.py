@@ -1,7 +1,8 @@
 """The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from slt_jax.model import (
     FeatureSummary,
     Latent,
     Model,
+    PowersLatent,
     Problem,
     ProductLatent,
     Structure,
@@ -30,8 +32,9 @@ from slt_jax.oracles.latents import (
     coarser,
     latent_rule,
 )
-from slt_jax.oracles.moments import Points, node_blocks, rule_sums
+from slt_jax.oracles.moments import NodeBlock, Points, node_blocks, rule_sums
 from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summarised
+from slt_jax.oracles.powers import latent_gaussian, powers_rule
 from slt_jax.precision import in_float64
 
 ROUNDING = 1e-13
@@ -123,7 +126,8 @@ class Oracle(NamedTuple):
     @in_float64
     def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
         """How many values of the latent the integral of one data set is a sum over."""
-        return len(self._rule([pieces_of(summary)], beta, RESOLUTIONS[self.level]).log_weights)
+        (blocks,) = self._blocks([pieces_of(summary)], beta, RESOLUTIONS[self.level])
+        return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights in blocks)
 
     def _by_two_rules(
         self, replicates: Sequence[Sequence[Any]], beta: float, points: Points | None = None
@@ -132,16 +136,37 @@ class Oracle(NamedTuple):
         fine, coarse = (
             [
                 rule_sums(self.structure, self.model, pieces, beta, blocks, points)
-                for pieces in replicates
+                for pieces, blocks in zip(
+                    replicates, self._blocks(replicates, beta, of), strict=True
+                )
             ]
-            for blocks in (
-                node_blocks(self._rule(replicates, beta, resolution)),
-                node_blocks(self._rule(replicates, beta, coarser(resolution))),
-            )
+            for of in (resolution, coarser(resolution))
         )
         cancelling = np.array([sum(map(self._cancelling_size, pieces)) for pieces in replicates])
         reference = np.array([sum(float(p.reference) for p in pieces) for pieces in replicates])
         return Evaluation.of(fine, coarse, ROUNDING * (1.0 + beta * cancelling), reference)
+
+    def _blocks(
+        self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
+    ) -> Iterator[list[NodeBlock]]:
+        """The rule of each data set in blocks; of one that all share, the same blocks."""
+        latent = self.structure.latent
+        if not isinstance(latent, PowersLatent):
+            yield from repeat(
+                node_blocks(self._rule(replicates, beta, resolution)), len(replicates)
+            )
+            return
+        for pieces in replicates:
+            yield node_blocks(self._adapted_rule(latent, pieces[0], beta, resolution))
+
+    def _adapted_rule(
+        self, latent: PowersLatent, summary: Any, beta: float, resolution: Resolution
+    ) -> LatentRule:
+        assert isinstance(self.structure, Collapse)
+        likelihood = latent_gaussian(
+            self.structure, _noise(self.model), summary, beta, len(latent.exponents)
+        )
+        return powers_rule(latent, likelihood, resolution)
 
     def _rule(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution

@@ -11,7 +11,8 @@ import pytest
 from jax import Array
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import Data, Model, Problem, discover_problems
+from slt_jax.model import Data, Model, NoLatent, Problem, discover_problems
+from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
@@ -56,6 +57,16 @@ OTHERS = (
         {"theta": np.array([1.0, 0.5, 1.0, *3 * [0.0], *4 * [1.0], *5 * [0.0]])},
     ),
     Problem(
+        "deep_linear_scaled",
+        DeepLinearNetwork(widths=(2, 3, 2, 2), noise=0.5, prior_scale=0.8),
+        {"W1": np.eye(3, 2), "W2": np.ones((2, 3)), "W3": np.array([[0.5, 0.0], [0.3, 0.1]])},
+    ),
+    Problem(
+        "bottleneck_scaled",
+        DeepLinearNetwork(widths=(2, 2, 1, 3), noise=0.7, prior_scale=1.2),
+        {"W1": np.eye(2), "W2": np.array([[0.6, -0.8]]), "W3": np.ones((3, 1))},
+    ),
+    Problem(
         "relu_3_scaled",
         ReluNet(hidden_dim=3, noise=0.5, prior_scale=1.5),
         {"a": np.array([1.0, 0.5, 0.0]), "b": np.array([0.7, -1.0, 0.0])},
@@ -85,6 +96,21 @@ DISCOVERED = tuple(problem for problem in discover_problems().values() if oracle
 def one_per_model(problems) -> list[Problem]:
     """Problems that share a model differ in their truth alone, and so do those of OTHERS."""
     return list({problem.model: problem for problem in problems}.values())
+
+
+def marked(problems) -> list:
+    """The first problem of each structure and latent, and the others marked slow.
+
+    Models without a latent are left to ``test_linear_regression_in_closed_form``.
+    """
+    seen, found = {NoLatent}, []
+    for problem in problems:
+        structure = problem.model.exact(problem.optimum)
+        kind = type(structure.latent)
+        key = kind if kind is NoLatent else (type(structure), kind, type(problem.model))
+        found.append(pytest.param(problem, marks=[pytest.mark.slow] if key in seen else []))
+        seen.add(key)
+    return found
 
 
 def data_sets(problem: Problem, n: int, count: int) -> list[Data]:
@@ -156,7 +182,7 @@ STANDARD = {
 @pytest.mark.parametrize(
     "problem",
     [
-        *one_per_model(DISCOVERED),
+        *marked(one_per_model(DISCOVERED)),
         *(
             pytest.param(p, marks=[] if i % 3 == 0 else pytest.mark.slow)
             for i, p in enumerate(OTHERS)

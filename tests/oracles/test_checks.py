@@ -12,10 +12,10 @@ from slt_jax.oracles.checks import evidence_integral
 PROBLEMS = discover_problems()
 
 
-@pytest.mark.parametrize("name", ["linear_3", "monomial_1_1", "tanh_1"])
+@pytest.mark.parametrize("name", ["monomial_1_1", pytest.param("tanh_1", marks=pytest.mark.slow)])
 def test_evidence_integrates_to_one(name):
-    """Within 5 standard errors, of about 1 %: a false alarm in 10⁶."""
-    integral = evidence_integral(oracle_for(PROBLEMS[name], 1), jax.random.key(11), 2, 4000)
+    """Within 5 standard errors, of less than 2 %: a false alarm in 10⁶."""
+    integral = evidence_integral(oracle_for(PROBLEMS[name], 1), jax.random.key(11), 2, 3500)
     assert integral.standard_error < 0.02
     assert abs(integral.value - 1) < 5 * integral.standard_error
 
@@ -24,7 +24,7 @@ def test_wrong_evidence_does_not():
     """A collapse with a block 1.5 times as wide as the model's offset noise is no density."""
     oracle = oracle_for(PROBLEMS["linear_3"], 1)
     wrong = oracle._replace(model=dataclasses.replace(oracle.model, noise=1.5))
-    right = evidence_integral(oracle, jax.random.key(12), 2, 4000)
+    right = evidence_integral(oracle, jax.random.key(12), 2, 3500)
 
     class Mixed:
         """The right reference with the wrong evidence."""
@@ -32,7 +32,8 @@ def test_wrong_evidence_does_not():
         problem, model = oracle.problem, oracle.model
         log_evidence = wrong.log_evidence
 
-    integral = evidence_integral(Mixed, jax.random.key(12), 2, 4000)
+    integral = evidence_integral(Mixed, jax.random.key(12), 2, 3500)
+    assert right.standard_error < 0.02
     assert abs(right.value - 1) < 5 * right.standard_error
     assert abs(integral.value - 1) > 10 * integral.standard_error
 

@@ -26,7 +26,11 @@ PROBLEMS = {
     and problem.realisable
     and isinstance(problem.model.exact(problem.optimum), Collapse)
 }
-LARGE = {name for name in PROBLEMS if name.startswith(("skalse", "tanh_3", "reduced_rank_2_2_2"))}
+LARGE = {
+    name
+    for name in PROBLEMS
+    if name.startswith(("skalse", "tanh_3", "reduced_rank_2_2_2", "deep_linear", "powers"))
+}
 FAST = {*(set(PROBLEMS) - LARGE - {"tanh_2"}), "skalse_x2"}
 EVERY = pytest.mark.parametrize(
     "name",
