@@ -44,6 +44,7 @@ from slt_jax.estimators.losses import (
     leave_one_out_loss,
     waic,
 )
+from slt_jax.estimators.ranks import RankUniformity, rank_uniformity
 from slt_jax.estimators.scaling import volume_coefficient
 from slt_jax.estimators.smoothing import (
     LeaveOneOut,
@@ -63,6 +64,7 @@ __all__ = [
     "LeaveOneOut",
     "LossAccumulator",
     "LossMoments",
+    "RankUniformity",
     "SmoothedWeights",
     "bayes_fluctuation",
     "bayes_generalisation_loss",
@@ -93,6 +95,7 @@ __all__ = [
     "pareto_fit",
     "propagated",
     "propagated_blocks",
+    "rank_uniformity",
     "sbic",
     "slope_coefficient",
     "smoothed_leave_one_out",
