@@ -31,8 +31,10 @@ def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
 
     for h_k the orthonormal polynomials on 0 … L. If w is drawn from the prior and data from w, w
     and L independent draws of the posterior are exchangeable, and so are their values of any
-    function of parameters and data. A draw that is NaN counts as larger than the truth. Raises
-    ValueError for other shapes, fewer than 2 draws and truths that are not finite.
+    function of parameters and data. Where draws equal the truth, h_k is averaged over the ranks
+    that it might have, which makes p-values too large. A draw that is NaN counts as larger than
+    the truth. Raises ValueError for other shapes, fewer than 2 draws and truths that are not
+    finite.
 
     Source: Talts, Betancourt, Simpson, Vehtari & Gelman, arXiv:1804.06788 (2018); Neyman,
     Skandinavisk Aktuarietidskrift 20 (1937).
@@ -45,7 +47,11 @@ def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
         )
     if not np.isfinite(truth).all():
         raise ValueError(f"{np.sum(~np.isfinite(truth))} truths are not finite")
-    means = _polynomials(draws.shape[1])[np.sum(draws < truth[:, None], axis=1)].mean(axis=0)
+    lowest = np.sum(draws < truth[:, None], axis=1)
+    highest = lowest + np.sum(draws == truth[:, None], axis=1)
+    sums = np.cumsum(np.pad(_polynomials(draws.shape[1]), ((1, 0), (0, 0))), axis=0)
+    over_ties = (sums[highest + 1] - sums[lowest]) / (highest + 1 - lowest)[:, None]
+    means = over_ties.mean(axis=0)
     statistic = len(truth) * np.sum(means**2)
     return RankUniformity(
         p_value=float(stats.chi2.sf(statistic, len(means))),

@@ -20,15 +20,12 @@ from slt_jax.samplers.hmc import (
     hmc_move,
     move_noise,
     one_move_noise,
+    relative_lengths,
 )
 from slt_jax.samplers.target import Target, tempered_density
 
 STEP_SIZE_GAIN = 0.5
 VARIANCE_FLOOR = 1e-6
-# Where a singular posterior is narrow, the step that suits the ensemble is never accepted. One
-# move in five is shorter, down to a hundredth, so that a chain that gets there also gets out.
-SHORT_MOVES = 0.2
-SHORTEST = 0.01
 
 
 class MALASettings(NamedTuple):
@@ -133,12 +130,6 @@ def mala(
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=step_size,
     )
-
-
-def relative_lengths(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Factors of the step size: 1, or for one move in five log-uniform between 0.01 and 1."""
-    u = jax.random.uniform(key, shape, dtype)
-    return jnp.where(u < SHORT_MOVES, SHORTEST ** (u / SHORT_MOVES), 1.0)
 
 
 def _check(settings: MALASettings, initial_positions: Array) -> None:

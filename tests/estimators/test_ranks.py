@@ -57,6 +57,15 @@ def test_the_order_of_draws_and_a_monotone_function_do_not_matter() -> None:
     assert rank_uniformity(np.exp(draws), np.exp(truth)) == rank_uniformity(draws, truth)
 
 
+def test_ties_are_no_evidence() -> None:
+    """Half of the values are one and the same, as where a ReLU is off."""
+    draws, truth = gaussian()
+    found = rank_uniformity(np.maximum(draws, 0), np.maximum(truth, 0))
+    assert found.p_value > FALSE_ALARM
+    assert rank_uniformity(np.zeros((50, 4)), np.zeros(50)).p_value == pytest.approx(1)
+    assert rank_uniformity(np.maximum(draws - 0.3, 0), np.maximum(truth, 0)).p_value < FALSE_ALARM
+
+
 def test_lost_draws_are_never_calibrated() -> None:
     draws, truth = gaussian()
     found = rank_uniformity(np.full_like(draws, np.nan), truth)

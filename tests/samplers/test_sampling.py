@@ -19,7 +19,7 @@ from slt_jax.diagnostics import mean_and_standard_error
 from slt_jax.jobs import in_precision, target_of
 from slt_jax.model import discover_problems
 from slt_jax.oracles import oracle_for
-from slt_jax.samplers import mala as mala_module
+from slt_jax.samplers import hmc
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings, mala
 from slt_jax.samplers.nuts import NUTSSettings
@@ -87,12 +87,12 @@ def ridge(w: jax.Array, n: jax.Array) -> jax.Array:
     return -n / 2 * (w[0] * w[1]) ** 2
 
 
-@pytest.mark.parametrize("short_moves", [0.0, mala_module.SHORT_MOVES])
+@pytest.mark.parametrize("short_moves", [0.0, hmc.SHORT_MOVES])
 def test_chains_leave_where_the_posterior_is_narrow(
     monkeypatch: pytest.MonkeyPatch, short_moves: float
 ) -> None:
     """Starts from the prior: without steps that are shorter by chance a third never moves."""
-    monkeypatch.setattr(mala_module, "SHORT_MOVES", short_moves)
+    monkeypatch.setattr(hmc, "SHORT_MOVES", short_moves)
     target = Target(jax.random.normal, lambda w: -jnp.sum(w**2) / 2, ridge)
     settings = MALASettings(num_warmup=300, num_draws=40)
     starts = jax.random.normal(jax.random.key(4), (CHAINS, 2))
