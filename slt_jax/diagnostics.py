@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 Floats = NDArray[np.float64]
 
 MIN_DRAWS = 4
+MISSED_BEYOND = 3.0
 
 
 class Thresholds(NamedTuple):
@@ -146,6 +147,53 @@ def judge(
         converged=not wrong,
         reason="; ".join(wrong) or "converged",
     )
+
+
+class StartComparison(NamedTuple):
+    """Chains from the optimal set beside chains from elsewhere.
+
+    ``r_hat`` is that of all chains together, of the worst quantity; ``missed`` the share of the
+    seeded chains that stay where no other chain comes; ``reason`` is empty if they ``agree``.
+    """
+
+    r_hat: float
+    missed: float
+    agree: bool
+    reason: str
+
+
+def compare_starts(
+    seeded: ArrayLike, others: ArrayLike, thresholds: Thresholds | None = None
+) -> StartComparison:
+    """Whether chains that started on W₀ and chains that did not have seen the same posterior.
+
+    Both are draws [chain, draw, ...] of the same quantities, burn-in dropped. Chains of either
+    kind can agree among themselves in a part of the posterior, which no R̂ of one kind can tell.
+    A seeded chain is missed if in some quantity no draw of the others comes within 3 of its own
+    standard deviations of its median. Only quantities that tell modes apart can show a missed one:
+    nL_n is the same in modes that are mirror images, and so is whatever depends on the function
+    alone. Raises ValueError for fewer than 4 draws and quantities that differ.
+    """
+    limits = thresholds or Thresholds()
+    first, second = (_read(draws)[0] for draws in (seeded, others))
+    if first.shape[2:] != second.shape[2:]:
+        raise ValueError(f"quantities of shapes {first.shape[2:]} and {second.shape[2:]} differ")
+    length = min(first.shape[1], second.shape[1])
+    joined = np.concatenate([np.asarray(draws, float)[:, -length:] for draws in (seeded, others)])
+    worst = float(np.max(r_hat(joined)))
+    median, spread = np.median(first, axis=1), np.std(first, axis=1)
+    pooled = second.reshape(-1, *second.shape[2:])
+    far = [
+        np.min(np.abs(pooled - centre), axis=0) > MISSED_BEYOND * scale
+        for centre, scale in zip(median, spread, strict=True)
+    ]
+    missed = float(np.mean([np.any(quantity) for quantity in far]))
+    wrong = []
+    if not worst <= limits.max_r_hat:
+        wrong.append(f"R-hat {worst:.3f} of both starts is above {limits.max_r_hat:g}")
+    if missed > 0:
+        wrong.append(f"{missed:.0%} of the seeded chains stay where no other comes")
+    return StartComparison(worst, missed, not wrong, "; ".join(wrong))
 
 
 def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

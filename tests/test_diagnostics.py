@@ -13,6 +13,7 @@ from numpyro.diagnostics import split_gelman_rubin
 
 from slt_jax.diagnostics import (
     Thresholds,
+    compare_starts,
     effective_sample_size,
     judge,
     mean_and_standard_error,
@@ -246,3 +247,48 @@ def test_nested_r_hat_of_draws_that_are_not_finite(bad: float) -> None:
 def test_nested_r_hat_refuses_too_few(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least 2 runs and 2 draws"):
         nested_r_hat(np.zeros(shape))
+
+
+def two_modes(signs: np.ndarray, draws: int = 300, seed: int = 5) -> np.ndarray:
+    """Chains [chain, draw, 2] that stay at ±5: the place, and an energy blind to its sign."""
+    noise = np.random.default_rng(seed).normal(size=(len(signs), draws))
+    return np.stack([5 * signs[:, None] + noise, noise**2 / 2], axis=-1)
+
+
+BOTH = np.tile([1.0, -1.0], 8)
+
+
+def test_a_missed_mode_is_reported() -> None:
+    """Chains of one mode agree among themselves, and are found out by those seeded on both."""
+    blind = two_modes(np.ones(16), seed=6)
+    assert judge(blind).converged
+    found = compare_starts(two_modes(BOTH), blind)
+    assert not found.agree
+    assert found.missed == 0.5
+    assert "50% of the seeded chains stay where no other comes" in found.reason
+
+
+def test_modes_in_the_wrong_shares_are_reported() -> None:
+    """Both modes are visited, but chains that do not cross leave their shares unknown."""
+    found = compare_starts(two_modes(BOTH), two_modes(BOTH, seed=6))
+    assert found.missed == 0
+    assert not found.agree
+    assert "R-hat" in found.reason
+
+
+def test_starts_that_see_the_same_agree() -> None:
+    """Also where only a quantity is looked at that cannot tell the modes apart."""
+    rng = np.random.default_rng(7)
+    crossing = [np.sign(rng.normal(size=(16, 300, 1))) * 5 + rng.normal(size=(16, 300, 1))] * 2
+    assert compare_starts(*crossing) == (pytest.approx(1.0, abs=0.01), 0.0, True, "")
+    blind = [two_modes(np.ones(16), seed=seed)[..., 1] for seed in (1, 2)]
+    assert compare_starts(*blind).agree
+
+
+def test_starts_of_nan_or_other_quantities() -> None:
+    good = two_modes(BOTH)
+    bad = good.copy()
+    bad[0, 0, 0] = np.nan
+    assert not compare_starts(good, bad).agree
+    with pytest.raises(ValueError, match="differ"):
+        compare_starts(good, good[..., 0])

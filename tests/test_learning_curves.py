@@ -66,10 +66,10 @@ def errors() -> xr.Dataset:
 
 
 def test_the_control_has_mean_zero_and_takes_spread_away() -> None:
-    """4 standard errors, one comparison."""
+    """6 standard errors, one comparison."""
     control = errors()["control"].to_numpy()
     standard_error = control.std(ddof=1) / np.sqrt(control.size)
-    assert abs(control.mean()) < 4 * standard_error
+    assert abs(control.mean()) < 6 * standard_error
     plain = errors()["bayes_generalisation_error"].to_numpy()
     spread = controlled("bayes_generalisation_error", plain, control).std()
     assert spread < 0.75 * plain.std()
@@ -134,13 +134,13 @@ def posterior_draws(data: Data, shape: tuple[int, ...], rng: np.random.Generator
 
 
 def test_errors_of_draws_are_the_exact_ones() -> None:
-    """From independent draws: first precise, then within 5 standard errors, 15 comparisons.
+    """From independent draws: first precise, then within 6 standard errors (1e-7), 15 comparisons.
 
     The data are padded with what would be seen: five more data that are not in the posterior.
     """
     rng = np.random.default_rng(5)
     chosen = data_sets()[:3]
-    draws = np.stack([posterior_draws(data, (8, 500), rng) for data in chosen])
+    draws = np.stack([posterior_draws(data, (64, 64), rng) for data in chosen])
     padding = data_sets()[3]
     padded = jax.tree.map(
         lambda *parts: np.stack(parts),
@@ -151,7 +151,7 @@ def test_errors_of_draws_are_the_exact_ones() -> None:
         exact = errors()[name].to_numpy()[:3]
         standard_error = found[f"{name}_se"].to_numpy()
         assert np.all(standard_error < 0.1 * np.abs(errors()[name]).mean().item())
-        assert np.all(np.abs(found[name].to_numpy() - exact) < 5 * standard_error)
+        assert np.all(np.abs(found[name].to_numpy() - exact) < 6 * standard_error)
         others = np.roll(exact, 1)
         assert np.any(np.abs(found[name].to_numpy() - others) > 10 * standard_error)
 

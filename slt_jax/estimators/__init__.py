@@ -45,6 +45,7 @@ from slt_jax.estimators.losses import (
     waic,
 )
 from slt_jax.estimators.power_law import Interval, PowerLaw, fit_power_law, local_exponents
+from slt_jax.estimators.ranks import RankUniformity, rank_uniformity
 from slt_jax.estimators.scaling import volume_coefficient
 from slt_jax.estimators.smoothing import (
     LeaveOneOut,
@@ -66,6 +67,7 @@ __all__ = [
     "LossAccumulator",
     "LossMoments",
     "PowerLaw",
+    "RankUniformity",
     "SmoothedWeights",
     "bayes_fluctuation",
     "bayes_generalisation_loss",
@@ -98,6 +100,7 @@ __all__ = [
     "pareto_fit",
     "propagated",
     "propagated_blocks",
+    "rank_uniformity",
     "sbic",
     "slope_coefficient",
     "smoothed_leave_one_out",

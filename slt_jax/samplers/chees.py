@@ -13,15 +13,18 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from slt_jax.samplers.hmc import Chains, chains_at, hmc_move, one_move_noise
+from slt_jax.samplers.hmc import Chains, chains_at, hmc_move, one_move_noise, relative_lengths
 from slt_jax.samplers.kernels import chees_module
 from slt_jax.samplers.target import Target, tempered_density
+
+SETTLING = 4
 
 
 class ChEESSettings(NamedTuple):
     """Shapes and aims of a run; a change recompiles.
 
-    ``num_warmup`` draws adapt and are dropped. A trajectory has at most ``max_num_steps`` steps.
+    ``num_warmup`` draws adapt, a quarter as many follow with what they learnt, and all of them are
+    dropped. A trajectory has at most ``max_num_steps`` steps.
     ``initial_step_size`` and ``learning_rate``, Adam's for the logarithm of the trajectory
     length, are where adaptation starts and how fast it goes. ``diagonal_mass_matrix`` scales
     every coordinate by its variance over the ensemble in the second half of warm-up, one chain
@@ -41,8 +44,9 @@ class ChEESResult(NamedTuple):
     """One run; warm-up is not in it.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
-    where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability;
-    ``num_divergent``, draws whose trajectory lost more than 1000 nats. Of all chains []:
+    where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
+    draws whose step was not shortened; ``num_divergent``, draws whose trajectory lost more than
+    1000 nats. Of all chains []:
     ``step_size`` and ``trajectory_length`` (step size × longest number of steps) after warm-up;
     ``num_steps``, the mean number of gradients per draw.
     """
@@ -109,19 +113,29 @@ def chees(
     def draw(states: Chains, inputs: tuple[Array, Array]) -> tuple[Chains, Any]:
         index, step_key = inputs
         num_steps = tuned["integration_steps_fn"](first_turn + index, longest)
-        noise = one_move_noise(step_key, positions)
-        states, info = hmc_move(density, states, noise, tuned["step_size"], scale, num_steps)
-        return states, (-states.log_likelihood, info.acceptance, info.divergent, num_steps)
+        noise_key, length_key = jax.random.split(step_key)
+        noise = one_move_noise(noise_key, positions)
+        length = relative_lengths(length_key, (len(positions),), dtype)
+        states, info = hmc_move(
+            density, states, noise, tuned["step_size"] * length, scale, num_steps
+        )
+        whole = length == 1
+        accepted = jnp.where(whole, info.acceptance, 0.0)
+        return states, (-states.log_likelihood, accepted, whole, info.divergent, num_steps)
 
-    chains, (energies, acceptance, divergent, steps) = jax.lax.scan(
+    # In the warm-up all steps were of one length: what it left behind has time to follow.
+    settling = settings.num_warmup // SETTLING
+    total = settling + settings.num_draws
+    chains, found = jax.lax.scan(
         draw,
         chains_at(density, states.position),
-        (jnp.arange(settings.num_draws), jax.random.split(draw_key, settings.num_draws)),
+        (jnp.arange(total), jax.random.split(draw_key, total)),
     )
+    energies, accepted, whole, divergent, steps = jax.tree.map(lambda leaf: leaf[settling:], found)
     return ChEESResult(
         energies=energies.T,
         positions=chains.positions,
-        acceptance=jnp.mean(acceptance, axis=0),
+        acceptance=jnp.sum(accepted, axis=0) / jnp.maximum(jnp.sum(whole, axis=0), 1),
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=tuned["step_size"],
         trajectory_length=longest * tuned["step_size"],

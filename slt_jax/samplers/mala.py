@@ -2,7 +2,8 @@
 
 A draw costs ``thinning`` gradients. One step size and one diagonal scale serve all chains: they
 are learnt from the whole ensemble in the warm-up and then constant, so that what is sampled is
-the target itself, as with SGLD's step it is not.
+the target itself, as with SGLD's step it is not. Some moves are shorter by chance, whatever the
+state, which leaves the target as it is too.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from slt_jax.samplers.hmc import (
     hmc_move,
     move_noise,
     one_move_noise,
+    relative_lengths,
 )
 from slt_jax.samplers.target import Target, tempered_density
 
@@ -45,9 +47,9 @@ class MALAResult(NamedTuple):
     """One run; warm-up is not in it.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
-    where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability;
-    ``num_divergent``, steps that lost more than 1000 nats. ``step_size`` [] after warm-up, in
-    units of the scale of each coordinate.
+    where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
+    steps that were not shortened; ``num_divergent``, steps that lost more than 1000 nats.
+    ``step_size`` [] after warm-up, in units of the scale of each coordinate.
     """
 
     energies: Array
@@ -87,9 +89,13 @@ def mala(
         doubling = (index & (index - 1)) == 0
         spread = jnp.sqrt(jnp.var(chains.positions, axis=0) + VARIANCE_FLOOR)
         scale = jnp.where(doubling, spread, scale)
-        noise = one_move_noise(jax.random.fold_in(warmup_key, index), positions)
-        chains, info = hmc_move(density, chains, noise, step, scale, 1)
-        change = jnp.mean(info.acceptance) - settings.target_acceptance
+        noise_key, length_key = jax.random.split(jax.random.fold_in(warmup_key, index))
+        noise = one_move_noise(noise_key, positions)
+        length = relative_lengths(length_key, (len(positions),), dtype)
+        chains, info = hmc_move(density, chains, noise, step * length, scale, 1)
+        # Short moves say nothing of the step of the others.
+        miss = jnp.where(length == 1, info.acceptance - settings.target_acceptance, 0.0)
+        change = jnp.mean(miss)
         decay = jnp.sqrt(1 + 10 * index / settings.num_warmup)
         return chains, step * jnp.exp(STEP_SIZE_GAIN / decay * change), scale
 
@@ -100,24 +106,28 @@ def mala(
     )
     chains, step_size, scale = jax.lax.fori_loop(0, settings.num_warmup, warm, start)
 
-    def move(chains: Chains, noise: Noise) -> tuple[Chains, MoveInfo]:
-        return hmc_move(density, chains, noise, step_size, scale, 1)
+    def move(chains: Chains, inputs: tuple[Noise, Array]) -> tuple[Chains, MoveInfo]:
+        noise, length = inputs
+        return hmc_move(density, chains, noise, step_size * length, scale, 1)
 
-    def draw(chains: Chains, draw_key: Array) -> tuple[Chains, tuple[Array, MoveInfo]]:
-        noise = move_noise(draw_key, settings.thinning, positions)
-        chains, info = jax.lax.scan(move, chains, noise)
-        summed = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), info)
-        return chains, (-chains.log_likelihood, summed)
+    def draw(chains: Chains, draw_key: Array) -> tuple[Chains, tuple[Array, Array, Array, Array]]:
+        noise_key, length_key = jax.random.split(draw_key)
+        noise = move_noise(noise_key, settings.thinning, positions)
+        lengths = relative_lengths(length_key, noise.log_uniform.shape, dtype)
+        chains, info = jax.lax.scan(move, chains, (noise, lengths))
+        whole = lengths == 1
+        accepted = jnp.sum(jnp.where(whole, info.acceptance, 0.0), axis=0)
+        divergent = jnp.sum(info.divergent, axis=0)
+        return chains, (-chains.log_likelihood, accepted, jnp.sum(whole, axis=0), divergent)
 
-    chains, (energies, info) = jax.lax.scan(
+    chains, (energies, accepted, whole, divergent) = jax.lax.scan(
         draw, chains, jax.random.split(draw_key, settings.num_draws)
     )
-    num_steps = settings.num_draws * settings.thinning
     return MALAResult(
         energies=energies.T,
         positions=chains.positions,
-        acceptance=jnp.sum(info.acceptance, axis=0) / num_steps,
-        num_divergent=jnp.sum(info.divergent, axis=0),
+        acceptance=jnp.sum(accepted, axis=0) / jnp.maximum(jnp.sum(whole, axis=0), 1),
+        num_divergent=jnp.sum(divergent, axis=0),
         step_size=step_size,
     )
 

@@ -11,7 +11,7 @@ from slt_jax.estimators import (
 
 GRAM = np.array([100.0, 30.0, 3.0])
 CROSS = np.array([10.0, -3.0, 2.0])
-CERTAIN = 1 - 1e-6
+CERTAIN = 1 - 1e-7
 
 
 def draws(beta: np.ndarray, shape: tuple[int, int], seed: int = 0) -> np.ndarray:

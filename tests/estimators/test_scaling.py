@@ -7,7 +7,7 @@ from slt_jax.estimators import volume_coefficient
 
 EPSILON = np.array([1e-1, 1e-2, 1e-3])
 # Intervals that miss once in a million.
-CERTAIN = 1 - 1e-6
+CERTAIN = 1 - 1e-7
 
 
 @pytest.mark.parametrize("coefficient", [0.25, 0.5, 1.0])

@@ -104,14 +104,14 @@ def test_growth_of_the_mean_over_data_sets(name):
     """E[F_n − nL_n(w₀)] over 16 nested data sets.
 
     F_n varies by a nat or so between data sets, so the error of growth in the last decade can only
-    be told from that of the first up to noise (4 standard errors: false alarm 3e-5 if they were
+    be told from that of the first up to noise (7 standard errors: false alarm 1e-7 if they were
     equal). It can be compared with growth without noise, from which it differs by a constant in
-    the limit: 5 standard errors, Student's t with 15 degrees of freedom, false alarm 2e-4.
+    the limit: 9 standard errors, Student's t with 15 degrees of freedom, false alarm 2e-7.
     """
     without_noise, errors = np.split(growth_errors(name)[:, [0, 2, 4]], [1])
     mean = errors.mean(axis=0)
     standard_error = errors.std(axis=0, ddof=1) / np.sqrt(NUM_SETS)
     assert np.all(standard_error < 0.75)
     for late in (1, 2):
-        assert abs(mean[late]) <= abs(mean[0]) + 4 * np.hypot(*standard_error[[0, late]])
-        assert abs(mean[late] - without_noise[0, late]) <= 5 * standard_error[late]
+        assert abs(mean[late]) <= abs(mean[0]) + 7 * np.hypot(*standard_error[[0, late]])
+        assert abs(mean[late] - without_noise[0, late]) <= 9 * standard_error[late]

@@ -1,7 +1,7 @@
 """The HMC move of a batch of chains: exact arithmetic, reversibility, invariance, refusals.
 
-One statistical comparison is made, of independent chains within K = 5 standard errors: a false
-alarm has a probability below 6e-7 for each of its two moments.
+One statistical comparison is made, of independent chains within K = 5.5 standard errors: a false
+alarm has a probability below 4e-8 for each of its two moments.
 """
 
 import jax
@@ -12,7 +12,7 @@ from jax import Array
 from slt_jax.compilations import CompilationCounter
 from slt_jax.samplers.hmc import Chains, MoveInfo, Noise, chains_at, hmc_move, move_noise
 
-K = 5
+K = 5.5
 PRECISION = np.array([1.0, 4.0])
 SCALE = np.array([1.0, 0.5], np.float32)
 STARTS = np.array([[0.3, -0.2], [1.5, 0.4], [-0.7, 0.9]], np.float32)

@@ -1,8 +1,8 @@
 """One call for all samplers, on a regular model: each against the closed form.
 
-Each comparison asks first for 200 effective draws and then for agreement within K = 5 standard
-errors: with the 12 made here a false alarm has a probability below 7e-6. The bias of SGLD's step
-is far below its error.
+Each comparison asks first for 200 effective draws and then for agreement within K = 5.5
+standard errors: with the 12 made here a false alarm has a probability below 5e-7. The bias of
+SGLD's step is far below its error.
 """
 
 import functools
@@ -19,15 +19,17 @@ from slt_jax.diagnostics import mean_and_standard_error
 from slt_jax.jobs import in_precision, target_of
 from slt_jax.model import discover_problems
 from slt_jax.oracles import oracle_for
+from slt_jax.samplers import hmc
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings, mala
 from slt_jax.samplers.nuts import NUTSSettings
 from slt_jax.samplers.sampling import Draws, SamplerSettings, draw_posterior
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.samplers.smc import SMCSettings
+from slt_jax.samplers.target import Target
 from slt_jax.samplers.tempering import ParallelTemperingSettings
 
-K = 5
+K = 5.5
 N = 30
 BETAS = [1 / math.log(N), 1.0]
 CHAINS = 32
@@ -78,6 +80,27 @@ def test_mala_tunes_its_acceptance() -> None:
         target, settings, jax.random.key(6), data, 1.0, starts
     )
     assert abs(float(jnp.mean(result.acceptance)) - settings.target_acceptance) < 0.1
+
+
+def ridge(w: jax.Array, n: jax.Array) -> jax.Array:
+    """Nothing but the ridge w₁w₂ = 0, narrow where |w| is large."""
+    return -n / 2 * (w[0] * w[1]) ** 2
+
+
+@pytest.mark.parametrize("short_moves", [0.0, hmc.SHORT_MOVES])
+def test_chains_leave_where_the_posterior_is_narrow(
+    monkeypatch: pytest.MonkeyPatch, short_moves: float
+) -> None:
+    """Starts from the prior: without steps that are shorter by chance a third never moves."""
+    monkeypatch.setattr(hmc, "SHORT_MOVES", short_moves)
+    target = Target(jax.random.normal, lambda w: -jnp.sum(w**2) / 2, ridge)
+    settings = MALASettings(num_warmup=300, num_draws=40)
+    starts = jax.random.normal(jax.random.key(4), (CHAINS, 2))
+    result = jit_at_first_call(mala, static_argnums=(0, 1))(
+        target, settings, jax.random.key(7), jnp.asarray(1000.0), 1.0, starts
+    )
+    stuck = int(np.sum(np.ptp(np.asarray(result.energies), axis=1) == 0))
+    assert stuck == 0 if short_moves else stuck > CHAINS / 5
 
 
 @pytest.mark.parametrize(
