@@ -58,7 +58,7 @@ OTHERS = (
     ),
     Problem(
         "deep_linear_scaled",
-        DeepLinearNetwork(widths=(2, 3, 2, 2), noise=0.5, prior_scale=0.8),
+        DeepLinearNetwork(widths=(2, 3, 2, 2), noise=0.8, prior_scale=0.8),
         {"W1": np.eye(3, 2), "W2": np.ones((2, 3)), "W3": np.array([[0.5, 0.0], [0.3, 0.1]])},
     ),
     Problem(
