@@ -63,8 +63,8 @@ OTHERS = (
     ),
     Problem(
         "bottleneck_scaled",
-        DeepLinearNetwork(widths=(2, 2, 1, 3), noise=0.7, prior_scale=1.2),
-        {"W1": np.eye(2), "W2": np.array([[0.6, -0.8]]), "W3": np.ones((3, 1))},
+        DeepLinearNetwork(widths=(2, 2, 1, 2), noise=0.9, prior_scale=1.2),
+        {"W1": np.eye(2), "W2": np.array([[0.6, -0.8]]), "W3": np.full((2, 1), 0.5)},
     ),
     Problem(
         "relu_3_scaled",
