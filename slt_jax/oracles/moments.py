@@ -4,7 +4,7 @@ Neither the number of nodes nor of data, data sets or β is a shape of a compile
 a rule and a data set may have any size and memory stays bounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -63,7 +63,7 @@ def rule_sums(
     model: Model,
     pieces: Sequence[Any],
     beta: float,
-    nodes: Sequence[NodeBlock],
+    nodes: Iterable[NodeBlock],
     points: Points | None = None,
 ) -> RuleSums:
     """All sums over the blocks of a rule, for a data set given as summaries that add up.
@@ -81,7 +81,7 @@ def _streamed(
     model: Model,
     pieces: Sequence[Any],
     exponent: Array,
-    node_blocks: Sequence[NodeBlock],
+    node_blocks: Iterable[NodeBlock],
     points: Points | None,
 ) -> RuleSums:
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf

@@ -1,7 +1,7 @@
 """The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -148,25 +148,25 @@ class Oracle(NamedTuple):
 
     def _blocks(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
-    ) -> Iterator[list[NodeBlock]]:
+    ) -> Iterator[Iterable[NodeBlock]]:
         """The rule of each data set in blocks; of one that all share, the same blocks."""
         latent = self.structure.latent
-        if not isinstance(latent, PowersLatent):
-            yield from repeat(
-                node_blocks(self._rule(replicates, beta, resolution)), len(replicates)
-            )
-            return
-        for pieces in replicates:
-            yield node_blocks(self._adapted_rule(latent, pieces[0], beta, resolution))
+        if isinstance(latent, PowersLatent):
+            for pieces in replicates:
+                yield self._adapted_blocks(latent, pieces[0], beta, resolution)
+        else:
+            shared = node_blocks(self._rule(replicates, beta, resolution))
+            yield from repeat(shared, len(replicates))
 
-    def _adapted_rule(
+    def _adapted_blocks(
         self, latent: PowersLatent, summary: Any, beta: float, resolution: Resolution
-    ) -> LatentRule:
+    ) -> Iterator[NodeBlock]:
         assert isinstance(self.structure, Collapse)
         likelihood = latent_gaussian(
             self.structure, _noise(self.model), summary, beta, len(latent.exponents)
         )
-        return powers_rule(latent, likelihood, resolution)
+        for part in powers_rule(latent, likelihood, resolution):
+            yield from node_blocks(part)
 
     def _rule(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution

@@ -6,6 +6,7 @@ steps of θ_j over the part of its axis that the Gaussian conditional on those b
 The trapezoid rule is spectrally accurate on each, at zero as well as far from it.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ PRIOR_REACH = 8.5
 STEPS = 6.8
 REACH = 0.85
 BULK = 1.5
+PREFIXES = 8192
 
 
 class LatentGaussian(NamedTuple):
@@ -46,10 +48,23 @@ def latent_gaussian(
     return LatentGaussian((precision + precision.T) / 2, linear)
 
 
+class Prefixes(NamedTuple):
+    """Values of the first j coefficients: ``nodes`` [N, j], their standardised ``scores`` [N, j]
+    given those before each, and ``logs`` [N] of their prior weights."""
+
+    nodes: np.ndarray
+    scores: np.ndarray
+    logs: np.ndarray
+
+    def part(self, start: int) -> "Prefixes":
+        """PREFIXES of them from ``start`` on."""
+        return Prefixes(*(values[start : start + PREFIXES] for values in self))
+
+
 def powers_rule(
     latent: PowersLatent, likelihood: LatentGaussian, resolution: Resolution
-) -> LatentRule:
-    """Nodes c [N, l] and log-weights of the prior where the likelihood is not negligible.
+) -> Iterator[LatentRule]:
+    """Nodes c [N, l] and log-weights of the prior where the likelihood is not negligible, in parts.
 
     A step is a fraction of the narrowest width of the conditional of a coefficient given all the
     others, and its reach that given those before it, each of them set by the resolution's order.
@@ -61,9 +76,17 @@ def powers_rule(
     covariance = np.linalg.inv(likelihood.precision + ridge)
     centre, factor = covariance @ likelihood.linear, np.linalg.cholesky(covariance)
     alone = 1 / np.sqrt(np.diag(likelihood.precision + ridge))
-    scores, nodes, logs = np.zeros((1, 0)), np.zeros((1, 0)), np.zeros(1)
-    for j, power in enumerate(powers):
-        mean, width = centre[j] + scores @ factor[j, :j], factor[j, j]
+
+    def mean_of(j: int, prefixes: Prefixes) -> np.ndarray:
+        return centre[j] + prefixes.scores @ factor[j, :j]
+
+    def least(j: int, prefixes: Prefixes) -> float:
+        """The least sum of squared scores that the next coefficient can leave."""
+        behind = 0.0 if powers[j] % 2 else np.minimum(mean_of(j, prefixes), 0.0) / factor[j, j]
+        return float(np.min(np.sum(prefixes.scores**2, axis=1) + behind**2))
+
+    def extended(j: int, prefixes: Prefixes, most: float) -> Prefixes:
+        power, mean, width = powers[j], mean_of(j, prefixes), factor[j, j]
         low, high = _interval(power, mean, width, reach)
         low, high = (np.clip(_root(c, power), -farthest, farthest) for c in (low, high))
         bulk = np.minimum(np.abs(mean) + BULK * width, farthest**power)
@@ -73,18 +96,23 @@ def powers_rule(
         place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         size = ((high - low) / np.maximum(counts, 1))[before]
         theta = low[before] + (place + 0.5) * size
-        coefficient = theta**power
-        score = (coefficient - mean[before]) / width
-        scores = np.column_stack([scores[before], score])
-        squares = np.sum(scores**2, axis=1)
-        keep = squares <= np.min(squares) + reach**2
+        scores = np.column_stack([prefixes.scores[before], (theta**power - mean[before]) / width])
         sides = 1 if power % 2 else 2
         prior = -0.5 * (theta / latent.scale) ** 2 + np.log(
             sides * size / (latent.scale * np.sqrt(2 * np.pi))
         )
-        scores, logs = scores[keep], (logs[before] + prior)[keep]
-        nodes = np.column_stack([nodes[before], coefficient])[keep]
-    return LatentRule(nodes, logs)
+        keep = np.sum(scores**2, axis=1) <= most
+        nodes = np.column_stack([prefixes.nodes[before], theta**power])
+        return Prefixes(nodes[keep], scores[keep], (prefixes.logs[before] + prior)[keep])
+
+    prefixes, last = Prefixes(np.zeros((1, 0)), np.zeros((1, 0)), np.zeros(1)), len(powers) - 1
+    for j in range(last):
+        prefixes = extended(j, prefixes, least(j, prefixes) + reach**2)
+    most = least(last, prefixes) + reach**2
+    for start in range(0, len(prefixes.logs), PREFIXES):
+        found = extended(last, prefixes.part(start), most)
+        if len(found.logs):
+            yield LatentRule(found.nodes, found.logs)
 
 
 def _interval(

@@ -58,13 +58,13 @@ OTHERS = (
     ),
     Problem(
         "deep_linear_scaled",
-        DeepLinearNetwork(widths=(2, 3, 2, 2), noise=0.5, prior_scale=0.8),
+        DeepLinearNetwork(widths=(2, 3, 2, 2), noise=0.8, prior_scale=0.8),
         {"W1": np.eye(3, 2), "W2": np.ones((2, 3)), "W3": np.array([[0.5, 0.0], [0.3, 0.1]])},
     ),
     Problem(
         "bottleneck_scaled",
-        DeepLinearNetwork(widths=(2, 2, 1, 3), noise=0.7, prior_scale=1.2),
-        {"W1": np.eye(2), "W2": np.array([[0.6, -0.8]]), "W3": np.ones((3, 1))},
+        DeepLinearNetwork(widths=(2, 2, 1, 2), noise=0.9, prior_scale=1.2),
+        {"W1": np.eye(2), "W2": np.array([[0.6, -0.8]]), "W3": np.full((2, 1), 0.5)},
     ),
     Problem(
         "relu_3_scaled",

@@ -322,15 +322,19 @@ def code(problem: Problem) -> str:
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
 
 
+# At import, so that what is edited during a run is not taken for what has run.
+CODE = {problem.name: code(problem) for problem in EVERY}
+
+
 def keep(problem: Problem, group: str, **numbers: float) -> None:
     folder = RECORDS / problem.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{group}.json").write_text(json.dumps({"code": code(problem), **numbers}))
+    (folder / f"{group}.json").write_text(json.dumps({"code": CODE[problem.name], **numbers}))
 
 
 def records(problem: Problem) -> dict[str, Any]:
     """What the present code has seen of a problem, by group."""
-    found, now = {}, code(problem)
+    found, now = {}, CODE[problem.name]
     for group in groups(problem):
         path = RECORDS / problem.name / f"{group}.json"
         if path.exists() and (record := json.loads(path.read_text()))["code"] == now:
@@ -352,13 +356,13 @@ def line(problem: Problem) -> str:
             str(min((record["data_sets"] for record in bounds.values()), default="—")),
             f"{sum(record['checks'] for record in checked):,}",
             str(sum(record["violations"] for record in checked)),
-            f"{max(record['largest'] for record in checked):.2f}",
+            f"{max(record['largest'] for record in checked):.1g}",
             f"{of_f[0]:.0e}, {of_f[-1]:.0e}" if of_f else "—",
         ]
     else:
         cells += ["—"] * 6
     held = seen.get("identities")
-    cells += [f"{held[name]:.2f}" for name in ("beta", "weights", "growth")] if held else ["—"] * 3
+    cells += [f"{held[name]:.1g}" for name in ("beta", "weights", "growth")] if held else ["—"] * 3
     cells.append(f"{held['integral']:+.1f}" if held else "—")
     return f"| {' | '.join(cells)} |\n"
 
