@@ -49,5 +49,23 @@ def integrate_path(
 def thermodynamic_integration(
     beta: ArrayLike, mean_energy: ArrayLike, energy_variance: ArrayLike, first_log_weight: ArrayLike
 ) -> Estimate:
-    """Mean over seeds of ``integrate_path``: arguments [..., S, T] and [..., S], total nats."""
-    return mean_over_seeds(integrate_path(beta, mean_energy, energy_variance, first_log_weight))
+    """Mean over seeds of ``integrate_path``: arguments [..., S, T] and [..., S], total nats.
+
+    What all seeds have in common is the error of the rule, which their spread does not show:
+    ``discretisation`` is |I − I′|/15 with the mean I′ of the rule on every second temperature.
+    """
+    paths = np.broadcast_arrays(beta, mean_energy, energy_variance)
+    estimate = mean_over_seeds(integrate_path(*paths, first_log_weight))
+    coarse = integrate_path(*_every_second(*paths), first_log_weight).mean(axis=-1)
+    return estimate.with_part("discretisation", np.abs(estimate.value - coarse) / 15, np.inf)
+
+
+def _every_second(
+    beta: NDArray[np.float64], *others: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Paths [..., T] on the first node and every second one back from the last, NaN after."""
+    length = np.isfinite(beta).sum(axis=-1, keepdims=True)
+    index = np.arange(beta.shape[-1])
+    kept = (index == 0) | ((length - 1 - index) % 2 == 0)
+    order = np.argsort(~kept | (index >= length), axis=-1, kind="stable")
+    return [np.take_along_axis(np.where(kept, a, np.nan), order, -1) for a in (beta, *others)]

@@ -112,7 +112,8 @@ def latent_rule(
 
 def _tensor(rules: list[Rule]) -> LatentRule:
     nodes = np.stack([g.ravel() for g in np.meshgrid(*[r.nodes for r in rules], indexing="ij")])
-    logs = functools.reduce(np.add.outer, [np.log(r.weights) for r in rules])
+    with np.errstate(divide="ignore"):  # a weight far in the tails may have underflowed to 0
+        logs = functools.reduce(np.add.outer, [np.log(r.weights) for r in rules])
     return LatentRule(nodes.T, np.ravel(logs))
 
 

@@ -123,8 +123,25 @@ def test_path_of_exact_moments_of_the_oracle() -> None:
     over_seeds = thermodynamic_integration(path, energy, variance, -free_energy[0])
     assert over_seeds.value == pytest.approx(free_energy[1].mean(), abs=2e-4)
     spread = free_energy[1].std(ddof=1) / 2
-    assert over_seeds.standard_error == pytest.approx(spread, rel=1e-3)
-    assert over_seeds.degrees_of_freedom == 3
+    assert over_seeds.sources.between_chains == pytest.approx(spread, rel=1e-3)
+    assert over_seeds.sources.discretisation < 2e-4
+    assert over_seeds.degrees_of_freedom >= 3
+
+
+@pytest.mark.parametrize("panels", [8, 16, 32])
+def test_the_error_of_the_rule_is_seen_where_seeds_agree(panels: int) -> None:
+    """Two equal runs differ from the exact value by what ``discretisation`` says, within a half.
+
+    An odd number of panels keeps its first one whole, and padding changes nothing.
+    """
+    *path, exact = exact_path(panels)
+    runs = [np.stack(2 * [padded(part)]) for part in path[:3]]
+    estimate = thermodynamic_integration(*runs, np.full(2, path[3]))
+    assert estimate.sources.between_chains == 0
+    assert estimate.standard_error == pytest.approx(abs(estimate.value - exact), rel=0.5)
+    *odd, _ = exact_path(panels + 1)
+    of_odd = thermodynamic_integration(*[np.stack(2 * [part]) for part in odd[:3]], 2 * [odd[3]])
+    assert 0.2 < of_odd.standard_error / estimate.standard_error < 2
 
 
 def padded(values: np.ndarray, length: int = 40) -> np.ndarray:
