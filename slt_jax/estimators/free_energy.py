@@ -54,18 +54,23 @@ def thermodynamic_integration(
     What all seeds have in common is the error of the rule, which their spread does not show:
     ``discretisation`` is |I − I′|/15 with the mean I′ of the rule on every second temperature.
     """
-    paths = np.broadcast_arrays(beta, mean_energy, energy_variance)
-    estimate = mean_over_seeds(integrate_path(*paths, first_log_weight))
-    coarse = integrate_path(*_every_second(*paths), first_log_weight).mean(axis=-1)
+    estimate = mean_over_seeds(integrate_path(beta, mean_energy, energy_variance, first_log_weight))
+    every_second = _every_second(beta, mean_energy, energy_variance)
+    coarse = integrate_path(*every_second, first_log_weight).mean(axis=-1)
     return estimate.with_part("discretisation", np.abs(estimate.value - coarse) / 15, np.inf)
 
 
 def _every_second(
-    beta: NDArray[np.float64], *others: NDArray[np.float64]
-) -> list[NDArray[np.float64]]:
+    beta: ArrayLike, mean_energy: ArrayLike, energy_variance: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Paths [..., T] on the first node and every second one back from the last, NaN after."""
+    beta, energy, variance = np.broadcast_arrays(beta, mean_energy, energy_variance)
     length = np.isfinite(beta).sum(axis=-1, keepdims=True)
     index = np.arange(beta.shape[-1])
     kept = (index == 0) | ((length - 1 - index) % 2 == 0)
     order = np.argsort(~kept | (index >= length), axis=-1, kind="stable")
-    return [np.take_along_axis(np.where(kept, a, np.nan), order, -1) for a in (beta, *others)]
+
+    def thin(path: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.take_along_axis(np.where(kept, path, np.nan), order, -1)
+
+    return thin(beta), thin(energy), thin(variance)
