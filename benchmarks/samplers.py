@@ -205,9 +205,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 ADVICE = """Chains start from the prior, warm-up and burn-in are in the seconds and in the gradients
-(of SMC all temperatures, of NUTS the trees of each chain though all wait for the longest), compiling
-is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is against the oracle; `modes` are the
-mirror images of the teacher in which chains ended. R̂ of SMC compares its runs.
+(of SMC all temperatures, of NUTS the trees of each chain though all wait for the longest),
+compiling is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is against the oracle;
+`modes` are the mirror images of the teacher in which chains ended. R̂ of SMC compares its runs.
 
 - SMC needs no starts and gives the evidence too; it was within two errors everywhere.
 - Parallel tempering spends most on one draw at β = 1, and has draws at all the other temperatures.
@@ -215,7 +215,7 @@ mirror images of the teacher in which chains ended. R̂ of SMC compares its runs
   at R̂ before its error bars.
 - MALA is the cheapest chain where the posterior is regular or its likelihood dear.
 - NUTS takes few gradients and much time, as all chains wait for the longest tree: a reference.
-- SGLD is off by its step: up to six errors with so many draws. Halve the step until nothing changes.
+- SGLD is off by its step: up to six errors with so many draws. Halve it until nothing changes.
 """
 
 if __name__ == "__main__":
