@@ -226,10 +226,13 @@ def _nets(axis: plotting.Axes, dataset: xr.Dataset, exponents: bool) -> None:
             n, slopes = net_slopes(dataset, net, scale)
             look = {"color": colours[index], "linestyle": lines[place % len(lines)]}
             label = f"{net}, $w\\sim N(0,{scale:g}^2)$"
+            mean = mean_over_data_sets(slopes)
             if exponents:
-                middle, local = local_exponents(n, slopes.mean(axis=1) / n)
+                # Under a narrow prior the first data teach nothing, and noise has no logarithm.
+                unclear = np.flatnonzero(mean.value <= 2 * mean.standard_error)
+                first = unclear[-1] + 1 if unclear.size else 0
+                middle, local = local_exponents(n[first:], mean.value[first:] / n[first:])
                 axis.plot(middle, local, label=label, **look)
             else:
-                mean = mean_over_data_sets(slopes)
                 axis.errorbar(n, mean.value, 2 * mean.standard_error, label=label, **look)
     axis.set_xscale("log")
