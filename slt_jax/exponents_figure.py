@@ -29,6 +29,7 @@ LOOKS: tuple[tuple[str, str, Any], ...] = (
     (plotting.BLACK, "<", ":"),
     (plotting.BLUE, ">", "-"),
 )
+AMPLITUDE_TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def exponents_figure(curves: Mapping[str, Curve], dataset: xr.Dataset) -> plotting.Figure:
@@ -54,7 +55,7 @@ def _label(name: str) -> str:
 
 
 def _form_panel(axis: plotting.Axes, curves: Mapping[str, Curve], dataset: xr.Dataset) -> None:
-    axis.set_title("(a) N7: exact $n\\,$E$[G_g]$ (lines), measured (points), $cn^{1-σ}$ (grey)")
+    axis.set_title("(a) N7: exact (lines), measured (points), $cn^{1-σ}$ (grey)")
     for (name, curve), (colour, marker, line) in zip(curves.items(), LOOKS, strict=False):
         n, gibbs = exact_of(dataset, name)
         axis.plot(n, n * gibbs, color=colour, linestyle=line, label=_label(name))
@@ -99,8 +100,12 @@ def _fit_panel(axis: plotting.Axes, curves: Mapping[str, Curve], rows: Mapping[s
     axis.set_yticks(range(len(names)), [_label(name) for name in names])
     axis.set_ylim(len(names) - 0.4, -1.6)
     axis.set_xlabel("exponent σ of E$[G_g]$")
+    axis.set_xlim(0.35, 1.05)
     axis.axvline(0.5, color=plotting.BLACK, linestyle=":", linewidth=0.8)
-    axis.legend(fontsize=7.5, loc="upper center", ncols=3, handlelength=1.5, columnspacing=1)
+    axis.legend(
+        fontsize=7, loc="upper center", ncols=3, handlelength=1.2, columnspacing=0.8,
+        bbox_to_anchor=(0.5, 1.01),
+    )  # fmt: skip
 
 
 def _wrong_panel(axis: plotting.Axes, curves: Mapping[str, Curve], rows: Mapping[str, Any]) -> None:
@@ -159,6 +164,8 @@ def _knob_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
             linestyle="none",
         )  # fmt: skip
     axis.set_xscale("log")
+    axis.set_xticks(AMPLITUDE_TICKS, [f"{tick:g}" for tick in AMPLITUDE_TICKS])
+    axis.set_xticks([], minor=True)
     axis.set_xlabel("error over the base's at $n=10^4$")
     axis.set_ylabel("σ from $n=10^2$ to $10^6$  (dash: limit)")
     low, high = axis.get_ylim()
@@ -198,7 +205,8 @@ def _width_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("sample size $n$")
     axis.set_ylabel("local exponent σ of E$[G_g]$")
-    axis.legend(fontsize=7.5, handlelength=3)
+    axis.set_ylim(0.0, 1.75)
+    axis.legend(fontsize=7.5, handlelength=3, ncols=2, loc="upper center")
 
 
 def _net_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:

@@ -338,7 +338,8 @@ def fingerprint() -> str:
     """SHA-256 of the code that numbers depend on: this package's, and the packages' versions."""
     content = hashlib.sha256()
     package = Path(__file__).parent
-    for path in sorted(set(package.rglob("*.py")) - {package / name for name in NOT_NUMBERS}):
+    drawing = {package / name for name in NOT_NUMBERS} | set(package.glob("*_figure.py"))
+    for path in sorted(set(package.rglob("*.py")) - drawing):
         content.update(path.relative_to(package).as_posix().encode())
         content.update(path.read_bytes())
     for name in PACKAGES:
