@@ -133,11 +133,13 @@ def moments_of(problem: Problem, runs, data):
 def smoothed(problem: Problem, runs, data) -> Estimate:
     """PSIS of every data set from the draws of all runs."""
     over_data = jax.vmap(problem.model.log_likelihood, (None, 0, 0))
+    # A double that a program closes over stays one, also where 64-bit types are switched off.
+    optimum = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), dict(problem.optimum))
 
     @jax.jit
     def ratios(w, part):
         params = jax.vmap(lambda one: unravelled(problem.model, one))(w)
-        at_optimum = over_data(dict(problem.optimum), *part)
+        at_optimum = over_data(optimum, *part)
         return jax.vmap(over_data, (0, None, None))(params, *part) - at_optimum
 
     found = []
