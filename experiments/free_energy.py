@@ -2,15 +2,14 @@
 
 import dataclasses
 import itertools
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from slt_jax import plotting, store
-from slt_jax.cli import ExperimentConfig, compute, run_experiment
+from slt_jax import plotting, refusals
+from slt_jax.cli import ExperimentConfig, compute, publish, run_experiment
 from slt_jax.compare import against_asymptote, calibration_of, curve_table
 from slt_jax.compilations import CompilationCounter
 from slt_jax.curves import EVIDENCE_SIZE, CurvePlan, assemble_curve, curve_batches
@@ -98,21 +97,12 @@ def run(config: Config) -> None:
     dataset = xr.concat(
         list(curves.values()), dim=xr.Variable("problem", list(curves)), join="outer"
     )
-    provenance = store.provenance(config)
-    dataset.attrs.update(provenance)
-    verdict["provenance"] = provenance
     titles = {p.name: p.summary for p in problems}
     figures = {
         NAME: plotting.free_energy_figure(curves, {p.name: p.theory for p in problems}, titles),
         f"{NAME}_increments": plotting.increment_figure(curves, titles),
     }
-    store.write_dataset(dataset, out / f"{NAME}.nc")
-    for place in (out, config.figures_dir):
-        if place is not None:
-            store.write_json(verdict, place / f"{NAME}.json")
-            for stem, figure in figures.items():
-                plotting.save_figure(figure, place, stem)
-    print(f"written to {out}: {NAME}.nc, .json and figures", file=sys.stderr)
+    publish(NAME, config, out, dataset, verdict, figures)
 
 
 def choose(config: Config) -> list[Problem]:
@@ -136,15 +126,11 @@ def choose(config: Config) -> list[Problem]:
         "data_sets": 2, "seeds": 2, "num_chains": 2, "chain_length": 2, "integration_steps": 1,
         "batch_size": 1,
     }  # fmt: skip
-    for field, minimum in least.items():
-        if getattr(config, field) < minimum:
-            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
-    if not 1 <= config.oracle_level <= 3:
-        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
+    refusals.at_least(config, least)
+    refusals.oracle_level(config)
     if not 0 < config.ess_fraction < 1:
         raise ValueError(f"ess_fraction = {config.ess_fraction}: must lie between 0 and 1")
-    if not (config.step_size > 0 and np.isfinite(config.step_size)):
-        raise ValueError(f"step_size = {config.step_size}: must be positive and finite")
+    refusals.positive(config, "step_size")
     chosen = config.problems or tuple(name for name, p in known.items() if p.showcase)
     return [known[name] for name in chosen]
 

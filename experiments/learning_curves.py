@@ -1,18 +1,16 @@
 """Do nB_g and nG_g tend to λ and λ+ν, and from which n on is F_n described by λ log n (N3, E14)?"""
 
-import itertools
 import math
-import sys
 from dataclasses import dataclass
 
 import xarray as xr
 
-from slt_jax import plotting, store
-from slt_jax.cli import ExperimentConfig, compute, run_experiment
+from slt_jax import refusals
+from slt_jax.cli import ExperimentConfig, compute, publish, run_experiment
 from slt_jax.learning import LearningPlan, assemble_learning, learning_batches, own_prior_scale
 from slt_jax.learning_figure import learning_figure
 from slt_jax.learning_report import judge
-from slt_jax.model import Problem, discover_problems
+from slt_jax.model import Problem
 from slt_jax.samplers.smc import SMCSettings
 
 NAME = "learning_curves"
@@ -107,16 +105,7 @@ def run(config: Config) -> None:
     dataset = xr.concat(
         list(curves.values()), dim=xr.Variable("problem", list(curves)), join="outer"
     )
-    provenance = store.provenance(config)
-    dataset.attrs.update(provenance)
-    verdict["provenance"] = provenance
-    figure = learning_figure(problems, curves)
-    store.write_dataset(dataset, out / f"{NAME}.nc")
-    for place in (out, config.figures_dir):
-        if place is not None:
-            store.write_json(verdict, place / f"{NAME}.json")
-            plotting.save_figure(figure, place, NAME)
-    print(f"written to {out}: {NAME}.nc, .json and figure", file=sys.stderr)
+    publish(NAME, config, out, dataset, verdict, {NAME: learning_figure(problems, curves)})
 
 
 def choose(config: Config) -> dict[str, Problem]:
@@ -124,20 +113,11 @@ def choose(config: Config) -> dict[str, Problem]:
 
     Raises ValueError that names the value and what is allowed.
     """
-    known = discover_problems()
-    for name in config.problems:
-        if name not in known:
-            raise ValueError(f"problem {name!r}: choose from {', '.join(known)}")
-    if not config.problems or len(set(config.problems)) < len(config.problems):
-        raise ValueError(f"problems = {config.problems}: at least one, each once")
+    chosen = refusals.known_problems(config)
     if odd := sorted(set(config.prior_problems) - set(config.problems)):
         raise ValueError(f"prior_problems {', '.join(odd)}: must be among the problems")
-    for field, first in (("exact_sizes", 2), ("sample_sizes", 2), ("far_sizes", 2)):
-        sizes = getattr(config, field)
-        if not sizes or sizes[0] < first or any(b <= a for a, b in itertools.pairwise(sizes)):
-            raise ValueError(f"{field} = {sizes}: must increase from at least {first}")
-    if missing := sorted(set(config.sample_sizes) - set(config.exact_sizes)):
-        raise ValueError(f"sample_sizes {missing}: must be among the exact_sizes")
+    refusals.increasing(config, {"exact_sizes": 2, "sample_sizes": 2, "far_sizes": 2})
+    refusals.within(config, "sample_sizes", "exact_sizes")
     if len(config.far_sizes) < 3:
         raise ValueError(f"far_sizes = {config.far_sizes}: at least 3 are needed")
     scales = config.prior_scales
@@ -146,14 +126,9 @@ def choose(config: Config) -> dict[str, Problem]:
     if len(scales) > 6:
         raise ValueError(f"{len(scales)} prior_scales: at most 6")
     least = {"data_sets": 2, "seeds": 4, "designs": 2, "num_chains": 2, "chain_length": 2}
-    for field, minimum in least.items():
-        if getattr(config, field) < minimum:
-            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
-    if not 1 <= config.oracle_level <= 3:
-        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
-    if not 0 < config.step_size < math.inf:
-        raise ValueError(f"step_size = {config.step_size}: must be positive and finite")
-    chosen = {name: known[name] for name in config.problems}
+    refusals.at_least(config, least)
+    refusals.oracle_level(config)
+    refusals.positive(config, "step_size")
     for problem in chosen.values():
         own_prior_scale(problem)
     return chosen

@@ -2,11 +2,10 @@
 
 import itertools
 import math
-import sys
 from dataclasses import dataclass
 
-from slt_jax import plotting, store
-from slt_jax.cli import ExperimentConfig, compute, run_experiment
+from slt_jax import refusals
+from slt_jax.cli import ExperimentConfig, compute, publish, run_experiment
 from slt_jax.exponents import (
     ExponentPlan,
     assemble_exponents,
@@ -17,7 +16,6 @@ from slt_jax.exponents import (
 )
 from slt_jax.exponents_figure import exponents_figure
 from slt_jax.exponents_report import judge
-from slt_jax.model import discover_problems
 
 NAME = "learning_exponents"
 
@@ -112,16 +110,7 @@ def run(config: Config) -> None:
     dataset = assemble_exponents(plan, batches)
     verdict = judge(curves_of(plan), dataset)
     print(verdict["statement"])
-    provenance = store.provenance(config)
-    dataset.attrs.update(provenance)
-    verdict["provenance"] = provenance
-    figure = exponents_figure(curves_of(plan), dataset)
-    store.write_dataset(dataset, out / f"{NAME}.nc")
-    for place in (out, config.figures_dir):
-        if place is not None:
-            store.write_json(verdict, place / f"{NAME}.json")
-            plotting.save_figure(figure, place, NAME)
-    print(f"written to {out}: {NAME}.nc, .json and figure", file=sys.stderr)
+    publish(NAME, config, out, dataset, verdict, {NAME: exponents_figure(curves_of(plan), dataset)})
 
 
 def check(config: Config) -> None:
@@ -138,28 +127,16 @@ def check(config: Config) -> None:
             raise ValueError(f"{field} = {values}: must increase from at least 1")
     if config.net_sizes[0] < 2:
         raise ValueError(f"net_sizes = {config.net_sizes}: must increase from at least 2")
-    if missing := sorted(set(config.measured_sizes) - set(config.sizes)):
-        raise ValueError(f"measured_sizes {missing}: must be among the sizes")
+    refusals.within(config, "measured_sizes", "sizes")
     smallest = {"data_sets": 10, "repeats": 2, "designs": 2, "net_designs": 2, "design_width": 1}
-    for field, minimum in smallest.items():
-        if getattr(config, field) < minimum:
-            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
-    if not 1 <= config.oracle_level <= 3:
-        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
+    refusals.at_least(config, smallest)
+    refusals.oracle_level(config)
     scales = config.prior_scales
     if not scales or len(set(scales)) < len(scales) or not all(0 < s < math.inf for s in scales):
         raise ValueError(f"prior_scales = {scales}: must be positive, finite and different")
-    for field in ("alpha", "slow_alpha"):
-        if not 0 < getattr(config, field) < math.inf:
-            raise ValueError(f"{field} = {getattr(config, field)}: must be positive and finite")
-    known = discover_problems()
-    for name in config.nets:
-        if name not in known:
-            raise ValueError(f"net {name!r}: choose from {', '.join(known)}")
-    for name in config.nets:
-        check_net(known[name])
-    if not config.nets or len(set(config.nets)) < len(config.nets):
-        raise ValueError(f"nets = {config.nets}: at least one, each once")
+    refusals.positive(config, "alpha", "slow_alpha")
+    for net in refusals.known_problems(config, "nets").values():
+        check_net(net)
     plan = plan_of(config)
     if len(curves_of(plan)) < len(config.parabolas) + len(config.contacts):
         raise ValueError(

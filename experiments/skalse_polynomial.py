@@ -3,15 +3,14 @@
 import functools
 import itertools
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import xarray as xr
 
-from slt_jax import plotting, product_coefficients, skalse_figure, skalse_report, store
-from slt_jax.cli import ExperimentConfig, compute, run_experiment
+from slt_jax import product_coefficients, refusals, skalse_figure, skalse_report
+from slt_jax.cli import ExperimentConfig, compute, publish, run_experiment
 from slt_jax.product_coefficients import TRUTHS
 from slt_jax.samplers.nuts import NUTSSettings
 from slt_jax.samplers.sgld import SGLDSettings
@@ -117,16 +116,7 @@ def run(config: Config) -> None:
     dataset = assemble(config, batches)
     verdict = skalse_report.judge(dataset)
     print(verdict["statement"])
-    provenance = store.provenance(config)
-    dataset.attrs.update(provenance)
-    verdict["provenance"] = provenance
-    figure = skalse_figure.figure(dataset)
-    store.write_dataset(dataset, out / f"{NAME}.nc")
-    for place in (out, config.figures_dir):
-        if place is not None:
-            store.write_json(verdict, place / f"{NAME}.json")
-            plotting.save_figure(figure, place, NAME)
-    print(f"written to {out}: {NAME}.nc, .json and figure", file=sys.stderr)
+    publish(NAME, config, out, dataset, verdict, {NAME: skalse_figure.figure(dataset)})
 
 
 def check(config: Config) -> None:
@@ -141,8 +131,7 @@ def check(config: Config) -> None:
         values = getattr(config, field)
         if not values or not all(0 < v < math.inf for v in values):
             raise ValueError(f"{field} = {values}: must be positive and finite")
-    if not 0 < config.step_size < math.inf:
-        raise ValueError(f"step_size = {config.step_size}: must be positive and finite")
+    refusals.positive(config, "step_size")
     if any(degree % 10 for degree in config.degrees):
         raise ValueError(f"degrees = {config.degrees}: must be multiples of 10")
     least = {
@@ -150,11 +139,8 @@ def check(config: Config) -> None:
         "quadrature_nodes": 8, "chains": 2, "draws": 4, "scaled_data_sets": 2,
         "scaled_chains": 2, "sweeps": 4,
     }  # fmt: skip
-    for field, minimum in least.items():
-        if getattr(config, field) < minimum:
-            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
-    if not 1 <= config.oracle_level <= 3:
-        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
+    refusals.at_least(config, least)
+    refusals.oracle_level(config)
 
 
 def batches_of(config: Config) -> dict[str, list[Batch]]:

@@ -1,16 +1,13 @@
 """Is E[nG_g] ≈ E[nB_g] where the truth is not in the model, and what separates them (N6)?"""
 
-import itertools
-import math
-import sys
 from dataclasses import dataclass
 
 import xarray as xr
 
-from slt_jax import plotting, store
-from slt_jax.cli import ExperimentConfig, compute, run_experiment
+from slt_jax import refusals
+from slt_jax.cli import ExperimentConfig, compute, publish, run_experiment
 from slt_jax.learning import LearningPlan
-from slt_jax.model import Problem, discover_problems
+from slt_jax.model import Problem
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.unrealisable import (
     assemble_unrealisable,
@@ -104,16 +101,7 @@ def run(config: Config) -> None:
     dataset = xr.concat(
         list(curves.values()), dim=xr.Variable("problem", list(curves)), join="outer"
     )
-    provenance = store.provenance(config)
-    dataset.attrs.update(provenance)
-    verdict["provenance"] = provenance
-    figure = unrealisable_figure(problems, curves)
-    store.write_dataset(dataset, out / f"{NAME}.nc")
-    for place in (out, config.figures_dir):
-        if place is not None:
-            store.write_json(verdict, place / f"{NAME}.json")
-            plotting.save_figure(figure, place, NAME)
-    print(f"written to {out}: {NAME}.nc, .json and figure", file=sys.stderr)
+    publish(NAME, config, out, dataset, verdict, {NAME: unrealisable_figure(problems, curves)})
 
 
 def choose(config: Config) -> dict[str, Problem]:
@@ -121,27 +109,13 @@ def choose(config: Config) -> dict[str, Problem]:
 
     Raises ValueError that names the value and what is allowed.
     """
-    known = discover_problems()
-    for name in config.problems:
-        if name not in known:
-            raise ValueError(f"problem {name!r}: choose from {', '.join(known)}")
-    if not config.problems or len(set(config.problems)) < len(config.problems):
-        raise ValueError(f"problems = {config.problems}: at least one, each once")
-    for field, first in (("exact_sizes", 2), ("sample_sizes", 2), ("expected_sizes", 1)):
-        sizes = getattr(config, field)
-        if not sizes or sizes[0] < first or any(b <= a for a, b in itertools.pairwise(sizes)):
-            raise ValueError(f"{field} = {sizes}: must increase from at least {first}")
-    if missing := sorted(set(config.sample_sizes) - set(config.exact_sizes)):
-        raise ValueError(f"sample_sizes {missing}: must be among the exact_sizes")
+    chosen = refusals.known_problems(config)
+    refusals.increasing(config, {"exact_sizes": 2, "sample_sizes": 2, "expected_sizes": 1})
+    refusals.within(config, "sample_sizes", "exact_sizes")
     least = {"data_sets": 2, "seeds": 4, "num_chains": 2, "chain_length": 2}
-    for field, minimum in least.items():
-        if getattr(config, field) < minimum:
-            raise ValueError(f"{field} = {getattr(config, field)}: must be ≥ {minimum}")
-    if not 1 <= config.oracle_level <= 3:
-        raise ValueError(f"oracle_level = {config.oracle_level}: must be 1 to 3")
-    if not 0 < config.step_size < math.inf:
-        raise ValueError(f"step_size = {config.step_size}: must be positive and finite")
-    chosen = {name: known[name] for name in config.problems}
+    refusals.at_least(config, least)
+    refusals.oracle_level(config)
+    refusals.positive(config, "step_size")
     for problem in chosen.values():
         check_problem(problem)
     return chosen

@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 import tyro
 import xarray as xr
 
-from slt_jax import hosts
+from slt_jax import hosts, plotting, store
 from slt_jax.compilations import keep_compilations
 from slt_jax.ledger import Ledger, Worker
-from slt_jax.store import config_hash, prepare_folder
 from slt_jax.sweep import Batch, Interrupted, Unfinished, run_batches
 
 
@@ -104,7 +103,7 @@ def run_experiment(
 def default_folder(name: str, config: ExperimentConfig, preset: ExperimentConfig) -> Path:
     """A folder of its own for every configuration, so that none is in another's way."""
     changed = config.identity != preset.identity
-    suffix = f"-{config_hash(config.identity)[:6]}" if changed else ""
+    suffix = f"-{store.config_hash(config.identity)[:6]}" if changed else ""
     return Path("results") / name / f"{config.preset}{suffix}"
 
 
@@ -119,7 +118,7 @@ def compute(
     out = config.out or default_folder(name, config, config)
     for folder in (out, config.figures_dir):
         if folder is not None:
-            prepare_folder(folder)
+            store.prepare_folder(folder)
     worker = Worker.parse(config.worker)
     if hosts.are_joined():
         if worker.count > 1:
@@ -135,6 +134,30 @@ def compute(
             if worker.index > 0:
                 raise Unfinished(f"process {worker.index} is done; process 0 writes the results")
         return out, run_batches(groups, ledger, name)
+
+
+def publish(
+    name: str,
+    config: ExperimentConfig,
+    out: Path,
+    dataset: xr.Dataset,
+    verdict: Mapping[str, Any],
+    figures: Mapping[str, plotting.Figure],
+) -> None:
+    """Write dataset, verdict and ``figures`` by their file names, with the run's provenance.
+
+    The verdict and the figures go to the config's ``figures_dir`` too. Raises OSError where a
+    folder cannot be written.
+    """
+    provenance = store.provenance(config)
+    store.write_dataset(dataset.assign_attrs(provenance), out / f"{name}.nc")
+    for place in (out, config.figures_dir):
+        if place is not None:
+            store.write_json({**verdict, "provenance": provenance}, place / f"{name}.json")
+            for stem, figure in figures.items():
+                plotting.save_figure(figure, place, stem)
+    what = "figure" if len(figures) == 1 else "figures"
+    print(f"written to {out}: {name}.nc, .json and {what}", file=sys.stderr)
 
 
 def parse(name: str, description: str, presets: Mapping[str, C], arguments: list[str]) -> C:

@@ -42,7 +42,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
 CODE = (":(top)*.py", ":(top)pyproject.toml", ":(top)constraints.txt")
-NOT_NUMBERS = ("cli.py", "plotting.py", "progress.py")
+NOT_NUMBERS = ("cli.py", "plotting.py", "progress.py", "refusals.py")
 GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 INT64 = np.iinfo(np.int64)
 
