@@ -6,6 +6,7 @@ written to break it.
 """
 
 import ast
+import functools
 import json
 import os
 import re
@@ -87,6 +88,13 @@ def imported(tree: ast.Module, package: str) -> Iterator[str]:
             yield bound[head] + chain[len(head) :]
 
 
+@functools.cache
+def parsed(text: str, package: str) -> tuple[ast.Module, frozenset[str]]:
+    """The syntax tree of a file of ``package``, and what it imports; every rule asks for them."""
+    tree = ast.parse(text)
+    return tree, frozenset(imported(tree, package))
+
+
 def read_tree(root: Path) -> Tree:
     """Every Python file of the rooms under ``root``, by dotted name."""
     modules: Tree = {}
@@ -94,8 +102,8 @@ def read_tree(root: Path) -> Tree:
         parts = file.relative_to(root).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        imports = frozenset(imported(tree, name if is_package else ".".join(parts[:-1])))
+        package = name if is_package else ".".join(parts[:-1])
+        tree, imports = parsed(file.read_text(encoding="utf-8"), package)
         imports -= DISCOVERY.get(name, set())
         modules[name] = Module(name, file.relative_to(root).as_posix(), tree, imports)
     return modules
