@@ -20,6 +20,7 @@ STEPS = 6.8
 REACH = 0.85
 BULK = 1.5
 PREFIXES = 8192
+MAX_NODES = 20_000_000
 
 
 class LatentGaussian(NamedTuple):
@@ -68,6 +69,7 @@ def powers_rule(
 
     A step is a fraction of the narrowest width of the conditional of a coefficient given all the
     others, and its reach that given those before it, each of them set by the resolution's order.
+    Raises ValueError where data so few leave more nodes than memory should hold at a time.
     """
     powers, spread = latent.exponents, STEPS / resolution.order
     reach, farthest = REACH * resolution.order, PRIOR_REACH * latent.scale
@@ -92,6 +94,11 @@ def powers_rule(
         bulk = np.minimum(np.abs(mean) + BULK * width, farthest**power)
         step = spread * np.minimum(alone[j] / (power * bulk ** (1 - 1 / power)), latent.scale)
         counts = np.ceil((high - low) / step).astype(int)
+        if counts.sum() > MAX_NODES:
+            raise ValueError(
+                f"{counts.sum():.1e} nodes for powers {powers} at a time: at most {MAX_NODES:.0e}; "
+                "more data are needed to hold the coefficients"
+            )
         before = np.repeat(np.arange(len(counts)), counts)
         place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         size = ((high - low) / np.maximum(counts, 1))[before]

@@ -11,7 +11,7 @@ import pytest
 from jax import Array
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import Data, Model, NoLatent, Problem, discover_problems
+from slt_jax.model import Data, Model, NoLatent, PowersLatent, Problem, discover_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
@@ -101,6 +101,7 @@ def one_per_model(problems) -> list[Problem]:
 def marked(problems) -> list:
     """The first problem of each structure and latent, and the others marked slow.
 
+    So are powers, of which six data leave many nodes: ``test_powers`` has other routes for them.
     Models without a latent are left to ``test_linear_regression_in_closed_form``.
     """
     seen, found = {NoLatent}, []
@@ -108,7 +109,8 @@ def marked(problems) -> list:
         structure = problem.model.exact(problem.optimum)
         kind = type(structure.latent)
         key = kind if kind is NoLatent else (type(structure), kind, type(problem.model))
-        found.append(pytest.param(problem, marks=[pytest.mark.slow] if key in seen else []))
+        slow = key in seen or kind is PowersLatent
+        found.append(pytest.param(problem, marks=[pytest.mark.slow] if slow else []))
         seen.add(key)
     return found
 

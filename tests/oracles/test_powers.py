@@ -1,5 +1,7 @@
 """Powers of parameters as coefficients: the rule's Gaussian, other routes, and what has no rule."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,11 @@ import pytest
 from slt_jax.data import simulate, summaries_along_n, summarise
 from slt_jax.model import FeatureSummary, PowersLatent, Problem, discover_problems
 from slt_jax.models.polynomial import PolynomialRegression
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles import oracle_for, powers
 from slt_jax.oracles.collapse import block_statistics, log_block_evidence
 from slt_jax.oracles.factorised import Block, factorised_moments
 from slt_jax.oracles.latents import RESOLUTIONS, Curvature, latent_rule
-from slt_jax.oracles.powers import latent_gaussian, powers_rule
+from slt_jax.oracles.powers import LatentGaussian, latent_gaussian, powers_rule
 
 NUM_SETS = 3
 
@@ -105,3 +107,12 @@ def test_what_has_no_rule_says_so():
     assert oracle_for(discover_problems()["powers_x2"]) is not None
     with pytest.raises(ValueError, match="for each data set"):
         latent_rule(PowersLatent((2,)), Curvature((1.0,), ()), (), RESOLUTIONS[1])
+
+
+def test_more_nodes_than_memory_holds_are_refused(monkeypatch):
+    likelihood = LatentGaussian(np.eye(3), np.ones(3))
+    rule = functools.partial(powers_rule, PowersLatent((3, 2, 2)), likelihood, RESOLUTIONS[1])
+    assert sum(len(part.log_weights) for part in rule()) > 100
+    monkeypatch.setattr(powers, "MAX_NODES", 100)
+    with pytest.raises(ValueError, match="more data are needed"):
+        list(rule())
