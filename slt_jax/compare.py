@@ -1,6 +1,6 @@
 """Reads a curve of one problem: sampled against exact, exact against the asymptote."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,24 @@ def calibration_of(curve: xr.Dataset, names: tuple[str, ...]) -> dict[str, dict[
         if usable.any():
             found[name] = calibrate(chosen, exact.to_numpy()[usable])._asdict()
     return found
+
+
+def sampled_coverage(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The line of a verdict on all sampled values, none where nothing was compared.
+
+    A row of each problem has ``calibration`` as of ``calibration_of``, ``jobs`` and
+    ``not_converged``.
+    """
+    compared = [c for row in rows.values() for c in row["calibration"].values()]
+    count = sum(c["comparisons"] for c in compared)
+    if not count:
+        return []
+    covered = sum(c["comparisons"] * c["coverage_95"] for c in compared) / count
+    return [
+        f"Sampled values: 95 % Monte-Carlo intervals cover the exact ones in {covered:.1%} of "
+        f"{count} comparisons; {sum(row['not_converged'] for row in rows.values())} of "
+        f"{sum(row['jobs'] for row in rows.values())} jobs did not converge."
+    ]
 
 
 def best_free_energy(curve: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

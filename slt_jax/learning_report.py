@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.compare import calibration_of, estimate_in
+from slt_jax.compare import calibration_of, estimate_in, sampled_coverage
 from slt_jax.estimators import (
     Estimate,
     bayes_fluctuation,
@@ -237,15 +237,7 @@ def state_errors(rows: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         f"{max(row['online_gap'] for row in rows.values()):.1g} nats (bound "
         f"{max(row['online_bound'] for row in rows.values()):.1g})."
     )
-    compared = [c for row in rows.values() for c in row["calibration"].values()]
-    count = sum(c["comparisons"] for c in compared)
-    if count:
-        covered = sum(c["comparisons"] * c["coverage_95"] for c in compared) / count
-        lines.append(
-            f"Sampled values: 95 % Monte-Carlo intervals cover the exact ones in {covered:.1%} of "
-            f"{count} comparisons; {sum(row['not_converged'] for row in rows.values())} of "
-            f"{sum(row['jobs'] for row in rows.values())} jobs did not converge."
-        )
+    lines += sampled_coverage(rows)
     return {"verdict": word, "statement": "\n".join(lines)}
 
 

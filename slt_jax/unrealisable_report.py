@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.compare import calibration_of
+from slt_jax.compare import calibration_of, sampled_coverage
 from slt_jax.estimators import Estimate, gibbs_fluctuation, mean_over_data_sets
 from slt_jax.learning_report import AGREE, NEAR, fluctuations, mean_of
 from slt_jax.model import Problem
@@ -201,15 +201,7 @@ def state(rows: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         f"{sum(row['separated_by_variance'] for row in rows.values())} of {len(rows)}."
     ]
     lines += [_line(name, row) for name, row in rows.items()]
-    compared = [c for row in rows.values() for c in row["calibration"].values()]
-    count = sum(c["comparisons"] for c in compared)
-    if count:
-        covered = sum(c["comparisons"] * c["coverage_95"] for c in compared) / count
-        lines.append(
-            f"Sampled values: 95 % Monte-Carlo intervals cover the exact ones in {covered:.1%} of "
-            f"{count} comparisons; {sum(row['not_converged'] for row in rows.values())} of "
-            f"{sum(row['jobs'] for row in rows.values())} jobs did not converge."
-        )
+    lines += sampled_coverage(rows)
     return {"verdict": word, "statement": "\n".join(lines)}
 
 
