@@ -9,10 +9,16 @@ import jax
 
 from slt_jax import theory
 from slt_jax.data import simulate, summarise
-from slt_jax.model import (
+from slt_jax.model import Problem, discover_problems
+from slt_jax.oracles import oracle_for
+from slt_jax.oracles.adapted import is_costly
+from slt_jax.store import replace_file
+from slt_jax.structures import (
     BoxLatent,
+    CellsLatent,
     Collapse,
     Direct,
+    KinksLatent,
     Latent,
     LayersLatent,
     LinearBlock,
@@ -20,14 +26,10 @@ from slt_jax.model import (
     NoLatent,
     PowerLatent,
     PowersLatent,
-    Problem,
     ProductLatent,
     Structure,
     UnitsLatent,
-    discover_problems,
 )
-from slt_jax.oracles import oracle_for
-from slt_jax.store import replace_file
 
 PAGE = Path("docs/catalogue.md")
 COST_SIZE = 1000
@@ -42,7 +44,8 @@ upper bound and ? for a conjecture. ν: singular fluctuation, where it is known 
 regular problem). W₀: whether the set of optima can be drawn from. Oracle: how log Z is integrated
 exactly, and the nodes that it takes at n = {COST_SIZE}, to which its cost is proportional (and to n
 where data do not enter by sufficient statistics: graded panels in as many dimensions as the model
-has parameters). — is not known, or not there.
+has parameters). Some oracles take many seconds for each data set, and are there for who asks:
+`oracle_for(problem, costly=True)`. — is not known, or not there.
 
 | problem | what it is | d | λ | m | ν | W₀ | oracle | nodes | source of (λ, m) |
 |---|---|---|---|---|---|---|---|---|---|
@@ -101,6 +104,8 @@ def oracle_route(structure: Structure) -> str:
     if isinstance(structure.latent, NoLatent):
         return "closed form"
     rest = _latent_route(structure.latent)
+    if is_costly(structure.latent):
+        rest += ", for who asks with `costly=True`"
     match structure:
         case Collapse() | LinearBlock():
             return f"Gaussian block in closed form, {rest}"
@@ -124,6 +129,11 @@ def _latent_route(latent: Latent) -> str:
             shape = f"{latent.rows[-1]} × {latent.columns} product of {len(latent.rows)} matrices"
             found = "length" if 1 in (latent.columns, *latent.rows) else "singular values"
             return f"{found} and directions of a {shape}"
+        case CellsLatent():
+            dimension = latent.num_units * len(latent.coordinates)
+            return f"cells in {_counted(dimension, 'dimension')}, laid out by the data"
+        case KinksLatent():
+            return "length and direction of the weights, split at the kinks of the data"
         case BoxLatent():
             return f"graded panels in {_counted(len(latent.coordinates), 'dimension')}"
         case _:

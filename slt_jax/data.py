@@ -14,13 +14,7 @@ import numpy as np
 from jax import Array
 
 from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import (
-    Data,
-    FeatureRegression,
-    FeatureSummary,
-    Problem,
-    Summary,
-)
+from slt_jax.model import Data, FeatureRegression, FeatureSummary, Problem, Summary
 from slt_jax.precision import in_float64
 
 S = TypeVar("S", bound=Summary)

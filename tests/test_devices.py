@@ -127,7 +127,7 @@ ON_DEVICES = """
 import json, sys
 import jax, numpy as np
 from slt_jax.curves import CurvePlan, free_energy_curve
-from slt_jax.model import discover_problems
+from slt_jax.model import (discover_problems)
 from slt_jax.samplers.smc import SMCSettings
 plan = CurvePlan((20, 50), data_sets=5, seeds=2, settings=SMCSettings(8, 4, 3, 2), batch_size=3)
 curve = free_energy_curve(discover_problems()["monomial_1_1"], plan)

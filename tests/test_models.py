@@ -25,12 +25,12 @@ from slt_jax.model import (
     Model,
     Problem,
     Regression,
-    Structure,
     Truth,
     discover_problems,
 )
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.structures import Structure
 
 NUM_DATA = 10_000
 NUM_DRAWS = 32

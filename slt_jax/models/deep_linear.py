@@ -11,15 +11,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import (
-    Collapse,
-    FeatureRegression,
-    LayersLatent,
-    MethodOf,
-    Params,
-    Problem,
-    single_direction,
-)
+from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
+from slt_jax.structures import Collapse, LayersLatent, single_direction
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, MethodOf, NoLatent, Params, Problem
+from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
+from slt_jax.structures import Collapse, NoLatent
 
 
 @dataclass(frozen=True)

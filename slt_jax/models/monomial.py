@@ -9,15 +9,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import (
-    Collapse,
-    FeatureRegression,
-    NoLatent,
-    Params,
-    PowerLatent,
-    Problem,
-    ProductLatent,
-)
+from slt_jax.model import FeatureRegression, Params, Problem
+from slt_jax.structures import Collapse, NoLatent, PowerLatent, ProductLatent
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import BoxLatent, Coordinate, Direct, Model, Params, Problem
+from slt_jax.model import Model, Params, Problem
+from slt_jax.structures import BoxLatent, Coordinate, Direct
 
 NEGLIGIBLE = -40.0
 LARGE_GAIN = 30.0

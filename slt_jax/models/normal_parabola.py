@@ -11,16 +11,8 @@ from jax import Array
 from scipy.special import erf, ndtri
 
 from slt_jax import theory
-from slt_jax.model import (
-    BoxLatent,
-    Coordinate,
-    Direct,
-    FeatureRegression,
-    FeatureSummary,
-    Params,
-    Problem,
-    Truth,
-)
+from slt_jax.model import FeatureRegression, FeatureSummary, Params, Problem, Truth
+from slt_jax.structures import BoxLatent, Coordinate, Direct
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import (
-    Collapse,
-    FeatureRegression,
-    MethodOf,
-    NoLatent,
-    Params,
-    PowersLatent,
-    Problem,
-    Truth,
-)
+from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Truth
+from slt_jax.structures import Collapse, NoLatent, PowersLatent
 from slt_jax.theory.arguments import checked_integer
 
 Basis = Literal["monomial", "legendre", "fourier"]

@@ -11,15 +11,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import (
-    Collapse,
-    Data,
-    FeatureRegression,
-    HalvesLatent,
-    Params,
-    Problem,
-    Regression,
-)
+from slt_jax.model import Data, FeatureRegression, MethodOf, Params, Problem, Regression
+from slt_jax.structures import Collapse, HalvesLatent, KinksLatent, LinearBlock
 
 
 @dataclass(frozen=True)
@@ -113,6 +106,23 @@ class BiasedReluNet(Regression):
         hidden = jax.nn.relu(params["b"] * x + params["c"])
         return jnp.sum(params["a"] * hidden, keepdims=True)
 
+    def exact(self, optimum: Params) -> LinearBlock | None:
+        """The output of one unit is collapsed; its two weights are a length and an angle."""
+        if self.hidden_dim != 1:
+            return None
+        a, b, c = (float(np.asarray(optimum[name])[0]) for name in "abc")
+        angles = (float(np.arctan2(c, b)),) if a * np.hypot(b, c) else ()
+        latent = KinksLatent(_with_bias, self.prior_scale, angles)
+        return LinearBlock(
+            MethodOf(self, "_unit"), latent, self.prior_scale, MethodOf(self, "_params")
+        )
+
+    def _unit(self, latent: Array, x: Array) -> Array:
+        return jax.nn.relu(latent[:1] * x + latent[1:])
+
+    def _params(self, latent: Array, block: Array) -> Params:
+        return {"a": block[:, 0], "b": latent[:1], "c": latent[1:]}
+
     def summarise(self, optimum: Params, data: Data, weights: Array) -> SortedSummary:
         order = jnp.argsort(data.x)
         x, y, weights = data.x[order], data.y[order], weights[order]
@@ -147,6 +157,10 @@ class BiasedReluNet(Regression):
         squares = slope**2 * x_squared + 2 * slope * intercept * x + intercept**2 * count
         total = jnp.sum(squares - 2 * (slope * x_r + intercept * r))
         return -0.5 * summary.beta * total / self.noise**2
+
+
+def _with_bias(x: Array) -> Array:
+    return jnp.stack([x, jnp.ones_like(x)])
 
 
 def _kinks(params: Params, x: Array) -> Array:

@@ -11,17 +11,11 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import (
-    BoxLatent,
-    Coordinate,
-    LinearBlock,
-    MethodOf,
-    Params,
-    Problem,
-    Regression,
-)
+from slt_jax.model import MethodOf, Params, Problem, Regression
+from slt_jax.structures import BoxLatent, CellsLatent, Coordinate, KinksLatent, LinearBlock
 
 REACH = 8.5
+MOST_WEIGHTS = 4
 
 Activation = Literal["tanh", "relu", "silu", "softplus"]
 
@@ -89,21 +83,49 @@ class ShallowNet(Regression):
         return sigma(self.sharpness * z) / self.sharpness
 
     def exact(self, optimum: Params) -> LinearBlock | None:
-        """The outputs of one unit are collapsed and its input weights, at most two, integrated."""
-        names = "bc" if self.biases else "b"
-        if self.hidden_dim != 1 or self.input_dim + self.biases > 2 or self.activation == "relu":
+        """Outputs are collapsed and input weights integrated: four, or the two of a ReLU."""
+        H, weights = self.hidden_dim, self.input_dim + self.biases
+        if self.activation == "relu":
+            return self._with_kinks(optimum) if (H, weights) == (1, 2) else None
+        if not 0 < H * weights <= MOST_WEIGHTS:
             return None
-        at_optimum = np.concatenate([np.ravel(optimum[name]) for name in names])
+        per_unit = [np.asarray(optimum["b"])]
+        if self.biases:
+            per_unit.append(np.asarray(optimum["c"])[:, None])
+        at_optimum = np.abs(np.column_stack(per_unit))
         reach = REACH * self.prior_scale
+        # A tanh unit is odd in its weights, and its output absorbs the sign of the first.
+        folded = self.activation == "tanh" and H > 1
         coordinates = tuple(
-            Coordinate(-reach, reach, self.prior_scale, (0.0, -abs(w), abs(w)))
-            for w in map(float, at_optimum)
+            Coordinate(
+                0.0 if folded and place == 0 else -reach,
+                reach,
+                self.prior_scale,
+                tuple(sorted({0.0, *(s * float(w) for w in true for s in (-1, 1))})),
+            )
+            for place, true in enumerate(at_optimum.T)
         )
-        return LinearBlock(MethodOf(self, "_unit"), BoxLatent(coordinates), self.prior_scale)
+        latent = BoxLatent(coordinates) if H == 1 else CellsLatent(coordinates, H)
+        return LinearBlock(MethodOf(self, "_units"), latent, self.prior_scale)
 
-    def _unit(self, latent: Array, x: Array) -> Array:
-        bias = latent[self.input_dim :].sum()
-        return self.activate(latent[: self.input_dim] @ x + bias)[None]
+    def _with_kinks(self, optimum: Params) -> LinearBlock:
+        """The two weights of a ReLU are a length and an angle."""
+        names = "bc" if self.biases else "b"
+        weights = np.concatenate([np.ravel(optimum[name]) for name in names])
+        live = np.any(optimum["a"]) and np.any(weights)
+        angles = (float(np.arctan2(weights[1], weights[0])),) if live else ()
+        latent = KinksLatent(MethodOf(self, "_weighted"), self.prior_scale, angles)
+        return LinearBlock(MethodOf(self, "_units"), latent, self.prior_scale)
+
+    def _weighted(self, x: Array) -> Array:
+        """What the two weights of a unit multiply."""
+        return jnp.append(x, 1.0) if self.biases else x
+
+    def _units(self, latent: Array, x: Array) -> Array:
+        """σ_k of each of some units, whose weights the latent lists one unit after the other."""
+        weights = latent.reshape(-1, self.input_dim + self.biases)
+        shift = jnp.sum(weights[:, self.input_dim :], axis=1)
+        return self.activate(jnp.sum(weights[:, : self.input_dim] * x, axis=1) + shift)
 
     def embedding(self, teacher: "ShallowNet", params: Params) -> dict[str, np.ndarray]:
         """Parameters at which this net is ``teacher`` at ``params``; the units left over are zero.

@@ -11,7 +11,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, Params, Problem, ProductLatent
+from slt_jax.model import FeatureRegression, Params, Problem
+from slt_jax.structures import Collapse, ProductLatent
 
 
 @dataclass(frozen=True)

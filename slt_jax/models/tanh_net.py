@@ -11,7 +11,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Collapse, FeatureRegression, MethodOf, Params, Problem, Truth, UnitsLatent
+from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Truth
+from slt_jax.structures import Collapse, UnitsLatent
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.model import (
-    Collapse,
     Data,
-    Direct,
+    DataSummary,
     FeatureRegression,
     FeatureSummary,
-    LinearBlock,
     Model,
     Params,
     Regression,
-    Structure,
 )
+from slt_jax.structures import Collapse, Direct, LinearBlock, Structure
 
 UNROLLED_BLOCK = 6
 
@@ -49,16 +47,63 @@ def node_statistics(
         assert isinstance(model, FeatureRegression)
         return block_statistics(structure, model.noise, latent, summary)
     assert isinstance(model, Regression)
+    if structure.params is not None:
+        return _quadratic_statistics(structure, model, latent, summary)
     x, y = summary.data
     design = structure.scale / model.noise * jax.vmap(structure.design, (None, 0))(latent, x)
     weighted = summary.weights[:, None] * design
+    score = weighted.T @ y / model.noise
+    return BlockStatistics(weighted.T @ design, score, _block_energy(model, summary))
+
+
+def _block_energy(model: Regression, summary: DataSummary) -> Array:
+    """The energy of a block of zeros, at which the model is zero, relative to w₀."""
+    x, y = summary.data
     optimal = jax.vmap(model.predict, (None, 0))(summary.origin, x)
     squares = jnp.sum(y**2 - (y - optimal) ** 2, axis=1)
+    return summary.weights @ squares / (2 * model.noise**2)
+
+
+def grid_statistics(
+    structure: LinearBlock, model: Regression, units: Array, summary: DataSummary
+) -> BlockStatistics:
+    """``node_statistics`` at all combinations of units [G, m, c], leading axis [m^G].
+
+    The design at a node is that of its units one by one, so that the data are seen by pairs of
+    units and not by each node.
+    """
+    x, y = summary.data
+    groups, count, _ = units.shape
+    over_units = jax.vmap(jax.vmap(structure.design, (0, None)), (0, None))
+    over_data = jax.vmap(over_units, (None, 0), out_axes=2)
+    design = structure.scale / model.noise * over_data(units, x)[..., 0]
+    gram = jnp.einsum("n,gin,hjn->gihj", summary.weights, design, design)
+    score = jnp.einsum("n,gin,nq->giq", summary.weights, design, y) / model.noise
+    which = jnp.indices((count,) * groups).reshape(groups, -1)
+    group = jnp.arange(groups)
+    precision = gram[group[:, None, None], which[:, None], group[:, None], which[None]]
     return BlockStatistics(
-        precision=weighted.T @ design,
-        score=weighted.T @ y / model.noise,
-        energy=summary.weights @ squares / (2 * model.noise**2),
+        precision=jnp.moveaxis(precision, 2, 0),
+        score=jnp.moveaxis(score[group[:, None], which], 1, 0),
+        energy=jnp.full(which.shape[1], _block_energy(model, summary)),
     )
+
+
+def _quadratic_statistics(
+    structure: LinearBlock, model: Regression, latent: Array, summary: Any
+) -> BlockStatistics:
+    """The coefficients of a log-likelihood that is quadratic in the block, by differentiation."""
+    params = structure.params
+    assert params is not None
+
+    def gain(block: Array) -> Array:
+        return model.log_likelihood_ratio(params(latent, block[:, None]), summary)
+
+    design = jax.eval_shape(structure.design, latent, model.sample_input(jax.random.key(0)))
+    none = jnp.zeros(design.shape, latent.dtype)
+    value, slope = jax.value_and_grad(gain)(none)
+    scale = structure.scale
+    return BlockStatistics(-(scale**2) * jax.hessian(gain)(none), scale * slope[:, None], -value)
 
 
 def block_statistics(

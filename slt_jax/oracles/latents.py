@@ -5,14 +5,20 @@ has structure: near zero, near coincidences of units, near the optimum.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import comb, gammaln
 
-from slt_jax.model import (
+from slt_jax.oracles import layers
+from slt_jax.oracles.pushforward import STEP, log_modulus_density
+from slt_jax.oracles.quadrature import Rule, gauss_rule, graded_edges, panel_rule
+from slt_jax.structures import (
     BoxLatent,
+    CellsLatent,
     HalvesLatent,
+    KinksLatent,
     Latent,
     LayersLatent,
     MatrixLatent,
@@ -22,9 +28,6 @@ from slt_jax.model import (
     ProductLatent,
     UnitsLatent,
 )
-from slt_jax.oracles import layers
-from slt_jax.oracles.pushforward import STEP, log_modulus_density
-from slt_jax.oracles.quadrature import Rule, gauss_rule, graded_edges, panel_rule
 
 
 class Resolution(NamedTuple):
@@ -43,6 +46,7 @@ PRIOR_PANEL = 1.8
 ALONE = 6.0
 LEAST = -37.0
 MAX_PANELS = 20_000
+PREFIXES = 4096
 RESOLUTIONS = {
     1: Resolution(gauss=12, order=6, ratio=4.0, periodic=36, trapezoid=8),
     2: Resolution(gauss=17, order=8, ratio=3.0, periodic=52, trapezoid=4),
@@ -104,8 +108,8 @@ def latent_rule(
             return _layers_rule(latent, curvature.alone[0], resolution)
         case HalvesLatent():
             return _halves_rule(latent, curvature.alone[0], resolution)
-        case PowersLatent():
-            raise ValueError("powers have a rule for each data set, of slt_jax.oracles.powers")
+        case PowersLatent() | CellsLatent() | KinksLatent():
+            raise ValueError(f"{latent} has a rule for each data set: slt_jax.oracles.adapted")
         case BoxLatent():
             return _box_rule(latent, curvature.alone[0], resolution)
 
@@ -172,6 +176,14 @@ def _power_rule(latent: PowerLatent, resolution: Resolution) -> LatentRule:
 
 
 def _units_rule(latent: UnitsLatent, curvature: float, resolution: Resolution) -> LatentRule:
+    parts = units_parts(latent, curvature, resolution)
+    nodes, log_weights = zip(*parts, strict=True)
+    return LatentRule(np.concatenate(nodes), np.concatenate(log_weights))
+
+
+def units_parts(
+    latent: UnitsLatent, curvature: float, resolution: Resolution
+) -> Iterator[LatentRule]:
     """0 < b₁ < … < b_H, each graded towards its lower neighbour and towards the true units.
 
     Unordered and unsigned, the cell stands for H!·2^H equal ones.
@@ -179,28 +191,33 @@ def _units_rule(latent: UnitsLatent, curvature: float, resolution: Resolution) -
     high = latent.reach * latent.scale
     finest = 0.5 / np.sqrt(curvature + 1.0)
 
-    def extend(prefix: tuple[float, ...]) -> Rule:
-        low = prefix[-1] if prefix else 0.0
+    def next_unit(prefix: np.ndarray) -> Rule:
+        low = float(prefix[-1]) if len(prefix) else 0.0
         singular = (low, *(p for p in latent.peaks if p > low))
         edges = graded_edges(
             low, high, singular, finest, resolution.ratio, PRIOR_PANEL * latent.scale
         )
         return panel_rule(edges, resolution.order)
 
-    prefixes = np.zeros((1, 0))
-    log_weights = np.zeros(1)
-    for _ in range(latent.num_units):
-        rules = [extend(tuple(prefix)) for prefix in prefixes]
+    def extended(prefixes: LatentRule) -> LatentRule:
+        rules = [next_unit(prefix) for prefix in prefixes.nodes]
         sizes = [len(rule.nodes) for rule in rules]
-        prefixes = np.column_stack(
-            [np.repeat(prefixes, sizes, axis=0), np.concatenate([rule.nodes for rule in rules])]
+        last, weights = (np.concatenate(part) for part in zip(*rules, strict=True))
+        return LatentRule(
+            np.column_stack([np.repeat(prefixes.nodes, sizes, axis=0), last]),
+            np.repeat(prefixes.log_weights, sizes) + np.log(weights),
         )
-        log_weights = np.repeat(log_weights, sizes) + np.log(
-            np.concatenate([rule.weights for rule in rules])
-        )
-    log_prior = -0.5 * (prefixes / latent.scale) ** 2 - 0.5 * np.log(2 * np.pi * latent.scale**2)
+
+    prefixes = LatentRule(np.zeros((1, 0)), np.zeros(1))
+    for _ in range(latent.num_units - 1):
+        prefixes = extended(prefixes)
     symmetry = gammaln(latent.num_units + 1) + latent.num_units * np.log(2)
-    return LatentRule(prefixes, log_weights + log_prior.sum(axis=1) + symmetry)
+    for start in range(0, len(prefixes.log_weights), PREFIXES):
+        nodes, log_weights = extended(
+            LatentRule(*(part[start : start + PREFIXES] for part in prefixes))
+        )
+        log_prior = -0.5 * (nodes / latent.scale) ** 2 - 0.5 * np.log(2 * np.pi * latent.scale**2)
+        yield LatentRule(nodes, log_weights + log_prior.sum(axis=1) + symmetry)
 
 
 def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution) -> LatentRule:

@@ -13,22 +13,34 @@ import numpy as np
 from jax import Array
 
 from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import Data, Model, Params, Structure
+from slt_jax.model import Data, Model, Params, Regression
 from slt_jax.oracles.collapse import (
     BlockPosterior,
     BlockStatistics,
     block_posterior,
     datum_law,
+    grid_statistics,
     log_block_evidence,
     node_statistics,
 )
 from slt_jax.oracles.latents import LatentRule
-
-NodeBlock = tuple[Array, Array]
+from slt_jax.structures import LinearBlock, Structure
 
 BLOCK = 2048
 FEW = 32
 DATA_BLOCK = 128
+
+
+class NodeBlock(NamedTuple):
+    """Nodes [N, l] of a rule with the logarithms [N] of their weights.
+
+    Nodes that are all combinations of some values of each of G exchangeable units have these
+    values too, ``units`` [cell, G, m, c] with N = cells·m^G, so that the data are seen by units.
+    """
+
+    nodes: Array
+    log_weights: Array
+    units: Array | None = None
 
 
 class Points(NamedTuple):
@@ -85,9 +97,11 @@ def _streamed(
     points: Points | None,
 ) -> RuleSums:
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
-    for nodes, log_weights in node_blocks:
-        parts = [compiled_statistics(structure, model, piece, nodes) for piece in pieces]
-        statistics = parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: sum(p), *parts)
+    for nodes, log_weights, units in node_blocks:
+        if units is None:
+            statistics = at_nodes(structure, model, pieces, nodes)
+        else:
+            statistics = at_combinations(structure, model, pieces, units)
         log_terms, *derivatives = compiled_density(statistics, exponent, log_weights)
         rows.append(_block_moments(*map(np.asarray, (log_terms, *derivatives))))
         if points is not None:
@@ -133,9 +147,27 @@ def node_blocks(rule: LatentRule) -> list[NodeBlock]:
     nodes = np.pad(rule.nodes, ((0, count), (0, 0)), mode="edge")
     log_weights = np.pad(rule.log_weights, (0, count), constant_values=-np.inf)
     return [
-        (jnp.asarray(nodes[start : start + size]), jnp.asarray(log_weights[start : start + size]))
+        NodeBlock(*(jnp.asarray(part[start : start + size]) for part in (nodes, log_weights)))
         for start in range(0, len(nodes), size)
     ]
+
+
+def at_nodes(
+    structure: Structure, model: Model, pieces: Sequence[Any], nodes: Array
+) -> BlockStatistics:
+    """Statistics of summaries that add up at nodes, leading axis [node]."""
+    return _added([compiled_statistics(structure, model, piece, nodes) for piece in pieces])
+
+
+def at_combinations(
+    structure: Structure, model: Model, pieces: Sequence[Any], units: Array
+) -> BlockStatistics:
+    """``at_nodes`` at all combinations of units [cell, G, m, c]."""
+    return _added([compiled_grid(structure, model, piece, units) for piece in pieces])
+
+
+def _added(parts: Sequence[BlockStatistics]) -> BlockStatistics:
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: sum(p), *parts)
 
 
 def statistics_of_block(
@@ -143,6 +175,16 @@ def statistics_of_block(
 ) -> BlockStatistics:
     """Statistics of one summary at a block of nodes, leading axis [node]."""
     return jax.vmap(lambda node: node_statistics(structure, model, node, summary))(nodes)
+
+
+def statistics_of_grid(
+    structure: Structure, model: Model, summary: Any, units: Array
+) -> BlockStatistics:
+    """Statistics of one summary at all combinations of units [cell, G, m, c]."""
+    assert isinstance(structure, LinearBlock)
+    assert isinstance(model, Regression)
+    found = jax.vmap(lambda cell: grid_statistics(structure, model, cell, summary))(units)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
 def density_of_block(
@@ -190,6 +232,7 @@ def point_sums(
 
 
 compiled_statistics = jit_at_first_call(statistics_of_block, static_argnums=(0, 1))
+compiled_grid = jit_at_first_call(statistics_of_grid, static_argnums=(0, 1))
 compiled_density = jit_at_first_call(density_of_block)
 compiled_posterior = jit_at_first_call(posterior_of_block)
 compiled_point_sums = jit_at_first_call(point_sums, static_argnums=(0, 1))

@@ -10,18 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from slt_jax.data import validate_data
-from slt_jax.model import (
-    Collapse,
-    Data,
-    FeatureRegression,
-    FeatureSummary,
-    Latent,
-    Model,
-    PowersLatent,
-    Problem,
-    ProductLatent,
-    Structure,
-)
+from slt_jax.model import Data, FeatureRegression, FeatureSummary, Model, Problem
+from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
 from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.latents import (
@@ -34,8 +24,8 @@ from slt_jax.oracles.latents import (
 )
 from slt_jax.oracles.moments import NodeBlock, Points, node_blocks, rule_sums
 from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summarised
-from slt_jax.oracles.powers import latent_gaussian, powers_rule
 from slt_jax.precision import in_float64
+from slt_jax.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
 
 ROUNDING = 1e-13
 
@@ -127,7 +117,7 @@ class Oracle(NamedTuple):
     def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
         """How many values of the latent the integral of one data set is a sum over."""
         (blocks,) = self._blocks([pieces_of(summary)], beta, RESOLUTIONS[self.level])
-        return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights in blocks)
+        return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, _ in blocks)
 
     def _by_two_rules(
         self, replicates: Sequence[Sequence[Any]], beta: float, points: Points | None = None
@@ -150,23 +140,12 @@ class Oracle(NamedTuple):
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
     ) -> Iterator[Iterable[NodeBlock]]:
         """The rule of each data set in blocks; of one that all share, the same blocks."""
-        latent = self.structure.latent
-        if isinstance(latent, PowersLatent):
+        if is_adapted(self.structure.latent):
             for pieces in replicates:
-                yield self._adapted_blocks(latent, pieces[0], beta, resolution)
+                yield adapted_blocks(self.structure, self.model, pieces, beta, resolution)
         else:
             shared = node_blocks(self._rule(replicates, beta, resolution))
             yield from repeat(shared, len(replicates))
-
-    def _adapted_blocks(
-        self, latent: PowersLatent, summary: Any, beta: float, resolution: Resolution
-    ) -> Iterator[NodeBlock]:
-        assert isinstance(self.structure, Collapse)
-        likelihood = latent_gaussian(
-            self.structure, _noise(self.model), summary, beta, len(latent.exponents)
-        )
-        for part in powers_rule(latent, likelihood, resolution):
-            yield from node_blocks(part)
 
     def _rule(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
@@ -175,8 +154,9 @@ class Oracle(NamedTuple):
         structure, latent = self.structure, self.structure.latent
         targets, adapted = np.zeros(0), np.zeros(0)
         if not isinstance(structure, Collapse):
+            assert isinstance(latent, BoxLatent)
             size = np.mean([sum(map(_total_weight, pieces)) for pieces in replicates])
-            alone = np.array([beta * size * structure.latent.information])
+            alone = np.array([beta * size * latent.information])
             return _cached_rule(latent, Curvature(_in_steps(alone), ()), (), resolution)
         gram = beta * (structure.scale / _noise(self.model)) ** 2
         gram = gram * np.mean([np.asarray(pieces[0].gram) for pieces in replicates], axis=0)
@@ -233,10 +213,11 @@ def _cached_rule(
     return latent_rule(latent, curvature, targets, resolution)
 
 
-def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:
+def oracle_for(problem: Problem, level: int = 2, *, costly: bool = False) -> Oracle | None:
     """The oracle of a problem, or None if its model declares no exact structure.
 
-    Raises ValueError for a level outside 1 … 3.
+    Some integrals in four dimensions take many seconds for each data set; their oracles are
+    returned only with ``costly``. Raises ValueError for a level outside 1 … 3.
     """
     if level not in RESOLUTIONS:
         raise ValueError(f"level = {level}: must be 1 to {max(RESOLUTIONS)}")
@@ -244,5 +225,7 @@ def oracle_for(problem: Problem, level: int = 2) -> Oracle | None:
     if structure is None:
         return None
     if isinstance(structure, Collapse) and not isinstance(problem.model, FeatureRegression):
+        return None
+    if is_costly(structure.latent) and not costly:
         return None
     return Oracle(problem, problem.model, structure, level)

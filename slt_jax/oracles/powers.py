@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from slt_jax.model import Collapse, PowersLatent
 from slt_jax.oracles.latents import LatentRule, Resolution
+from slt_jax.structures import Collapse, PowersLatent
 
 PRIOR_REACH = 8.5
 STEPS = 6.8

@@ -11,7 +11,7 @@ import pytest
 from jax import Array
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import Data, Model, NoLatent, PowersLatent, Problem, discover_problems
+from slt_jax.model import Data, Model, Problem, discover_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
@@ -21,6 +21,7 @@ from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.structures import NoLatent, PowersLatent
 
 NUM_DATA, NUM_SETS = 6, 4
 NUM_DRAWS = 500_000

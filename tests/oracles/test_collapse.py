@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import Collapse, FeatureSummary, NoLatent
+from slt_jax.model import FeatureSummary
 from slt_jax.oracles.collapse import UNROLLED_BLOCK, block_statistics, log_block_evidence
+from slt_jax.structures import Collapse, NoLatent
 
 NUM_DATA, NUM_FEATURES = 12, 10
 

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.model import Collapse, FeatureSummary, PowerLatent, Problem
+from slt_jax.model import FeatureSummary, Problem
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.oracle import ExactMoments, Oracle, oracle_for
+from slt_jax.structures import Collapse, PowerLatent
 
 NUM_SETS = 4
 SIZES = (10, 1000, 10**6)

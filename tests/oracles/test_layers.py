@@ -6,11 +6,12 @@ import pytest
 from scipy.special import gammaln
 
 from slt_jax.data import summaries_along_n
-from slt_jax.model import Collapse, LayersLatent, Problem, discover_problems
+from slt_jax.model import Problem, discover_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork, deep_linear
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.layers import STEP, log_square_density, singular_values
+from slt_jax.structures import Collapse, LayersLatent
 
 
 @pytest.mark.parametrize("degrees", [(1,), (3,), (1, 1, 1), (2, 5), (4, 2, 1)])

@@ -12,11 +12,12 @@ import pytest
 from scipy.stats import norm
 
 from slt_jax.data import scaled, summarise
-from slt_jax.model import Collapse, Data, FeatureSummary, Problem, discover_problems
+from slt_jax.model import Data, FeatureSummary, Problem, discover_problems
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.oracles.quadrature import panel_rule
+from slt_jax.structures import Collapse
 
 NUM_SETS, NUM_EXPENSIVE = 8, 2
 LARGEST = 10_000

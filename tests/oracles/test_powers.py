@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from slt_jax.data import simulate, summaries_along_n, summarise
-from slt_jax.model import FeatureSummary, PowersLatent, Problem, discover_problems
+from slt_jax.model import FeatureSummary, Problem, discover_problems
 from slt_jax.models.polynomial import PolynomialRegression
 from slt_jax.oracles import oracle_for, powers
 from slt_jax.oracles.collapse import block_statistics, log_block_evidence
 from slt_jax.oracles.factorised import Block, factorised_moments
 from slt_jax.oracles.latents import RESOLUTIONS, Curvature, latent_rule
 from slt_jax.oracles.powers import LatentGaussian, latent_gaussian, powers_rule
+from slt_jax.structures import PowersLatent
 
 NUM_SETS = 3
 

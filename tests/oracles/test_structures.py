@@ -9,21 +9,11 @@ import numpyro.distributions as dist
 import pytest
 
 from slt_jax.data import simulate, summaries_along_n
-from slt_jax.model import (
-    BoxLatent,
-    Coordinate,
-    Data,
-    Direct,
-    LinearBlock,
-    MethodOf,
-    Model,
-    Problem,
-    Regression,
-    discover_problems,
-)
+from slt_jax.model import Data, MethodOf, Model, Problem, Regression, discover_problems
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for, training_criteria
 from slt_jax.oracles.checks import evidence_integral
+from slt_jax.structures import BoxLatent, Coordinate, Direct, LinearBlock
 
 PROBLEMS = discover_problems()
 

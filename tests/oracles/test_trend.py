@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.model import Collapse, FeatureSummary, discover_problems
+from slt_jax.model import FeatureSummary, discover_problems
 from slt_jax.oracles.oracle import Oracle, oracle_for
+from slt_jax.structures import Collapse
 
 NUM_SETS = 16
 SIZES = np.array([1e2, 1e3, 1e5, 1e6, 1e7, 1e8])

@@ -1,0 +1,77 @@
+"""Rules that each data set lays out for itself, part by part, so that no rule is held whole."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.oracles.cells import cell_blocks
+from slt_jax.oracles.kinks import kinks_rule
+from slt_jax.oracles.latents import Resolution, units_parts
+from slt_jax.oracles.moments import NodeBlock, node_blocks
+from slt_jax.oracles.powers import latent_gaussian, powers_rule
+from slt_jax.structures import (
+    CellsLatent,
+    Collapse,
+    KinksLatent,
+    Latent,
+    LinearBlock,
+    PowersLatent,
+    Structure,
+    UnitsLatent,
+)
+
+MOST_UNITS_KEPT = 3
+
+
+def is_adapted(latent: Latent) -> bool:
+    """Whether each data set has a rule of its own."""
+    return isinstance(latent, CellsLatent | KinksLatent | PowersLatent) or _is_long(latent)
+
+
+def is_costly(latent: Latent) -> bool:
+    """Whether one data set takes many seconds, so that an oracle is there for who asks for it."""
+    if isinstance(latent, CellsLatent):
+        return latent.num_units * len(latent.coordinates) > 2
+    return _is_long(latent)
+
+
+def _is_long(latent: Latent) -> bool:
+    """Whether a rule has so many nodes that it is not kept."""
+    return isinstance(latent, UnitsLatent) and latent.num_units > MOST_UNITS_KEPT
+
+
+def adapted_blocks(
+    structure: Structure, model: Model, pieces: Sequence[Any], beta: float, resolution: Resolution
+) -> Iterator[NodeBlock]:
+    """The rule for the posterior at β of one data set, given as summaries that add up, in blocks.
+
+    Raises ValueError where it takes more nodes than memory should hold at a time, or more cells
+    than time allows.
+    """
+    match structure.latent:
+        case PowersLatent() as latent:
+            assert isinstance(structure, Collapse)
+            assert isinstance(model, FeatureRegression)
+            count = len(latent.exponents)
+            likelihood = latent_gaussian(structure, model.noise, pieces[0], beta, count)
+            for part in powers_rule(latent, likelihood, resolution):
+                yield from node_blocks(part)
+        case KinksLatent() as latent:
+            assert isinstance(structure, LinearBlock)
+            assert isinstance(model, Regression)
+            sensitivity = beta * (structure.scale / model.noise) ** 2
+            for part in kinks_rule(latent, sensitivity, pieces, resolution):
+                yield from node_blocks(part)
+        case UnitsLatent() as latent:
+            assert isinstance(structure, Collapse)
+            assert isinstance(model, FeatureRegression)
+            squared = beta * (structure.scale / model.noise) ** 2
+            curvature = squared * float(np.trace(np.asarray(pieces[0].gram)))
+            for part in units_parts(latent, curvature, resolution):
+                yield from node_blocks(part)
+        case CellsLatent() as latent:
+            yield from cell_blocks(latent, structure, model, pieces, beta, resolution)
+        case latent:
+            raise TypeError(f"{latent} has a rule that all data sets share")

@@ -1,0 +1,78 @@
+"""A rule for a homogeneous unit of two weights, in polar coordinates, split at the data's kinks.
+
+The output of the unit is r·σ(u·z) with r the length and u the direction of its weights, so that
+the integrand is smooth in r, and in the angle between any two of the kinks u·z_i = 0. Where data
+are many their kinks are close and each of them is weak: some are left inside of panels, and what
+that costs is part of the difference between two orders on the same panels.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from slt_jax.model import DataSummary
+from slt_jax.oracles.latents import PRIOR_PANEL, LatentRule, Resolution
+from slt_jax.oracles.quadrature import Rule, graded_edges, panel_rule
+from slt_jax.structures import KinksLatent
+
+KINKS = 2700
+ANGLES = 64
+REACH = 8.5
+CLOSEST = 1e-9
+
+
+def kinks_rule(
+    latent: KinksLatent, sensitivity: float, pieces: Sequence[Any], resolution: Resolution
+) -> Iterator[LatentRule]:
+    """Nodes [N, 2] and log-weights of the weights' prior, some angles at a time.
+
+    ``sensitivity`` is the squared output per unit of block and weight, over the noise, at β.
+    """
+    inputs = [np.asarray(jax.vmap(latent.inputs)(_inputs_of(piece))) for piece in pieces]
+    z = np.concatenate(inputs)
+    curvature = sensitivity * np.sum(z**2) * latent.scale**2
+    finest = 0.5 / np.sqrt(curvature + 1.0)
+    edges = _angle_edges(z, latent.angles, finest, resolution)
+    angles, weights = panel_rule(edges, resolution.order)
+    lengths = _lengths(finest, resolution)
+    for start in range(0, len(angles), ANGLES):
+        here = slice(start, start + ANGLES)
+        units = np.column_stack([np.cos(angles[here]), np.sin(angles[here])])
+        nodes = latent.scale * lengths.nodes[None, :, None] * units[:, None, :]
+        products = np.multiply.outer(weights[here] / (2 * np.pi), lengths.weights)
+        yield LatentRule(nodes.reshape(-1, 2), np.log(products).ravel())
+
+
+def _lengths(finest: float, resolution: Resolution) -> Rule:
+    """Length r of two standard normals, of density r·exp(−r²/2), graded towards 0."""
+    edges = graded_edges(0.0, REACH, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
+    r, weights = panel_rule(edges, resolution.order)
+    return Rule(r, weights * r * np.exp(-(r**2) / 2))
+
+
+def _inputs_of(piece: Any) -> Any:
+    return piece.data.x if isinstance(piece, DataSummary) else piece.x
+
+
+def _angle_edges(
+    z: np.ndarray, true: Sequence[float], finest: float, resolution: Resolution
+) -> np.ndarray:
+    """Edges from −π to π: at the kinks of z, or evenly among them, and graded to the true units."""
+    across = np.arctan2(z[:, 1], z[:, 0])
+    kinks = np.sort(np.concatenate([_wrapped(across + turn) for turn in (np.pi / 2, -np.pi / 2)]))
+    most = round(KINKS / (resolution.ratio - 1) ** 2)
+    if len(kinks) > most:
+        kinks = kinks[np.linspace(0, len(kinks) - 1, most).astype(int)]
+    centres = [float(_wrapped(np.asarray(angle))) for angle in true]
+    graded = graded_edges(-np.pi, np.pi, centres, finest, resolution.ratio, np.pi / 8)
+    edges = np.unique(np.concatenate([graded, kinks]))
+    apart = np.concatenate([[True], np.diff(edges) > CLOSEST])
+    apart[-1] = False
+    return np.append(edges[apart], np.pi)
+
+
+def _wrapped(angles: np.ndarray) -> np.ndarray:
+    """Into [−π, π)."""
+    return (angles + np.pi) % (2 * np.pi) - np.pi

@@ -1,0 +1,210 @@
+"""What an oracle is told about a model: the block that has a closed form, and the latent rest.
+
+A structure says how the parameters split into a Gaussian block, which is integrated out, and a
+latent, of whose law every type here is one. How each law is integrated is the oracles' affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import Array
+
+
+class NoLatent(NamedTuple):
+    """Every parameter is in the Gaussian block: the model is conjugate."""
+
+
+class ProductLatent(NamedTuple):
+    """Latent l is |∏_j w_{lj}^{e_lj}| of independent N(0, scale²) parameters, given by exponents.
+
+    Each multiplies one entry of the Gaussian block, which absorbs the sign; the last latents
+    belong to the last features.
+    """
+
+    exponents: tuple[tuple[int, ...], ...]
+    scale: float = 1.0
+
+
+class PowerLatent(NamedTuple):
+    """The product ∏_j w_j^{e_j} with its sign; where no block multiplies it, the truth is 0."""
+
+    exponents: tuple[int, ...]
+    scale: float = 1.0
+
+
+class PowersLatent(NamedTuple):
+    """Powers w_j^{p_j} of independent N(0, scale²) parameters, each a coefficient by itself.
+
+    The ``offset`` of its structure is linear in them and the ``basis`` constant.
+    """
+
+    exponents: tuple[int, ...]
+    scale: float = 1.0
+
+
+class UnitsLatent(NamedTuple):
+    """``num_units`` exchangeable scalars b_h ~ N(0, scale²) whose sign the Gaussian block absorbs.
+
+    ``reach`` bounds the |b| beyond which the prior mass is neglected (in units of ``scale``);
+    ``peaks`` are the positive |b| at which the optimum has units.
+    """
+
+    num_units: int
+    scale: float
+    peaks: tuple[float, ...] = ()
+    reach: float = 7.0
+
+
+class MatrixLatent(NamedTuple):
+    """A rows × columns matrix A of N(0, scale²) entries that enters through AᵀA only.
+
+    ``direction`` is the row space of the optimum (columns of length ``columns``), empty if the
+    truth is zero: the posterior is peaked around it.
+    """
+
+    rows: int
+    columns: int
+    scale: float = 1.0
+    direction: tuple[float, ...] = ()
+
+
+class LayersLatent(NamedTuple):
+    """A product W_m…W_1 of N(0, scale²) matrices that enters through AᵀA only, as ``MatrixLatent``.
+
+    ``rows`` [m] are those of W_1 to W_m, and W_1 has ``columns``.
+    """
+
+    rows: tuple[int, ...]
+    columns: int
+    scale: float = 1.0
+    direction: tuple[float, ...] = ()
+
+
+class HalvesLatent(NamedTuple):
+    """Root sums of squares of the positive and of the negative of ``num_units`` N(0, scale²)."""
+
+    num_units: int
+    scale: float = 1.0
+
+
+class Coordinate(NamedTuple):
+    """A scalar on [low, high]: N(0, scale²), or uniform where ``scale`` is None.
+
+    An interval that a normal coordinate is cut to must hold all of its mass but rounding.
+    ``singular`` are the points that the set of optima lies at, and n^−``rate`` the order of the
+    narrowest structure of the posterior next to them.
+    """
+
+    low: float
+    high: float
+    scale: float | None = None
+    singular: tuple[float, ...] = (0.0,)
+    rate: float = 0.5
+
+
+class BoxLatent(NamedTuple):
+    """Independent coordinates, at most three, along which the set of optima lies.
+
+    ``information`` bounds the total nats per datum and squared distance to that set.
+    """
+
+    coordinates: tuple[Coordinate, ...]
+    information: float = 1.0
+
+
+class CellsLatent(NamedTuple):
+    """``num_units`` exchangeable units, each of the same independent coordinates, four in all.
+
+    A latent lists the coordinates unit by unit. The law of a coordinate is that of its own cut to
+    its interval, so that one of N(0, scale²) whose sign the Gaussian block absorbs may start at 0.
+    The rule is made of cells where the data ask for them: what is singular need lie on no axis.
+    The ``design`` of its structure takes the coordinates of any number of units, and has one entry
+    for each.
+    """
+
+    coordinates: tuple[Coordinate, ...]
+    num_units: int = 1
+
+
+class KinksLatent(NamedTuple):
+    """Two N(0, scale²) weights of a unit that is homogeneous in them, with kinks.
+
+    The kinks lie where the weights are orthogonal to a datum, ``inputs`` of whose x are the two
+    numbers that they multiply. ``angles`` are the directions of the true units.
+    """
+
+    inputs: Callable[[Array], Array]
+    scale: float = 1.0
+    angles: tuple[float, ...] = ()
+
+
+Latent = (
+    NoLatent
+    | ProductLatent
+    | PowerLatent
+    | PowersLatent
+    | UnitsLatent
+    | MatrixLatent
+    | LayersLatent
+    | HalvesLatent
+    | BoxLatent
+    | CellsLatent
+    | KinksLatent
+)
+
+
+def single_direction(linear_map: np.ndarray) -> tuple[float, ...]:
+    """Row space of a map [output, input] of rank one, as a unit vector; empty for other ranks."""
+    _, singular_values, rows = np.linalg.svd(np.asarray(linear_map, float))
+    rank = int(np.sum(singular_values > 1e-6 * max(1.0, singular_values[0])))
+    return tuple(float(v) for v in rows[0]) if rank == 1 else ()
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """Exact structure c(w) = offset(latent) + basis(latent) @ block, block ~ N(0, scale²) i.i.d.
+
+    The block is integrated out in closed form and the latent by quadrature. ``basis`` maps a
+    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero.
+    """
+
+    basis: Callable[[Array], Array]
+    latent: Latent
+    scale: float = 1.0
+    offset: Callable[[Array], Array] | None = None
+
+
+@dataclass(frozen=True)
+class LinearBlock:
+    """Exact structure f(x, w) = blockᵀ design(latent, x), block [k, q] ~ N(0, scale²) i.i.d.
+
+    For a regression that is linear in some parameters without fixed features: the block is
+    integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
+    latent [l] and one x to [k]. ``params`` maps a latent and a block [k, 1] to the parameters w:
+    given these, the statistics of the block come from the model's likelihood, whatever its summary
+    of data is, and at what that costs.
+    """
+
+    design: Callable[[Array, Array], Array]
+    latent: BoxLatent | CellsLatent | KinksLatent
+    scale: float = 1.0
+    params: Callable[[Array, Array], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Exact structure without a Gaussian block: all parameters are a function of the latent.
+
+    ``params`` maps a latent [l] to the parameters w, and may be any change of variables under
+    which the prior of w is the law of the latent.
+    """
+
+    params: Callable[[Array], Mapping[str, Any]]
+    latent: BoxLatent
+
+
+Structure = Collapse | LinearBlock | Direct

@@ -1,0 +1,125 @@
+"""Cells that data ask for: exchange of units, other routes to the same integrals, refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slt_jax.data import simulate, summarise
+from slt_jax.model import Data, Problem
+from slt_jax.models.shallow_net import ShallowNet
+from slt_jax.models.tanh_net import TanhNet
+from slt_jax.oracles import cells, oracle_for, training_criteria
+from slt_jax.structures import CellsLatent, Coordinate
+
+AXIS = Coordinate(-8.5, 8.5, 1.0)
+BIASED = ShallowNet(hidden_dim=2, activation="silu", biases=True)
+
+
+def at_zero(name: str, model) -> Problem:
+    return Problem(name, model, {key: np.zeros(p.shape()) for key, p in model.priors().items()})
+
+
+def data_of(problem: Problem, n: int, seed: int = 81) -> Data:
+    return Data(*map(np.asarray, simulate(problem, jax.random.key(seed), n)))
+
+
+def combined(units: np.ndarray, per_pair) -> np.ndarray:
+    """A sum over pairs of units at all their combinations, [cell, m^G]."""
+    count, groups, m, _ = units.shape
+    which = np.indices((m,) * groups).reshape(groups, -1)
+    nodes = np.stack([units[:, g, which[g]] for g in range(groups)], axis=2)
+    pairs = [(g, h) for g in range(groups) for h in range(g)]
+    return sum(per_pair(nodes[:, :, g] - nodes[:, :, h]) for g, h in pairs).reshape(count, -1)
+
+
+@pytest.mark.parametrize(("coordinates", "num_units"), [(1, 2), (2, 2), (1, 3)])
+def test_cells_are_all_of_the_space_but_for_the_order_of_units(coordinates, num_units):
+    """Of units that attract one another: the cells of all orders fill the box, and no more."""
+    latent = CellsLatent((AXIS,) * coordinates, num_units)
+
+    def attraction(units):
+        return combined(units, lambda gap: -20 * np.sum(gap**2, axis=-1))
+
+    found = cells.settled_cells(latent, attraction, 0.3)
+    volumes = np.prod(found.high - found.low, axis=(1, 2))
+    np.testing.assert_allclose(volumes @ found.multiplicity, 17.0 ** (coordinates * num_units))
+    points = np.random.default_rng(0).uniform(-3, 3, (500, num_units, coordinates))
+    held = np.zeros(len(points))
+    for order in np.array(list(np.ndindex((num_units,) * num_units))):
+        if len(set(order)) == num_units:
+            at = points[:, None, order]
+            inside = np.all((found.low <= at) & (at < found.high), axis=(2, 3))
+            held += inside @ (found.multiplicity / np.prod(np.arange(1, num_units + 1)))
+    np.testing.assert_allclose(held, 1.0)
+
+
+@pytest.mark.parametrize(("hidden_dim", "n"), [(2, 60), (3, 12)])
+def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
+    """tanh units by cells and all data, and by panels and sufficient statistics."""
+    graded = at_zero("graded", TanhNet(hidden_dim=hidden_dim))
+    in_cells = at_zero("cells", ShallowNet(hidden_dim=hidden_dim, uniform_input=True))
+    data = data_of(graded, n)
+    one = oracle_for(in_cells, 2, costly=True).moments(
+        summarise(in_cells, Data(data.x[:, None], data.y)), 0.7
+    )
+    two = oracle_for(graded, 2).moments(summarise(graded, data), 0.7)
+    for found, expected in zip(one, two, strict=True):
+        assert abs(found.value - expected.value) <= found.error + expected.error
+        assert found.error < 0.02
+
+
+def test_criteria_agree_with_ordered_units():
+    """What is asked at each datum sees the nodes one by one, and not by units."""
+    graded, in_cells = (
+        at_zero("graded", TanhNet()),
+        at_zero("cells", ShallowNet(uniform_input=True)),
+    )
+    data = data_of(graded, 10)
+    one = training_criteria(oracle_for(in_cells), Data(data.x[:, None], data.y))
+    two = training_criteria(oracle_for(graded), data)
+    for found, expected in zip(one[:8], two[:8], strict=True):
+        assert abs(found.value - expected.value) <= found.error + expected.error
+
+
+def test_four_dimensions_agree_with_draws_from_the_prior():
+    """Two units with biases at n = 4: within 5 standard errors of 2·10⁵ draws, false alarm 6e-7."""
+    problem = at_zero("biased", BIASED)
+    data = data_of(problem, 4)
+    exact = oracle_for(problem, 1, costly=True).moments(summarise(problem, data))
+    exact = exact.normalised_free_energy
+
+    origin, given = jax.tree.map(jnp.float32, (problem.optimum, data))
+
+    @jax.jit
+    @jax.vmap
+    def weight(key):
+        draw = BIASED.sample_prior(key)
+        over_data = jax.vmap(BIASED.log_likelihood, (None, 0, 0))
+        return jnp.exp(jnp.sum(over_data(draw, *given) - over_data(origin, *given)))
+
+    weights = np.asarray(weight(jax.random.split(jax.random.key(82), 200_000)), float)
+    error = np.std(weights) / np.mean(weights) / np.sqrt(len(weights))
+    assert error < 0.01
+    assert abs(np.log(np.mean(weights)) + exact.value) < 5 * error + exact.error
+
+
+def test_what_takes_long_is_there_for_who_asks():
+    problem = at_zero("biased", BIASED)
+    assert oracle_for(problem) is None
+    assert oracle_for(problem, costly=True) is not None
+    assert oracle_for(at_zero("two", ShallowNet())) is not None
+    assert oracle_for(at_zero("five", ShallowNet(hidden_dim=5)), costly=True) is None
+
+
+def test_more_cells_than_time_allows_are_refused(monkeypatch):
+    monkeypatch.setattr(cells, "MAX_CELLS", 5)
+    problem = at_zero("two", ShallowNet())
+    with pytest.raises(ValueError, match=r"cells leave .* in doubt: 0\.001 is allowed"):
+        oracle_for(problem).moments(summarise(problem, data_of(problem, 10)))
+
+
+def test_a_density_that_is_not_a_number_is_refused():
+    latent = CellsLatent((AXIS,), 2)
+    with pytest.raises(ValueError, match="NaN"):
+        cells.settled_cells(latent, lambda units: np.full((len(units), 16), np.nan), 0.1)

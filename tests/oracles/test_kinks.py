@@ -1,0 +1,79 @@
+"""A ReLU unit of two weights: two routes, a grid, and kinks that panels do not follow."""
+
+import jax
+import numpy as np
+import pytest
+
+from slt_jax.data import simulate, summarise
+from slt_jax.model import Data, Problem
+from slt_jax.models.relu_net import BiasedReluNet, with_teacher
+from slt_jax.models.shallow_net import ShallowNet
+from slt_jax.oracles import oracle_for, training_criteria
+
+TEACHER = with_teacher("relu", BiasedReluNet(hidden_dim=1), None, "", a=(1.0,), b=(1.0,), c=(-0.5,))
+GRID, REACH = 1200, 8.0
+
+
+def data_of(problem: Problem, n: int) -> Data:
+    return Data(*map(np.asarray, simulate(problem, jax.random.key(91), n)))
+
+
+def by_grid(inputs: np.ndarray, y: np.ndarray) -> float:
+    """log ∫ N(y | 0, I + φφᵀ) dφ over both weights, φ = relu(inputs · w), by the midpoint rule."""
+    step = 2 * REACH / GRID
+    axis = -REACH + step * (np.arange(GRID) + 0.5)
+    first, second = np.meshgrid(axis, axis, indexing="ij")
+    phi = [np.maximum(z[0] * first + z[1] * second, 0) for z in inputs]
+    square, product = (sum(p * q for p, q in zip(phi, other, strict=True)) for other in (phi, y))
+    log_density = -0.5 * np.log1p(square) + 0.5 * product**2 / (1 + square)
+    prior = np.exp(-(first**2 + second**2) / 2) / (2 * np.pi) * step**2
+    constant = -0.5 * np.sum(y**2) - len(y) / 2 * np.log(2 * np.pi)
+    return float(np.log(np.sum(np.exp(log_density) * prior)) + constant)
+
+
+def test_two_inputs_agree_with_a_grid():
+    model = ShallowNet(input_dim=2, hidden_dim=1, activation="relu")
+    optimum = {key: np.ones(prior.shape()) for key, prior in model.priors().items()}
+    problem = Problem("plane", model, optimum)
+    data = data_of(problem, 6)
+    summary = summarise(problem, data)
+    found = oracle_for(problem).log_evidence(summary).shifted(float(summary.reference))
+    assert abs(found.value - by_grid(data.x, data.y[:, 0])) < 1e-5 + found.error
+    assert found.error < 1e-4
+
+
+def test_a_bias_agrees_with_a_grid():
+    data = data_of(TEACHER, 6)
+    summary = summarise(TEACHER, data)
+    found = oracle_for(TEACHER).log_evidence(summary).shifted(float(summary.reference))
+    inputs = np.column_stack([data.x, np.ones(6)])
+    assert abs(found.value - by_grid(inputs, data.y[:, 0])) < 1e-5 + found.error
+
+
+def test_sorted_sums_and_all_data_agree():
+    """The same unit with a bias, whose likelihood comes from sums over sorted data or from each."""
+    model = ShallowNet(hidden_dim=1, activation="relu", biases=True)
+    optimum = {"a": np.ones((1, 1)), "b": np.ones((1, 1)), "c": np.array([-0.5])}
+    data = data_of(TEACHER, 30)
+    one = training_criteria(oracle_for(TEACHER), data, 0.6)
+    other = oracle_for(Problem("same", model, optimum))
+    two = training_criteria(other, Data(data.x[:, None], data.y), 0.6)
+    for found, expected in zip(one[:8], two[:8], strict=True):
+        assert abs(found.value - expected.value) <= found.error + expected.error
+        assert found.error < 1e-2
+
+
+@pytest.mark.parametrize("n", [40, 4000])
+def test_error_bounds_are_true(n):
+    """Also where panels hold several kinks, as from some hundred data on."""
+    summary = summarise(TEACHER, data_of(TEACHER, n))
+    *claims, best = (oracle_for(TEACHER, level).moments(summary) for level in (1, 2, 3))
+    for claim in claims:
+        for one, two in zip(claim, best, strict=True):
+            assert abs(one.value - two.value) <= one.error + two.error
+    assert claims[1].normalised_free_energy.error < 1e-2
+
+
+def test_two_units_have_no_rule():
+    two = with_teacher("two", BiasedReluNet(hidden_dim=2), None, "")
+    assert oracle_for(two, costly=True) is None
