@@ -12,7 +12,16 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import Data, FeatureRegression, MethodOf, Params, Problem, Regression
-from slt_jax.structures import Collapse, HalvesLatent, KinksLatent, LinearBlock
+from slt_jax.structures import (
+    CellsLatent,
+    Collapse,
+    Coordinate,
+    HalvesLatent,
+    KinksLatent,
+    LinearBlock,
+)
+
+REACH = 8.5
 
 
 @dataclass(frozen=True)
@@ -107,21 +116,36 @@ class BiasedReluNet(Regression):
         return jnp.sum(params["a"] * hidden, keepdims=True)
 
     def exact(self, optimum: Params) -> LinearBlock | None:
-        """The output of one unit is collapsed; its two weights are a length and an angle."""
-        if self.hidden_dim != 1:
+        """Outputs are collapsed; what is left of one unit are its length and angle."""
+        a, b, c = (np.asarray(optimum[name], float) for name in "abc")
+        latent: KinksLatent | CellsLatent
+        if self.hidden_dim == 1:
+            true = np.arctan2(c, b)[a * np.hypot(b, c) != 0]
+            latent = KinksLatent(_with_bias, self.prior_scale, tuple(map(float, true)))
+        elif self.hidden_dim == 2:
+            reach = REACH * self.prior_scale
+            latent = CellsLatent(
+                tuple(
+                    Coordinate(
+                        -reach, reach, self.prior_scale, tuple(sorted({0.0, *map(float, true)}))
+                    )
+                    for true in (b, c)
+                ),
+                num_units=2,
+            )
+        else:
             return None
-        a, b, c = (float(np.asarray(optimum[name])[0]) for name in "abc")
-        angles = (float(np.arctan2(c, b)),) if a * np.hypot(b, c) else ()
-        latent = KinksLatent(_with_bias, self.prior_scale, angles)
         return LinearBlock(
-            MethodOf(self, "_unit"), latent, self.prior_scale, MethodOf(self, "_params")
+            MethodOf(self, "_units"), latent, self.prior_scale, MethodOf(self, "_params")
         )
 
-    def _unit(self, latent: Array, x: Array) -> Array:
-        return jax.nn.relu(latent[:1] * x + latent[1:])
+    def _units(self, latent: Array, x: Array) -> Array:
+        b, c = latent.reshape(-1, 2).T
+        return jax.nn.relu(b * x + c)
 
     def _params(self, latent: Array, block: Array) -> Params:
-        return {"a": block[:, 0], "b": latent[:1], "c": latent[1:]}
+        b, c = latent.reshape(-1, 2).T
+        return {"a": block[:, 0], "b": b, "c": c}
 
     def summarise(self, optimum: Params, data: Data, weights: Array) -> SortedSummary:
         order = jnp.argsort(data.x)

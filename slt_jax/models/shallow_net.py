@@ -83,12 +83,12 @@ class ShallowNet(Regression):
         return sigma(self.sharpness * z) / self.sharpness
 
     def exact(self, optimum: Params) -> LinearBlock | None:
-        """Outputs are collapsed and input weights integrated: four, or the two of a ReLU."""
+        """Outputs are collapsed and input weights, at most four in all, integrated."""
         H, weights = self.hidden_dim, self.input_dim + self.biases
-        if self.activation == "relu":
-            return self._with_kinks(optimum) if (H, weights) == (1, 2) else None
         if not 0 < H * weights <= MOST_WEIGHTS:
             return None
+        if self.activation == "relu" and H == 1:
+            return self._with_kinks(optimum) if weights == 2 else None
         per_unit = [np.asarray(optimum["b"])]
         if self.biases:
             per_unit.append(np.asarray(optimum["c"])[:, None])

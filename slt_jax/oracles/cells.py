@@ -23,8 +23,8 @@ from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model
 from slt_jax.oracles.collapse import BlockStatistics, log_block_evidence
 from slt_jax.oracles.latents import Resolution
-from slt_jax.oracles.moments import NodeBlock, at_combinations
-from slt_jax.structures import CellsLatent, Coordinate, Structure
+from slt_jax.oracles.moments import NodeBlock, at_combinations, at_nodes
+from slt_jax.structures import CellsLatent, Coordinate, LinearBlock, Structure
 
 MOST_DIMENSIONS = 4
 SEARCH_ORDER = 4
@@ -88,8 +88,8 @@ def cell_blocks(
         short = size - len(units)
         units = np.pad(units, ((0, short), (0, 0), (0, 0), (0, 0)), mode="edge")
         log_weights = np.pad(log_weights, ((0, short), (0, 0)), constant_values=-np.inf)
-        nodes = _combinations(units).reshape(-1, dimension)
-        yield NodeBlock(*map(jnp.asarray, (nodes, log_weights.ravel(), units)))
+        block = NodeBlock(_combinations(units), jnp.asarray(log_weights.ravel()))
+        yield block._replace(units=jnp.asarray(units)) if _is_by_units(structure) else block
 
 
 def _cells_at_once(order: int, dimension: int) -> int:
@@ -219,11 +219,17 @@ def _grid(latent: CellsLatent, cells: Cells, order: int) -> tuple[np.ndarray, np
     return nodes, total
 
 
-def _combinations(units: np.ndarray) -> np.ndarray:
-    """All nodes [N, m^G, G, c] that units [N, G, m, c] make, the last unit changing fastest."""
+def _combinations(units: np.ndarray) -> Array:
+    """All nodes [N·m^G, G·c] that units [N, G, m, c] make, the last unit changing fastest."""
     groups, count = units.shape[1:3]
     which = np.indices((count,) * groups).reshape(groups, -1)
-    return np.stack([units[:, group, which[group]] for group in range(groups)], axis=2)
+    nodes = np.stack([units[:, group, which[group]] for group in range(groups)], axis=2)
+    return jnp.asarray(nodes.reshape(-1, groups * units.shape[3]))
+
+
+def _is_by_units(structure: Structure) -> bool:
+    """Whether the statistics come from the design of each unit, and not from a likelihood."""
+    return isinstance(structure, LinearBlock) and structure.params is None
 
 
 def _log_law(coordinate: Coordinate, value: np.ndarray) -> np.ndarray:
@@ -239,7 +245,10 @@ def _log_density(
     structure: Structure, model: Model, pieces: Sequence[Any], beta: float, units: np.ndarray
 ) -> np.ndarray:
     """Log of the block's evidence [N, m^G] at all combinations of units [N, G, m, c]."""
-    statistics = at_combinations(structure, model, pieces, jnp.asarray(units))
+    if _is_by_units(structure):
+        statistics = at_combinations(structure, model, pieces, jnp.asarray(units))
+    else:
+        statistics = at_nodes(structure, model, pieces, _combinations(units))
     return np.asarray(compiled_evidence(statistics, jnp.float64(beta))).reshape(len(units), -1)
 
 

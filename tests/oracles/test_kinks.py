@@ -74,6 +74,6 @@ def test_error_bounds_are_true(n):
     assert claims[1].normalised_free_energy.error < 1e-2
 
 
-def test_two_units_have_no_rule():
-    two = with_teacher("two", BiasedReluNet(hidden_dim=2), None, "")
-    assert oracle_for(two, costly=True) is None
+def test_three_units_have_no_rule():
+    three = with_teacher("three", BiasedReluNet(hidden_dim=3), None, "")
+    assert oracle_for(three, costly=True) is None

@@ -38,9 +38,10 @@ from slt_jax.oracles.checks import evidence_integral
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 NUM_SETS = 50
 # Rules of 10⁵ nodes and more see ten data sets of each size, which makes sixty, and so do
-# likelihoods that cost n at each node, of which the sizes end at 1000.
+# likelihoods that cost n at each node. Of these, and of oracles that one must ask for, the sizes
+# end at 1000.
 NUM_EXPENSIVE = 10
-LARGEST_WITHOUT_STATISTICS = 1000
+LARGEST_OF_LONG = 1000
 CRITERIA_SIZES = (10, 120)
 NUM_CRITERIA, NUM_EXPENSIVE_CRITERIA = 30, 2
 NUM_EXACT = 8  # fields of TrainingCriteria that have a bound
@@ -55,17 +56,24 @@ oracle_for = functools.partial(cheap_oracle_for, costly=True)
 
 
 def is_expensive(problem: Problem) -> bool:
-    large = ("skalse", "tanh_3", "reduced_rank_2_2_2", "deep_linear", "powers")
+    large = problem.name.startswith(
+        ("skalse", "tanh_3", "reduced_rank_2_2_2", "deep_linear", "powers")
+    )
+    return large or is_long(problem) or not problem.model.summary_is_additive
+
+
+def is_long(problem: Problem) -> bool:
+    """Whether an oracle takes so long that one must ask for it."""
     structure = problem.model.exact(problem.optimum)
     assert structure is not None
-    many_nodes = problem.name.startswith(large) or is_costly(structure.latent)
-    return many_nodes or not problem.model.summary_is_additive
+    return is_costly(structure.latent)
 
 
 def sizes_of(problem: Problem) -> tuple[int, ...]:
-    if problem.model.summary_is_additive or isinstance(problem.model, BiasedReluNet):
+    statistics = problem.model.summary_is_additive or isinstance(problem.model, BiasedReluNet)
+    if statistics and not is_long(problem):
         return SIZES
-    return tuple(n for n in SIZES if n <= LARGEST_WITHOUT_STATISTICS)
+    return tuple(n for n in SIZES if n <= LARGEST_OF_LONG)
 
 
 def net(name: str, hidden_dim: int, activation: Activation = "tanh", **fields: Any) -> Problem:
