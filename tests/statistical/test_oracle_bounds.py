@@ -329,7 +329,7 @@ T_n, V_n, WAIC and leave-one-out at n = 10 and 120, are computed at levels 1, 2 
 about twice the nodes per dimension of the one before. A violation is a value of level 1 or 2 whose
 distance to that of level 3 exceeds the two bounds; `largest` is the largest distance over the
 bounds. `bound of F`: the median of level 2 at β = 1, at the least and at the largest n, in nats.
-`data sets`: the fewest of any n.
+`data sets`: the fewest of any n. A star marks oracles that take many seconds for each data set.
 
 Identities at n = 20, largest deviation over what the bounds allow: `β` E = dF/dβ and Var = −dE/dβ,
 `a` E_w[g] and Var_w[g] as derivatives in a datum's weight, `G_n` the growth of F by one datum.
@@ -389,7 +389,7 @@ def line(problem: Problem) -> str:
     bounds = {g: r for g, r in seen.items() if g.startswith("bounds")}
     checked = [r for g, r in seen.items() if g != "identities"]
     sizes = [int(group.removeprefix("bounds_")) for group in bounds]
-    cells = [f"`{problem.name}`"]
+    cells = [f"`{problem.name}`" + "*" * is_long(problem)]
     if checked:
         of_f = [record["f_bound"] for record in bounds.values()]
         cells += [
