@@ -58,14 +58,14 @@ def test_curves_and_knobs() -> None:
 
 
 def test_measured_curves_are_of_the_exact_one() -> None:
-    """4.5 standard errors of all repeats together, 8 comparisons."""
+    """6 standard errors of all repeats together, 8 comparisons."""
     data = results()
     for name in CURVES:
         at = data.sel(curve=name)
         exact = at["gibbs"].sel(n=at["measured_n"].to_numpy()).to_numpy()
         values = at["measured"].to_numpy()
         error = np.sqrt(np.mean(at["measured_se"].to_numpy() ** 2, axis=1) / values.shape[1])
-        assert np.all(np.abs(values.mean(axis=1) - exact) < 4.5 * error)
+        assert np.all(np.abs(values.mean(axis=1) - exact) < 6 * error)
 
 
 def test_the_verdict_has_all_parts() -> None:

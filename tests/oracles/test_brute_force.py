@@ -212,8 +212,8 @@ STANDARD = {
 def test_evidence_by_prior_draws(problem):
     """log Z and E[nL_n] of 4 data sets of n = 6, from 5·10⁵ draws of all parameters, in float32.
 
-    Enough draws must count (ESS ≥ 1000, standard error of log Z ≤ 0.03); then 5 standard errors,
-    with false alarm 6e-7 for each of 8 numbers, plus the oracle's own error and 1e-4 for rounding.
+    Enough draws must count (ESS ≥ 1000, standard error of log Z ≤ 0.03); then 6 standard errors,
+    with false alarm 2e-9 for each of 8 numbers, plus the oracle's own error and 1e-4 for rounding.
     """
     sets = data_sets(problem, NUM_DATA, NUM_SETS)
     powers = isinstance(problem.model.exact(problem.optimum).latent, PowersLatent)
@@ -228,9 +228,9 @@ def test_evidence_by_prior_draws(problem):
         assert estimate.log_evidence_error <= 0.03
         free_energy, energy = exact.normalised_free_energy, exact.excess_energy
         distance = abs(free_energy.value[r] + estimate.log_evidence)
-        assert distance <= 5 * estimate.log_evidence_error + free_energy.error[r] + 1e-4
+        assert distance <= 6 * estimate.log_evidence_error + free_energy.error[r] + 1e-4
         distance = abs(energy.value[r] - estimate.energy)
-        assert distance <= 5 * estimate.energy_error + energy.error[r] + 1e-4
+        assert distance <= 6 * estimate.energy_error + energy.error[r] + 1e-4
 
 
 # --- closed form and grids -------------------------------------------------------------------

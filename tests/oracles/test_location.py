@@ -42,14 +42,14 @@ def test_one_data_set_against_a_grid(curve, n):
 
 @pytest.mark.parametrize("curve", CURVES)
 def test_expectation_against_sampled_data_sets(curve):
-    """20 000 data sets, 4 standard errors, 8 comparisons."""
-    xi = np.random.default_rng(0).normal(size=(20_000, 2))
+    """40 000 data sets, 5.5 standard errors, two comparisons of each curve."""
+    xi = np.random.default_rng(0).normal(size=(40_000, 2))
     values = conditional_errors(curve, 50, xi)
     expected = expected_errors(curve, 50)
     for sample, exact in zip(values, (expected.gibbs, expected.variance), strict=True):
         error = sample.std() / math.sqrt(len(xi))
         assert error < 0.02 * sample.mean()
-        assert abs(sample.mean() - exact.value) < 4 * error
+        assert abs(sample.mean() - exact.value) < 5.5 * error
 
 
 @pytest.mark.parametrize("n", [1, 2, 10])
