@@ -82,6 +82,11 @@ class SortedSummary(NamedTuple):
     beta: Array
     reference: Array
 
+    @property
+    def weights(self) -> Array:
+        """The weights a_i [n] of the sorted data, 0 for padding."""
+        return self.beta * jnp.diff(jnp.sum(self.moments[:, :, 0], axis=1))
+
     def scaled(self, beta: Array | float) -> "SortedSummary":
         """Every weight multiplied by β, without touching sums whose parts would be rounded."""
         return self._replace(beta=beta * self.beta, reference=beta * self.reference)

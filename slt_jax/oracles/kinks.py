@@ -31,17 +31,19 @@ def kinks_rule(
     ``sensitivity`` is the squared output per unit of block and weight, over the noise, at β.
     """
     inputs = [np.asarray(jax.vmap(latent.inputs)(_inputs_of(piece))) for piece in pieces]
-    z = np.concatenate(inputs)
-    curvature = sensitivity * np.sum(z**2) * latent.scale**2
+    weights = np.concatenate([np.asarray(piece.weights) for piece in pieces])
+    z = np.concatenate(inputs)[weights > 0]
+    squares = weights[weights > 0] @ np.sum(z**2, axis=1)
+    curvature = sensitivity * squares * latent.scale**2
     finest = 0.5 / np.sqrt(curvature + 1.0)
     edges = _angle_edges(z, latent.angles, finest, resolution)
-    angles, weights = panel_rule(edges, resolution.order)
+    angles, shares = panel_rule(edges, resolution.order)
     lengths = _lengths(finest, resolution)
     for start in range(0, len(angles), ANGLES):
         here = slice(start, start + ANGLES)
         units = np.column_stack([np.cos(angles[here]), np.sin(angles[here])])
         nodes = latent.scale * lengths.nodes[None, :, None] * units[:, None, :]
-        products = np.multiply.outer(weights[here] / (2 * np.pi), lengths.weights)
+        products = np.multiply.outer(shares[here] / (2 * np.pi), lengths.weights)
         yield LatentRule(nodes.reshape(-1, 2), np.log(products).ravel())
 
 

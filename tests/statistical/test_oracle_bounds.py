@@ -34,6 +34,7 @@ from slt_jax.oracles import Exact, Oracle, pointwise_moments, training_criteria
 from slt_jax.oracles import oracle_for as cheap_oracle_for
 from slt_jax.oracles.adapted import is_adapted, is_costly
 from slt_jax.oracles.checks import evidence_integral
+from slt_jax.structures import CellsLatent, KinksLatent, PowersLatent
 
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 NUM_SETS = 50
@@ -346,9 +347,10 @@ def groups(problem: Problem) -> list[str]:
     return [*sizes, *(f"criteria_{n}" for n in CRITERIA_SIZES), "identities"]
 
 
-# Oracles that ``oracle_for`` does not return, and rules that only adapted latents have.
-APART = ("factorised", "information", "location", "spectrum")
-ADAPTED = ("adapted", "cells", "kinks", "powers")
+# Oracles that ``oracle_for`` does not return, and rules that only some latents have.
+APART = {"factorised", "information", "location", "spectrum"}
+ADAPTED = {"adapted", "cells", "kinks", "powers"}
+RULES = {CellsLatent: "cells", KinksLatent: "kinks", PowersLatent: "powers"}
 
 
 def code(problem: Problem) -> str:
@@ -356,7 +358,8 @@ def code(problem: Problem) -> str:
     package = Path(slt_jax.__file__).parent
     structure = problem.model.exact(problem.optimum)
     assert structure is not None
-    others = APART if is_adapted(structure.latent) else (*APART, *ADAPTED)
+    own = {"adapted", RULES.get(type(structure.latent))} if is_adapted(structure.latent) else set()
+    others = APART | (ADAPTED - own)
     rooms = [file for file in sorted((package / "oracles").glob("*.py")) if file.stem not in others]
     parts = [package / "model.py", package / "structures.py", *rooms]
     parts.append(Path(inspect.getfile(type(problem.model))))
