@@ -16,6 +16,7 @@ from slt_jax.structures import BoxLatent, CellsLatent, Coordinate, KinksLatent, 
 
 REACH = 8.5
 MOST_WEIGHTS = 4
+MOST_IN_PANELS = 2
 
 Activation = Literal["tanh", "relu", "silu", "softplus"]
 
@@ -87,15 +88,16 @@ class ShallowNet(Regression):
         H, weights = self.hidden_dim, self.input_dim + self.biases
         if not 0 < H * weights <= MOST_WEIGHTS:
             return None
-        if self.activation == "relu" and H == 1:
-            return self._with_kinks(optimum) if weights == 2 else None
+        if self.activation == "relu" and (H, weights) == (1, 2):
+            return self._with_kinks(optimum)
         per_unit = [np.asarray(optimum["b"])]
         if self.biases:
             per_unit.append(np.asarray(optimum["c"])[:, None])
         at_optimum = np.abs(np.column_stack(per_unit))
         reach = REACH * self.prior_scale
         # A tanh unit is odd in its weights, and its output absorbs the sign of the first.
-        folded = self.activation == "tanh" and H > 1
+        in_panels = H == 1 and weights <= MOST_IN_PANELS
+        folded = self.activation == "tanh" and not in_panels
         coordinates = tuple(
             Coordinate(
                 0.0 if folded and place == 0 else -reach,
@@ -105,7 +107,7 @@ class ShallowNet(Regression):
             )
             for place, true in enumerate(at_optimum.T)
         )
-        latent = BoxLatent(coordinates) if H == 1 else CellsLatent(coordinates, H)
+        latent = BoxLatent(coordinates) if in_panels else CellsLatent(coordinates, H)
         return LinearBlock(MethodOf(self, "_units"), latent, self.prior_scale)
 
     def _with_kinks(self, optimum: Params) -> LinearBlock:
