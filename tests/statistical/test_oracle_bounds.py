@@ -40,9 +40,9 @@ SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 NUM_SETS = 50
 # Rules of 10⁵ nodes and more see ten data sets of each size, which makes sixty, and so do
 # likelihoods that cost n at each node. Of these, and of oracles that one must ask for, the sizes
-# end at 1000.
+# end at 1000, and where sums over sorted data are kept, of the largest n for every n, at 10⁵.
 NUM_EXPENSIVE = 10
-LARGEST_OF_LONG = 1000
+LARGEST_OF_LONG, LARGEST_SORTED = 1000, 100_000
 CRITERIA_SIZES = (10, 120)
 NUM_CRITERIA, NUM_EXPENSIVE_CRITERIA = 30, 2
 NUM_EXACT = 8  # fields of TrainingCriteria that have a bound
@@ -71,10 +71,14 @@ def is_long(problem: Problem) -> bool:
 
 
 def sizes_of(problem: Problem) -> tuple[int, ...]:
-    statistics = problem.model.summary_is_additive or isinstance(problem.model, BiasedReluNet)
-    if statistics and not is_long(problem):
-        return SIZES
-    return tuple(n for n in SIZES if n <= LARGEST_OF_LONG)
+    largest = SIZES[-1]
+    if isinstance(problem.model, BiasedReluNet):
+        largest = LARGEST_SORTED
+    elif not problem.model.summary_is_additive:
+        largest = LARGEST_OF_LONG
+    if is_long(problem):
+        largest = LARGEST_OF_LONG
+    return tuple(n for n in SIZES if n <= largest)
 
 
 def net(name: str, hidden_dim: int, activation: Activation = "tanh", **fields: Any) -> Problem:
