@@ -54,7 +54,9 @@ def test_cells_are_all_of_the_space_but_for_the_order_of_units(coordinates, num_
     np.testing.assert_allclose(held, 1.0)
 
 
-@pytest.mark.parametrize(("hidden_dim", "n"), [(2, 60), (3, 12)])
+@pytest.mark.parametrize(
+    ("hidden_dim", "n"), [(2, 60), pytest.param(3, 12, marks=pytest.mark.slow)]
+)
 def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
     """tanh units by cells and all data, and by panels and sufficient statistics."""
     graded = at_zero("graded", TanhNet(hidden_dim=hidden_dim))

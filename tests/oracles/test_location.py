@@ -42,8 +42,8 @@ def test_one_data_set_against_a_grid(curve, n):
 
 @pytest.mark.parametrize("curve", CURVES)
 def test_expectation_against_sampled_data_sets(curve):
-    """30 000 data sets, 5.5 standard errors, two comparisons of each curve."""
-    xi = np.random.default_rng(0).normal(size=(30_000, 2))
+    """20 000 data sets, 5.5 standard errors, two comparisons of each curve."""
+    xi = np.random.default_rng(0).normal(size=(20_000, 2))
     values = conditional_errors(curve, 50, xi)
     expected = expected_errors(curve, 50)
     for sample, exact in zip(values, (expected.gibbs, expected.variance), strict=True):
