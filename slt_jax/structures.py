@@ -6,12 +6,15 @@ latent, of whose law every type here is one. How each law is integrated is the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
+
+# In standard deviations: what lies beyond is 2e-17 of a normal law.
+REACH = 8.5
 
 
 class NoLatent(NamedTuple):
@@ -94,9 +97,10 @@ class HalvesLatent(NamedTuple):
 class Coordinate(NamedTuple):
     """A scalar on [low, high]: N(0, scale²), or uniform where ``scale`` is None.
 
-    An interval that a normal coordinate is cut to must hold all of its mass but rounding.
-    ``singular`` are the points that the set of optima lies at, and n^−``rate`` the order of the
-    narrowest structure of the posterior next to them.
+    A normal law is cut to the interval: all of it but rounding must be there, or, where the
+    Gaussian block absorbs the sign, the half above 0. ``singular`` are the points that the set of
+    optima lies at, and n^−``rate`` the order of the narrowest structure of the posterior next to
+    them.
     """
 
     low: float
@@ -104,6 +108,15 @@ class Coordinate(NamedTuple):
     scale: float | None = None
     singular: tuple[float, ...] = (0.0,)
     rate: float = 0.5
+
+
+def normal_coordinate(
+    scale: float, singular: Iterable[float] = (0.0,), *, half: bool = False, rate: float = 0.5
+) -> Coordinate:
+    """A coordinate of law N(0, scale²), or its ``half`` above 0, that may be singular at 0 too."""
+    reach = REACH * scale
+    points = sorted({0.0, *map(float, singular)})
+    return Coordinate(0.0 if half else -reach, reach, scale, tuple(points), rate)
 
 
 class BoxLatent(NamedTuple):
@@ -119,11 +132,9 @@ class BoxLatent(NamedTuple):
 class CellsLatent(NamedTuple):
     """``num_units`` exchangeable units, each of the same independent coordinates, four in all.
 
-    A latent lists the coordinates unit by unit. The law of a coordinate is that of its own cut to
-    its interval, so that one of N(0, scale²) whose sign the Gaussian block absorbs may start at 0.
-    The rule is made of cells where the data ask for them: what is singular need lie on no axis.
-    The ``design`` of its structure takes the coordinates of any number of units, and has one entry
-    for each.
+    A latent lists the coordinates unit by unit. The rule is made of cells where the data ask for
+    them: what is singular need lie on no axis. The ``design`` of its structure takes the
+    coordinates of any number of units, and has one entry for each.
     """
 
     coordinates: tuple[Coordinate, ...]
@@ -184,15 +195,15 @@ class LinearBlock:
 
     For a regression that is linear in some parameters without fixed features: the block is
     integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
-    latent [l] and one x to [k]. ``params`` maps a latent and a block [k, 1] to the parameters w:
-    given these, the statistics of the block come from the model's likelihood, whatever its summary
-    of data is, and at what that costs.
+    latent [l] and one x to [k]. ``sums`` maps a latent and a summary that is not of all data to
+    Σ a_i d_i d_iᵀ [k, k], Σ a_i d_i y_iᵀ [k, q] and Σ a_i (|y_i|² − |y_i − f(x_i, w₀)|²), with d_i
+    the design at x_i.
     """
 
     design: Callable[[Array, Array], Array]
     latent: BoxLatent | CellsLatent | KinksLatent
     scale: float = 1.0
-    params: Callable[[Array, Array], Mapping[str, Any]] | None = None
+    sums: Callable[[Array, Any], tuple[Array, Array, Array]] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import Model, Params, Problem
-from slt_jax.structures import BoxLatent, Coordinate, Direct
+from slt_jax.structures import BoxLatent, Coordinate, Direct, normal_coordinate
 
 NEGLIGIBLE = -40.0
 LARGE_GAIN = 30.0
 ENTROPY_REACH, ENTROPY_STEP = 12.0, 0.05
-REACH = 8.5
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,14 @@ class NormalMixture(Model):
         """
         if self.num_components != 2:
             return None
-        reach = REACH * self.prior_scale
         if not self.first_mean_fixed:
             if np.any(optimum["b"]):
                 return None
-            mean = Coordinate(-reach, reach, self.prior_scale)
-            across = Coordinate(-reach, reach, self.prior_scale, rate=0.25)
+            mean = normal_coordinate(self.prior_scale)
+            across = normal_coordinate(self.prior_scale, rate=0.25)
             smaller = Coordinate(0.0, 0.5, singular=(0.0,), rate=1.0)
             return Direct(_turned_by_weight, BoxLatent((mean, across, smaller)))
-        peaks = (0.0, float(np.asarray(optimum["b"])[0]))
-        mean = Coordinate(-reach, reach, self.prior_scale, peaks)
+        mean = normal_coordinate(self.prior_scale, np.asarray(optimum["b"]))
         weight = Coordinate(0.0, 1.0, singular=(0.0, 1.0), rate=1.0)
         return Direct(_from_weight, BoxLatent((mean, weight)))
 

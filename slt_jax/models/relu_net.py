@@ -15,13 +15,11 @@ from slt_jax.model import Data, FeatureRegression, MethodOf, Params, Problem, Re
 from slt_jax.structures import (
     CellsLatent,
     Collapse,
-    Coordinate,
     HalvesLatent,
     KinksLatent,
     LinearBlock,
+    normal_coordinate,
 )
-
-REACH = 8.5
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,11 @@ class SortedSummary(NamedTuple):
         """The weights a_i [n] of the sorted data, 0 for padding."""
         return self.beta * jnp.diff(jnp.sum(self.moments[:, :, 0], axis=1))
 
+    def between(self, low: Array, high: Array) -> Array:
+        """Sums [..., 5] over the sorted data from ``low`` up to ``high``, none if that is less."""
+        highest = self.moments[jnp.maximum(low, high)]
+        return self.beta * (highest - self.moments[low]).sum(axis=-2)
+
     def scaled(self, beta: Array | float) -> "SortedSummary":
         """Every weight multiplied by β, without touching sums whose parts would be rounded."""
         return self._replace(beta=beta * self.beta, reference=beta * self.reference)
@@ -121,36 +124,36 @@ class BiasedReluNet(Regression):
         return jnp.sum(params["a"] * hidden, keepdims=True)
 
     def exact(self, optimum: Params) -> LinearBlock | None:
-        """Outputs are collapsed; what is left of one unit are its length and angle."""
+        """Outputs are collapsed; what is left of one unit are its length and angle, and of two
+        their weights."""
         a, b, c = (np.asarray(optimum[name], float) for name in "abc")
         latent: KinksLatent | CellsLatent
         if self.hidden_dim == 1:
             true = np.arctan2(c, b)[a * np.hypot(b, c) != 0]
             latent = KinksLatent(_with_bias, self.prior_scale, tuple(map(float, true)))
         elif self.hidden_dim == 2:
-            reach = REACH * self.prior_scale
-            latent = CellsLatent(
-                tuple(
-                    Coordinate(
-                        -reach, reach, self.prior_scale, tuple(sorted({0.0, *map(float, true)}))
-                    )
-                    for true in (b, c)
-                ),
-                num_units=2,
-            )
+            coordinates = tuple(normal_coordinate(self.prior_scale, true) for true in (b, c))
+            latent = CellsLatent(coordinates, num_units=2)
         else:
             return None
         return LinearBlock(
-            MethodOf(self, "_units"), latent, self.prior_scale, MethodOf(self, "_params")
+            MethodOf(self, "_units"), latent, self.prior_scale, MethodOf(self, "_sums")
         )
 
     def _units(self, latent: Array, x: Array) -> Array:
         b, c = latent.reshape(-1, 2).T
         return jax.nn.relu(b * x + c)
 
-    def _params(self, latent: Array, block: Array) -> Params:
+    def _sums(self, latent: Array, summary: SortedSummary) -> tuple[Array, Array, Array]:
+        """A pair of units is a product of two lines where both are active."""
         b, c = latent.reshape(-1, 2).T
-        return {"a": block[:, 0], "b": b, "c": c}
+        units = _Units.of(b, c, summary)
+        a, b, c = (summary.origin[name] for name in "abc")
+        true = _Units.of(b, c, summary)
+        cross = jnp.sum(units.products(true, summary) * a, axis=1) + units.residuals(summary)
+        squares = jnp.sum(true.products(true, summary) * jnp.outer(a, a))
+        squares += 2 * jnp.sum(a * true.residuals(summary))
+        return units.products(units, summary), cross[:, None], squares
 
     def summarise(self, optimum: Params, data: Data, weights: Array) -> SortedSummary:
         order = jnp.argsort(data.x)
@@ -186,6 +189,36 @@ class BiasedReluNet(Regression):
         squares = slope**2 * x_squared + 2 * slope * intercept * x + intercept**2 * count
         total = jnp.sum(squares - 2 * (slope * x_r + intercept * r))
         return -0.5 * summary.beta * total / self.noise**2
+
+
+class _Units(NamedTuple):
+    """Units relu(bx + c), of b and c [H] each, and which of sorted data they are active on."""
+
+    b: Array
+    c: Array
+    first: Array
+    last: Array
+
+    @classmethod
+    def of(cls, b: Array, c: Array, summary: SortedSummary) -> "_Units":
+        """The units of weights b and c [H]."""
+        kinks = _kinks({"b": b, "c": c}, summary.x)
+        first = jnp.where(b > 0, kinks, 0)
+        everywhere = jnp.where((b > 0) | (c > 0), len(summary.x), 0)
+        last = jnp.where(b < 0, kinks, everywhere)
+        return cls(b, c, first, last)
+
+    def products(self, other: "_Units", summary: SortedSummary) -> Array:
+        """Σ a_i u_g(x_i) v_h(x_i) [G, H] of units u and v."""
+        b, c, first, last = (values[:, None] for values in self)
+        sums = summary.between(jnp.maximum(first, other.first), jnp.minimum(last, other.last))
+        count, x, x_squared, _, _ = jnp.moveaxis(sums, -1, 0)
+        return b * other.b * x_squared + (b * other.c + c * other.b) * x + c * other.c * count
+
+    def residuals(self, summary: SortedSummary) -> Array:
+        """Σ a_i u_g(x_i) r_i [G]."""
+        _, _, _, r, x_r = summary.between(self.first, self.last).T
+        return self.b * x_r + self.c * r
 
 
 def _with_bias(x: Array) -> Array:

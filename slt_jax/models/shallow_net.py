@@ -12,9 +12,14 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import MethodOf, Params, Problem, Regression
-from slt_jax.structures import BoxLatent, CellsLatent, Coordinate, KinksLatent, LinearBlock
+from slt_jax.structures import (
+    BoxLatent,
+    CellsLatent,
+    KinksLatent,
+    LinearBlock,
+    normal_coordinate,
+)
 
-REACH = 8.5
 MOST_WEIGHTS = 4
 MOST_IN_PANELS = 2
 
@@ -93,18 +98,12 @@ class ShallowNet(Regression):
         per_unit = [np.asarray(optimum["b"])]
         if self.biases:
             per_unit.append(np.asarray(optimum["c"])[:, None])
-        at_optimum = np.abs(np.column_stack(per_unit))
-        reach = REACH * self.prior_scale
+        at_optimum = np.column_stack(per_unit)
         # A tanh unit is odd in its weights, and its output absorbs the sign of the first.
         in_panels = H == 1 and weights <= MOST_IN_PANELS
         folded = self.activation == "tanh" and not in_panels
         coordinates = tuple(
-            Coordinate(
-                0.0 if folded and place == 0 else -reach,
-                reach,
-                self.prior_scale,
-                tuple(sorted({0.0, *(s * float(w) for w in true for s in (-1, 1))})),
-            )
+            normal_coordinate(self.prior_scale, (*true, *-true), half=folded and place == 0)
             for place, true in enumerate(at_optimum.T)
         )
         latent = BoxLatent(coordinates) if in_panels else CellsLatent(coordinates, H)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from slt_jax.model import FeatureRegression, Model, Regression
-from slt_jax.oracles.cells import cell_blocks
+from slt_jax.oracles.cells import cell_blocks, cells_of
+from slt_jax.oracles.collapse import unit_gram
 from slt_jax.oracles.kinks import kinks_rule
 from slt_jax.oracles.latents import Resolution, units_parts
 from slt_jax.oracles.moments import NodeBlock, node_blocks
@@ -43,13 +44,28 @@ def _is_long(latent: Latent) -> bool:
 
 
 def adapted_blocks(
+    structure: Structure,
+    model: Model,
+    pieces: Sequence[Any],
+    beta: float,
+    resolutions: Sequence[Resolution],
+) -> list[Iterator[NodeBlock]]:
+    """Rules for the posterior at β of one data set, given as summaries that add up, in blocks.
+
+    The resolutions differ in their orders alone, so that cells are those of all of them. Raises
+    ValueError where a rule takes more nodes than memory should hold at a time, or more cells than
+    time allows.
+    """
+    latent = structure.latent
+    if isinstance(latent, CellsLatent):
+        cells = cells_of(latent, structure, model, pieces, beta, resolutions[0].ratio)
+        return [cell_blocks(latent, structure, cells, each.order) for each in resolutions]
+    return [_in_parts(structure, model, pieces, beta, each) for each in resolutions]
+
+
+def _in_parts(
     structure: Structure, model: Model, pieces: Sequence[Any], beta: float, resolution: Resolution
 ) -> Iterator[NodeBlock]:
-    """The rule for the posterior at β of one data set, given as summaries that add up, in blocks.
-
-    Raises ValueError where it takes more nodes than memory should hold at a time, or more cells
-    than time allows.
-    """
     match structure.latent:
         case PowersLatent() as latent:
             assert isinstance(structure, Collapse)
@@ -67,11 +83,8 @@ def adapted_blocks(
         case UnitsLatent() as latent:
             assert isinstance(structure, Collapse)
             assert isinstance(model, FeatureRegression)
-            squared = beta * (structure.scale / model.noise) ** 2
-            curvature = squared * float(np.trace(np.asarray(pieces[0].gram)))
-            for part in units_parts(latent, curvature, resolution):
+            gram = unit_gram(structure, model.noise, beta, pieces[0].gram)
+            for part in units_parts(latent, float(np.trace(gram)), resolution):
                 yield from node_blocks(part)
-        case CellsLatent() as latent:
-            yield from cell_blocks(latent, structure, model, pieces, beta, resolution)
         case latent:
             raise TypeError(f"{latent} has a rule that all data sets share")

@@ -17,12 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.polynomial.legendre import leggauss, legvander
-from scipy.special import ndtr
 
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model
 from slt_jax.oracles.collapse import BlockStatistics, log_block_evidence
-from slt_jax.oracles.latents import Resolution
+from slt_jax.oracles.latents import log_density
 from slt_jax.oracles.moments import NodeBlock, at_combinations, at_nodes
 from slt_jax.structures import CellsLatent, Coordinate, LinearBlock, Structure
 
@@ -59,37 +58,47 @@ class Values(NamedTuple):
     doubt: np.ndarray
 
 
-def cell_blocks(
+def cells_of(
     latent: CellsLatent,
     structure: Structure,
     model: Model,
     pieces: Sequence[Any],
     beta: float,
-    resolution: Resolution,
-) -> Iterator[NodeBlock]:
-    """Blocks of all nodes of some cells at a time.
+    ratio: float,
+) -> Cells:
+    """Cells for the posterior at β of a data set, whatever the order of the rule in them.
 
-    The cells are chosen with SEARCH_ORDER nodes an axis and do not depend on the order of the
-    resolution, so that a rule of lower order has the same. Raises ValueError where MAX_CELLS do
-    not settle the integral to the tolerance of the resolution.
+    Raises ValueError where MAX_CELLS do not settle the integral to the tolerance of resolutions of
+    this ratio.
     """
 
-    def log_density(units: np.ndarray) -> np.ndarray:
+    def evidence(units: np.ndarray) -> np.ndarray:
         return _log_density(structure, model, pieces, beta, units)
 
-    dimension = latent.num_units * len(latent.coordinates)
     # Each axis less makes so many fewer cells that they may settle ten times as much.
-    tolerance = TOLERANCES[resolution.ratio] * 10.0 ** (dimension - MOST_DIMENSIONS)
-    cells = settled_cells(latent, log_density, tolerance)
-    order = resolution.order - 2 if dimension > 2 else resolution.order
+    tolerance = TOLERANCES[ratio] * 10.0 ** (_dimension(latent) - MOST_DIMENSIONS)
+    return settled_cells(latent, evidence, tolerance)
+
+
+def cell_blocks(
+    latent: CellsLatent, structure: Structure, cells: Cells, order: int
+) -> Iterator[NodeBlock]:
+    """Blocks of all nodes of some cells at a time, of a rule of an order or, in more than two
+    dimensions, of two less."""
+    dimension = _dimension(latent)
+    order = order - 2 if dimension > 2 else order
     size = _cells_at_once(order, dimension)
     for start in range(0, len(cells.low), size):
         units, log_weights = _grid(latent, cells.part(start, start + size), order)
         short = size - len(units)
         units = np.pad(units, ((0, short), (0, 0), (0, 0), (0, 0)), mode="edge")
         log_weights = np.pad(log_weights, ((0, short), (0, 0)), constant_values=-np.inf)
-        block = NodeBlock(_combinations(units), jnp.asarray(log_weights.ravel()))
+        block = NodeBlock(combinations(units), jnp.asarray(log_weights.ravel()))
         yield block._replace(units=jnp.asarray(units)) if _is_by_units(structure) else block
+
+
+def _dimension(latent: CellsLatent) -> int:
+    return latent.num_units * len(latent.coordinates)
 
 
 def _cells_at_once(order: int, dimension: int) -> int:
@@ -212,14 +221,14 @@ def _grid(latent: CellsLatent, cells: Cells, order: int) -> tuple[np.ndarray, np
     one = np.sum(np.meshgrid(*[np.log(weights)] * coordinates, indexing="ij"), axis=0).ravel()
     logs = one + np.sum(np.log(half), axis=2)[:, :, None]
     for place, coordinate in enumerate(latent.coordinates):
-        logs += _log_law(coordinate, nodes[..., place])
+        logs += log_density(coordinate, nodes[..., place])
     total = np.log(cells.multiplicity)[:, None]
     for group in range(latent.num_units):
         total = (total[:, :, None] + logs[:, group, None]).reshape(len(logs), -1)
     return nodes, total
 
 
-def _combinations(units: np.ndarray) -> Array:
+def combinations(units: np.ndarray) -> Array:
     """All nodes [N·m^G, G·c] that units [N, G, m, c] make, the last unit changing fastest."""
     groups, count = units.shape[1:3]
     which = np.indices((count,) * groups).reshape(groups, -1)
@@ -229,16 +238,7 @@ def _combinations(units: np.ndarray) -> Array:
 
 def _is_by_units(structure: Structure) -> bool:
     """Whether the statistics come from the design of each unit, and not from a likelihood."""
-    return isinstance(structure, LinearBlock) and structure.params is None
-
-
-def _log_law(coordinate: Coordinate, value: np.ndarray) -> np.ndarray:
-    """Log density of a coordinate's law, cut to its interval."""
-    low, high, scale, _, _ = coordinate
-    if scale is None:
-        return np.full(value.shape, -np.log(high - low))
-    inside = ndtr(high / scale) - ndtr(low / scale)
-    return -0.5 * (value / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi) * inside)
+    return isinstance(structure, LinearBlock) and structure.sums is None
 
 
 def _log_density(
@@ -248,7 +248,7 @@ def _log_density(
     if _is_by_units(structure):
         statistics = at_combinations(structure, model, pieces, jnp.asarray(units))
     else:
-        statistics = at_nodes(structure, model, pieces, _combinations(units))
+        statistics = at_nodes(structure, model, pieces, combinations(units))
     return np.asarray(compiled_evidence(statistics, jnp.float64(beta))).reshape(len(units), -1)
 
 

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from slt_jax.model import (
     Data,
@@ -47,8 +49,13 @@ def node_statistics(
         assert isinstance(model, FeatureRegression)
         return block_statistics(structure, model.noise, latent, summary)
     assert isinstance(model, Regression)
-    if structure.params is not None:
-        return _quadratic_statistics(structure, model, latent, summary)
+    if structure.sums is not None:
+        gram, cross, squares = structure.sums(latent, summary)
+        return BlockStatistics(
+            precision=(structure.scale / model.noise) ** 2 * gram,
+            score=structure.scale / model.noise**2 * cross,
+            energy=squares / (2 * model.noise**2),
+        )
     x, y = summary.data
     design = structure.scale / model.noise * jax.vmap(structure.design, (None, 0))(latent, x)
     weighted = summary.weights[:, None] * design
@@ -77,33 +84,21 @@ def grid_statistics(
     over_units = jax.vmap(jax.vmap(structure.design, (0, None)), (0, None))
     over_data = jax.vmap(over_units, (None, 0), out_axes=2)
     design = structure.scale / model.noise * over_data(units, x)[..., 0]
-    gram = jnp.einsum("n,gin,hjn->gihj", summary.weights, design, design)
-    score = jnp.einsum("n,gin,nq->giq", summary.weights, design, y) / model.noise
+    weighted = summary.weights * design
+    squares = jnp.sum(weighted * design, axis=2)
+    score = jnp.einsum("gin,nq->giq", weighted, y) / model.noise
     which = jnp.indices((count,) * groups).reshape(groups, -1)
-    group = jnp.arange(groups)
-    precision = gram[group[:, None, None], which[:, None], group[:, None], which[None]]
+    precision = jnp.zeros((which.shape[1], groups, groups))
+    for g in range(groups):
+        precision = precision.at[:, g, g].set(squares[g, which[g]])
+        for h in range(g):
+            both = (weighted[g] @ design[h].T)[which[g], which[h]]
+            precision = precision.at[:, g, h].set(both).at[:, h, g].set(both)
     return BlockStatistics(
-        precision=jnp.moveaxis(precision, 2, 0),
-        score=jnp.moveaxis(score[group[:, None], which], 1, 0),
+        precision=precision,
+        score=jnp.moveaxis(score[jnp.arange(groups)[:, None], which], 1, 0),
         energy=jnp.full(which.shape[1], _block_energy(model, summary)),
     )
-
-
-def _quadratic_statistics(
-    structure: LinearBlock, model: Regression, latent: Array, summary: Any
-) -> BlockStatistics:
-    """The coefficients of a log-likelihood that is quadratic in the block, by differentiation."""
-    params = structure.params
-    assert params is not None
-
-    def gain(block: Array) -> Array:
-        return model.log_likelihood_ratio(params(latent, block[:, None]), summary)
-
-    design = jax.eval_shape(structure.design, latent, model.sample_input(jax.random.key(0)))
-    none = jnp.zeros(design.shape, latent.dtype)
-    value, slope = jax.value_and_grad(gain)(none)
-    scale = structure.scale
-    return BlockStatistics(-(scale**2) * jax.hessian(gain)(none), scale * slope[:, None], -value)
 
 
 def block_statistics(
@@ -118,6 +113,11 @@ def block_statistics(
         score=collapse.scale / noise**2 * (basis.T @ (summary.cross - gram_delta)),
         energy=jnp.sum(delta * (gram_delta - 2 * summary.cross)) / (2 * noise**2),
     )
+
+
+def unit_gram(collapse: Collapse, noise: float, beta: float, gram: ArrayLike) -> np.ndarray:
+    """β(s/σ)²M [p, p]: total nats per square of coefficients in units of the block's scale."""
+    return beta * (collapse.scale / noise) ** 2 * np.asarray(gram)
 
 
 def _offset(collapse: Collapse, latent: Array, origin: Array) -> Array:

@@ -13,13 +13,12 @@ import jax
 import numpy as np
 
 from slt_jax.model import DataSummary
-from slt_jax.oracles.latents import PRIOR_PANEL, LatentRule, Resolution
-from slt_jax.oracles.quadrature import Rule, graded_edges, panel_rule
+from slt_jax.oracles.latents import LatentRule, Resolution, chi_rule
+from slt_jax.oracles.quadrature import graded_edges, panel_rule
 from slt_jax.structures import KinksLatent
 
 KINKS = 2700
 ANGLES = 64
-REACH = 8.5
 CLOSEST = 1e-9
 
 
@@ -38,20 +37,13 @@ def kinks_rule(
     finest = 0.5 / np.sqrt(curvature + 1.0)
     edges = _angle_edges(z, latent.angles, finest, resolution)
     angles, shares = panel_rule(edges, resolution.order)
-    lengths = _lengths(finest, resolution)
+    lengths = chi_rule(2, finest, resolution)
     for start in range(0, len(angles), ANGLES):
         here = slice(start, start + ANGLES)
         units = np.column_stack([np.cos(angles[here]), np.sin(angles[here])])
         nodes = latent.scale * lengths.nodes[None, :, None] * units[:, None, :]
         products = np.multiply.outer(shares[here] / (2 * np.pi), lengths.weights)
         yield LatentRule(nodes.reshape(-1, 2), np.log(products).ravel())
-
-
-def _lengths(finest: float, resolution: Resolution) -> Rule:
-    """Length r of two standard normals, of density r·exp(−r²/2), graded towards 0."""
-    edges = graded_edges(0.0, REACH, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
-    r, weights = panel_rule(edges, resolution.order)
-    return Rule(r, weights * r * np.exp(-(r**2) / 2))
 
 
 def _inputs_of(piece: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import comb, gammaln
+from scipy.special import comb, gammaln, ndtr
 
 from slt_jax.oracles import layers
 from slt_jax.oracles.pushforward import STEP, log_modulus_density
@@ -17,6 +17,7 @@ from slt_jax.oracles.quadrature import Rule, gauss_rule, graded_edges, panel_rul
 from slt_jax.structures import (
     BoxLatent,
     CellsLatent,
+    Coordinate,
     HalvesLatent,
     KinksLatent,
     Latent,
@@ -230,7 +231,7 @@ def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution)
     high = np.sqrt(latent.rows) + 8.0
     finest = 0.5 / np.sqrt(curvature * latent.scale**2 + 1.0)
     if latent.columns == 1 or latent.rows == 1:
-        radial = _chi_rule(max(latent.rows, latent.columns), finest, resolution)
+        radial = chi_rule(max(latent.rows, latent.columns), finest, resolution)
         if latent.columns == 1:
             return LatentRule(latent.scale * radial.nodes[:, None], np.log(radial.weights))
         return _directed(radial, latent, finest, resolution)
@@ -276,7 +277,7 @@ def _layers_rule(latent: LayersLatent, curvature: float, resolution: Resolution)
     return _turned(pairs, np.log(weights[keep]), whole, finest, resolution)
 
 
-def _chi_rule(degrees: int, finest: float, resolution: Resolution) -> Rule:
+def chi_rule(degrees: int, finest: float, resolution: Resolution) -> Rule:
     """Length of a standard normal vector of ``degrees`` entries, graded towards 0."""
     edges = graded_edges(0.0, np.sqrt(degrees) + 8.0, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
     rule = panel_rule(edges, resolution.order)
@@ -293,7 +294,7 @@ def _halves_rule(latent: HalvesLatent, curvature: float, resolution: Resolution)
     """k of H units are positive with probability C(H, k)/2^H; the roots are χ_k and χ_{H−k}."""
     finest = 0.5 / np.sqrt(curvature * latent.scale**2 + 1.0)
     none = Rule(np.zeros(1), np.ones(1))
-    lengths = [none] + [_chi_rule(k, finest, resolution) for k in range(1, latent.num_units + 1)]
+    lengths = [none] + [chi_rule(k, finest, resolution) for k in range(1, latent.num_units + 1)]
     parts = [_tensor([lengths[k], lengths[-1 - k]]) for k in range(latent.num_units + 1)]
     shares = [np.log(comb(latent.num_units, k)) for k in range(latent.num_units + 1)]
     logs = [part.log_weights + share for part, share in zip(parts, shares, strict=True)]
@@ -360,16 +361,22 @@ def _box_rule(latent: BoxLatent, curvature: float, resolution: Resolution) -> La
     A coordinate that is alone has panels that resolve a regular peak wherever data put it.
     """
     rules = []
-    for low, high, scale, singular, rate in latent.coordinates:
+    for coordinate in latent.coordinates:
+        low, high, scale, singular, rate = coordinate
         finest = 0.5 * (curvature + 1.0) ** -rate
         widest = np.inf if scale is None else PRIOR_PANEL * scale
         if len(latent.coordinates) == 1:
             widest = min(widest, max(ALONE * finest, (high - low) / MAX_PANELS))
         edges = graded_edges(low, high, singular, finest, resolution.ratio, widest)
         nodes, weights = panel_rule(edges, resolution.order)
-        if scale is None:
-            density = np.full(len(nodes), 1 / (high - low))
-        else:
-            density = np.exp(-0.5 * (nodes / scale) ** 2) / np.sqrt(2 * np.pi * scale**2)
-        rules.append(Rule(nodes, weights * density))
+        rules.append(Rule(nodes, weights * np.exp(log_density(coordinate, nodes))))
     return _tensor(rules)
+
+
+def log_density(coordinate: Coordinate, value: np.ndarray) -> np.ndarray:
+    """Log density of a coordinate's law, cut to its interval."""
+    low, high, scale, _, _ = coordinate
+    if scale is None:
+        return np.full(value.shape, -np.log(high - low))
+    inside = ndtr(high / scale) - ndtr(low / scale)
+    return -0.5 * (value / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi) * inside)

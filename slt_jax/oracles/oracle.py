@@ -12,6 +12,7 @@ import numpy as np
 from slt_jax.data import validate_data
 from slt_jax.model import Data, FeatureRegression, FeatureSummary, Model, Problem
 from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
+from slt_jax.oracles.collapse import unit_gram
 from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.latents import (
@@ -116,35 +117,32 @@ class Oracle(NamedTuple):
     @in_float64
     def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
         """How many values of the latent the integral of one data set is a sum over."""
-        (blocks,) = self._blocks([pieces_of(summary)], beta, RESOLUTIONS[self.level])
+        ((blocks,),) = self._blocks([pieces_of(summary)], beta, RESOLUTIONS[self.level])
         return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, _ in blocks)
 
     def _by_two_rules(
         self, replicates: Sequence[Sequence[Any]], beta: float, points: Points | None = None
     ) -> Evaluation:
         resolution = RESOLUTIONS[self.level]
-        fine, coarse = (
-            [
-                rule_sums(self.structure, self.model, pieces, beta, blocks, points)
-                for pieces, blocks in zip(
-                    replicates, self._blocks(replicates, beta, of), strict=True
-                )
-            ]
-            for of in (resolution, coarser(resolution))
-        )
+        rules = self._blocks(replicates, beta, resolution, coarser(resolution))
+        sums = [
+            [rule_sums(self.structure, self.model, pieces, beta, rule, points) for rule in pair]
+            for pieces, pair in zip(replicates, rules, strict=True)
+        ]
+        fine, coarse = map(list, zip(*sums, strict=True))
         cancelling = np.array([sum(map(self._cancelling_size, pieces)) for pieces in replicates])
         reference = np.array([sum(float(p.reference) for p in pieces) for pieces in replicates])
         return Evaluation.of(fine, coarse, ROUNDING * (1.0 + beta * cancelling), reference)
 
     def _blocks(
-        self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
-    ) -> Iterator[Iterable[NodeBlock]]:
-        """The rule of each data set in blocks; of one that all share, the same blocks."""
+        self, replicates: Sequence[Sequence[Any]], beta: float, *resolutions: Resolution
+    ) -> Iterator[Sequence[Iterable[NodeBlock]]]:
+        """Of each data set a rule per resolution, in blocks; of those that all share, the same."""
         if is_adapted(self.structure.latent):
             for pieces in replicates:
-                yield adapted_blocks(self.structure, self.model, pieces, beta, resolution)
+                yield adapted_blocks(self.structure, self.model, pieces, beta, resolutions)
         else:
-            shared = node_blocks(self._rule(replicates, beta, resolution))
+            shared = [node_blocks(self._rule(replicates, beta, each)) for each in resolutions]
             yield from repeat(shared, len(replicates))
 
     def _rule(
@@ -158,8 +156,8 @@ class Oracle(NamedTuple):
             size = np.mean([sum(map(_total_weight, pieces)) for pieces in replicates])
             alone = np.array([beta * size * latent.information])
             return _cached_rule(latent, Curvature(_in_steps(alone), ()), (), resolution)
-        gram = beta * (structure.scale / _noise(self.model)) ** 2
-        gram = gram * np.mean([np.asarray(pieces[0].gram) for pieces in replicates], axis=0)
+        mean = np.mean([np.asarray(pieces[0].gram) for pieces in replicates], axis=0)
+        gram = unit_gram(structure, _noise(self.model), beta, mean)
         alone = np.array([np.trace(gram)])
         if isinstance(latent, ProductLatent):
             last = slice(-len(latent.exponents), None)

@@ -39,12 +39,18 @@ def _rows(count: int) -> int:
 
 
 def pieces_of(summary: Any) -> list[Any]:
-    """Summaries that add up to one: blocks of weighted data, or the sufficient statistics."""
+    """Summaries that add up to one: blocks of the data that have weight, or sufficient statistics.
+
+    A data set of a batch is padded to the length of the longest.
+    """
     if not isinstance(summary, DataSummary):
-        return [summary]
-    size = _rows(len(summary.weights))
-    blocks = cut(summary.data, size)
-    weights = np.pad(summary.weights, (0, -len(summary.weights) % size))
+        return [jax.tree.map(jnp.asarray, summary)]
+    own = np.flatnonzero(summary.weights)
+    own = own if len(own) else np.zeros(1, int)
+    data, weights = (jax.tree.map(lambda leaf: leaf[own], part) for part in summary[:2])
+    size = _rows(len(own))
+    blocks = cut(data, size)
+    weights = np.pad(weights, (0, -len(own) % size))
     parts = [jnp.asarray(part) for part in weights.reshape(len(blocks), size)]
     origin = jax.tree.map(jnp.asarray, summary.origin)
     reference = jnp.asarray(summary.reference / len(blocks))

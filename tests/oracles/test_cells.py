@@ -26,11 +26,10 @@ def data_of(problem: Problem, n: int, seed: int = 81) -> Data:
 
 def combined(units: np.ndarray, per_pair) -> np.ndarray:
     """A sum over pairs of units at all their combinations, [cell, m^G]."""
-    count, groups, m, _ = units.shape
-    which = np.indices((m,) * groups).reshape(groups, -1)
-    nodes = np.stack([units[:, g, which[g]] for g in range(groups)], axis=2)
+    count, groups, _, coordinates = units.shape
+    nodes = np.asarray(cells.combinations(units)).reshape(count, -1, groups, coordinates)
     pairs = [(g, h) for g in range(groups) for h in range(g)]
-    return sum(per_pair(nodes[:, :, g] - nodes[:, :, h]) for g, h in pairs).reshape(count, -1)
+    return sum(per_pair(nodes[:, :, g] - nodes[:, :, h]) for g, h in pairs)
 
 
 @pytest.mark.parametrize(("coordinates", "num_units"), [(1, 2), (2, 2), (1, 3)])

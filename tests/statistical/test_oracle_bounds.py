@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pytest
+from jax import Array
 
 import slt_jax
 from slt_jax.data import simulate, summaries_along_n, summarise
-from slt_jax.model import Data, Problem, Summary, discover_problems
+from slt_jax.model import Data, Problem, Regression, Summary, discover_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.relu_net import BiasedReluNet, ReluNet
@@ -302,6 +303,38 @@ def evidence(oracle: Oracle, data: Data, weights: np.ndarray) -> Exact:
     return oracle.log_evidence(summarise(oracle.problem, data, weights))
 
 
+def integral_over_data(problem: Problem, key: Array) -> tuple[float, float]:
+    """∫Z_1 dy by importance sampling at level 1, and its standard error."""
+    count = 60 if is_expensive(problem) else 1000
+    return evidence_integral(oracle_for(problem, 1), key, 1, count)
+
+
+def integral_over_next(oracle: Oracle, data: Data, x: np.ndarray) -> tuple[float, float]:
+    """∫Z_{n+1} dy_{n+1} / Z_n, where Z_1 takes too many nodes, and a fifth of its bound.
+
+    By the trapezoid rule in steps of the noise σ, which is off by 2e^{−2π²} at most: the density
+    is a convolution with the noise.
+    """
+    model = oracle.model
+    assert isinstance(model, Regression)
+    middle = model.predict(oracle.problem.optimum, x)[0]
+
+    def log_density(*more: float) -> Exact:
+        longer = Data(
+            np.concatenate([data.x, *[x[None] for _ in more]]),
+            np.concatenate([data.y, *[[[y]] for y in more]]),
+        )
+        summary = summarise(oracle.problem, longer)
+        found = oracle.log_evidence(summary)
+        return Exact(found.value + summary.reference, found.error)
+
+    before = log_density()
+    after = [log_density(middle + model.noise * step) for step in range(-8, 9)]
+    terms = model.noise * np.exp([float(one.value - before.value) for one in after])
+    allowed = terms @ np.array([float(one.error + before.error) for one in after])
+    return float(np.sum(terms)), float(allowed) / 5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", EVERY, ids=lambda p: p.name)
 def test_identities_hold(problem, report):
@@ -320,13 +353,15 @@ def test_identities_hold(problem, report):
         "weights": derivatives_in_weights(oracle, data),
         "growth": growth(oracle, data, more),
     }
-    count = 60 if is_expensive(problem) else 1000
-    integral = evidence_integral(oracle_for(problem, 1), keys[2], 1, count)
-    deviation = (integral.value - 1) / integral.standard_error
-    keep(problem, "identities", **ratios, integral=deviation, se=integral.standard_error)
+    if isinstance(oracle.structure.latent, PowersLatent):
+        integral, error = integral_over_next(oracle, data, more.x[0])
+    else:
+        integral, error = integral_over_data(problem, keys[2])
+    deviation = (integral - 1) / error
+    keep(problem, "identities", **ratios, integral=deviation, se=error)
     assert all(ratio <= 1 for ratio in ratios.values()), ratios
     assert abs(deviation) < 5
-    assert integral.standard_error < 0.2
+    assert error < 0.2
 
 
 # --- the report --------------------------------------------------------------------------------
@@ -344,7 +379,8 @@ bounds. `bound of F`: the median of level 2 at β = 1, at the least and at the l
 
 Identities at n = 20, largest deviation over what the bounds allow: `β` E = dF/dβ and Var = −dE/dβ,
 `a` E_w[g] and Var_w[g] as derivatives in a datum's weight, `G_n` the growth of F by one datum.
-`∫Z`: (∫Z dy − 1) by importance sampling, in standard errors. — has not been run.
+`∫Z`: (∫Z dy − 1) by importance sampling at n = 1, in standard errors, and of powers, for which a
+single datum leaves too many nodes, over the 21st datum, in fifths of the bound. — has not been run.
 
 | problem | n | data sets | checks | violations | largest | bound of F | β | a | G_n | ∫Z |
 |---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|
