@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     store.write_json(results, folders[0] / "results.json")
     with store.replace_file(folders[1] / "benchmarks.md") as temporary:
         temporary.write_text(report.markdown(results), "utf-8")
-    plotting.save_figure(figure.draw(found), folders[2], "benchmarks")
+    plotting.save_figure(figure.draw(found), "benchmarks", folders[2])
     print(report.text(results))
 
 

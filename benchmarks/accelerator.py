@@ -231,7 +231,7 @@ def write(results: Mapping[str, Any], folders: Sequence[Path]) -> None:
     store.write_json(results, folders[0] / f"{NAME}.json")
     with store.replace_file(folders[1] / f"{NAME}.md") as temporary:
         temporary.write_text(markdown(results), "utf-8")
-    plotting.save_figure(draw(results), folders[2], NAME)
+    plotting.save_figure(draw(results), NAME, folders[2])
 
 
 if __name__ == "__main__":

@@ -151,11 +151,11 @@ def publish(
     """
     provenance = store.provenance(config)
     store.write_dataset(dataset.assign_attrs(provenance), out / f"{name}.nc")
-    for place in (out, config.figures_dir):
-        if place is not None:
-            store.write_json({**verdict, "provenance": provenance}, place / f"{name}.json")
-            for stem, figure in figures.items():
-                plotting.save_figure(figure, place, stem)
+    places = [place for place in (out, config.figures_dir) if place is not None]
+    for place in places:
+        store.write_json({**verdict, "provenance": provenance}, place / f"{name}.json")
+    for stem, figure in figures.items():
+        plotting.save_figure(figure, stem, *places)
     what = "figure" if len(figures) == 1 else "figures"
     print(f"written to {out}: {name}.nc, .json and {what}", file=sys.stderr)
 

@@ -1,6 +1,7 @@
 """Figure style and the plots that experiments share; the only room that imports matplotlib."""
 
 import contextlib
+import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,17 +215,16 @@ def _fix_layout(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Write the figure as PNG, SVG and PDF, each whole or not at all; returns the paths."""
-    paths = []
+def save_figure(figure: Figure, stem: str, *folders: Path) -> None:
+    """Write the figure as PNG, SVG and PDF into each of ``folders``, each whole or not at all."""
     with matplotlib.rc_context(STYLE):
         for kind, metadata in (
             ("png", {}),
             ("svg", {"Date": None}),
             ("pdf", {"CreationDate": None}),
         ):
-            path = folder / f"{stem}.{kind}"
-            with replace_file(path) as temporary:
-                figure.savefig(temporary, format=kind, dpi=200, metadata=metadata)
-            paths.append(path)
-    return paths
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, dpi=200, metadata=metadata)
+            for folder in folders:
+                with replace_file(folder / f"{stem}.{kind}") as temporary:
+                    temporary.write_bytes(drawn.getvalue())

@@ -1,6 +1,7 @@
 """Jobs over devices: the same answers however many devices and rounds there are."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -138,9 +139,8 @@ print(json.dumps([len(jax.devices()), sampled, data]))
 
 
 def on_devices(count: int) -> list:
-    import os
-
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    devices = f"--xla_force_host_platform_device_count={count}"
+    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}"}
     done = subprocess.run(
         [sys.executable, "-c", ON_DEVICES],
         env=os.environ | flags, capture_output=True, text=True, check=False,
