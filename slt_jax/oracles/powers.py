@@ -40,8 +40,9 @@ def latent_gaussian(
     basis = collapse.scale * np.asarray(collapse.basis(zero), float)
     columns = [np.asarray(collapse.offset(unit), float)[:, 0] for unit in jnp.eye(count)]
     places = np.column_stack(columns)
-    gram = beta / noise**2 * np.asarray(summary.gram)
-    score = beta / noise**2 * np.asarray(summary.cross)[:, 0] + gram @ summary.origin[:, 0]
+    sums, cross, origin = map(np.asarray, (summary.gram, summary.cross, summary.origin))
+    gram = beta / noise**2 * sums
+    score = beta / noise**2 * cross[:, 0] + gram @ origin[:, 0]
     inner = np.eye(basis.shape[1]) + basis.T @ gram @ basis
     gain = np.linalg.solve(inner, basis.T @ gram)
     precision = places.T @ (gram - gram @ basis @ gain) @ places
