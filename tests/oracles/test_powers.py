@@ -45,8 +45,7 @@ def test_the_likelihood_of_the_latents_is_the_gaussian():
 @pytest.mark.parametrize(
     ("n", "true"),
     [
-        (10, (-0.6, 1.0, 0.3)),
-        (1000, (1.0, 0.0, 0.0)),
+        (1000, (-0.6, 1.0, 0.3)),
         (10**6, (0.0, 0.0, 0.0)),
         *(
             pytest.param(n, true, marks=pytest.mark.slow)
