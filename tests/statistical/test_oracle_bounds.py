@@ -319,16 +319,13 @@ def integral_over_next(oracle: Oracle, data: Data, x: np.ndarray) -> tuple[float
     assert isinstance(model, Regression)
     middle = model.predict(oracle.problem.optimum, x)[0]
 
-    def log_density(*more: float) -> Exact:
-        longer = Data(
-            np.concatenate([data.x, *[x[None] for _ in more]]),
-            np.concatenate([data.y, *[[[y]] for y in more]]),
-        )
-        summary = summarise(oracle.problem, longer)
+    def log_density(y: float, weight: float = 1.0) -> Exact:
+        longer = Data(np.concatenate([data.x, x[None]]), np.concatenate([data.y, [[y]]]))
+        summary = summarise(oracle.problem, longer, np.append(np.ones(len(data.y)), weight))
         found = oracle.log_evidence(summary)
         return Exact(found.value + summary.reference, found.error)
 
-    before = log_density()
+    before = log_density(middle, weight=0.0)
     after = [log_density(middle + model.noise * step) for step in range(-8, 9)]
     terms = model.noise * np.exp([float(one.value - before.value) for one in after])
     allowed = terms @ np.array([float(one.error + before.error) for one in after])
