@@ -197,13 +197,15 @@ class LinearBlock:
     integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
     latent [l] and one x to [k]. ``sums`` maps a latent and a summary that is not of all data to
     Σ a_i d_i d_iᵀ [k, k], Σ a_i d_i y_iᵀ [k, q] and Σ a_i (|y_i|² − |y_i − f(x_i, w₀)|²), with d_i
-    the design at x_i.
+    the design at x_i. Where x is one number, ``strip`` is the half-width of the strip about the
+    real axis in which the design is analytic in x, at every latent within reach.
     """
 
     design: Callable[[Array, Array], Array]
     latent: BoxLatent | CellsLatent | KinksLatent
     scale: float = 1.0
     sums: Callable[[Array, Any], tuple[Array, Array, Array]] | None = None
+    strip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -211,11 +213,13 @@ class Direct:
     """Exact structure without a Gaussian block: all parameters are a function of the latent.
 
     ``params`` maps a latent [l] to the parameters w, and may be any change of variables under
-    which the prior of w is the law of the latent.
+    which the prior of w is the law of the latent. Where a datum is one number y, ``strip`` is the
+    half-width of the strip about the real axis in which its log-likelihood is analytic in y.
     """
 
     params: Callable[[Array], Mapping[str, Any]]
     latent: BoxLatent
+    strip: float | None = None
 
 
 Structure = Collapse | LinearBlock | Direct

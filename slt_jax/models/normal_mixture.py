@@ -10,7 +10,7 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import Model, Params, Problem
-from slt_jax.structures import BoxLatent, Coordinate, Direct, normal_coordinate
+from slt_jax.structures import REACH, BoxLatent, Coordinate, Direct, normal_coordinate
 
 NEGLIGIBLE = -40.0
 LARGE_GAIN = 30.0
@@ -85,16 +85,18 @@ class NormalMixture(Model):
         """
         if self.num_components != 2:
             return None
+        # The density of two normals is zero at complex y, nearer to the axis the farther they are.
+        strip = np.pi / (2 * REACH * self.prior_scale)
         if not self.first_mean_fixed:
             if np.any(optimum["b"]):
                 return None
             mean = normal_coordinate(self.prior_scale)
             across = normal_coordinate(self.prior_scale, rate=0.25)
             smaller = Coordinate(0.0, 0.5, singular=(0.0,), rate=1.0)
-            return Direct(_turned_by_weight, BoxLatent((mean, across, smaller)))
+            return Direct(_turned_by_weight, BoxLatent((mean, across, smaller)), strip)
         mean = normal_coordinate(self.prior_scale, np.asarray(optimum["b"]))
         weight = Coordinate(0.0, 1.0, singular=(0.0, 1.0), rate=1.0)
-        return Direct(_from_weight, BoxLatent((mean, weight)))
+        return Direct(_from_weight, BoxLatent((mean, weight)), strip)
 
     def entropy(self, params: Params) -> Array:
         """By the trapezoid rule, which converges geometrically; exact to rounding for |b| < 4."""

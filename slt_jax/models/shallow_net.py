@@ -13,6 +13,7 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import MethodOf, Params, Problem, Regression
 from slt_jax.structures import (
+    REACH,
     BoxLatent,
     CellsLatent,
     KinksLatent,
@@ -20,6 +21,8 @@ from slt_jax.structures import (
     normal_coordinate,
 )
 
+# Distance to the real axis of the nearest singularity of smooth activations.
+SINGULARITY = {"tanh": np.pi / 2, "silu": np.pi, "softplus": np.pi}
 MOST_WEIGHTS = 4
 MOST_IN_PANELS = 2
 
@@ -107,7 +110,15 @@ class ShallowNet(Regression):
             for place, true in enumerate(at_optimum.T)
         )
         latent = BoxLatent(coordinates) if in_panels else CellsLatent(coordinates, H)
-        return LinearBlock(MethodOf(self, "_units"), latent, self.prior_scale)
+        return LinearBlock(
+            MethodOf(self, "_units"), latent, self.prior_scale, strip=self._analytic_strip()
+        )
+
+    def _analytic_strip(self) -> float | None:
+        """Half-width in x, if it is one number, at which the steepest unit has a singularity."""
+        if self.input_dim > 1 or self.activation not in SINGULARITY:
+            return None
+        return SINGULARITY[self.activation] / (self.sharpness * REACH * self.prior_scale)
 
     def _with_kinks(self, optimum: Params) -> LinearBlock:
         """The two weights of a ReLU are a length and an angle."""

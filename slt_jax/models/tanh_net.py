@@ -12,7 +12,9 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Truth
-from slt_jax.structures import Collapse, UnitsLatent
+from slt_jax.structures import CellsLatent, Collapse, UnitsLatent, normal_coordinate
+
+MOST_UNITS, MOST_IN_PANELS = 4, 3
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,17 @@ class TanhNet(FeatureRegression):
     def predict(self, params: Params, x: Array) -> Array:
         return (jnp.tanh(params["b"] * x) @ params["a"]).reshape(1)
 
-    def exact(self, optimum: Params) -> Collapse:
-        """Output weights are collapsed; what is left are H input weights."""
+    def exact(self, optimum: Params) -> Collapse | None:
+        """Output weights are collapsed; what is left are H input weights, at most four."""
+        if self.hidden_dim > MOST_UNITS:
+            return None
         active = np.asarray(optimum["a"]) * np.asarray(optimum["b"]) != 0
         peaks = tuple(sorted({abs(float(b)) for b in np.asarray(optimum["b"])[active]}))
-        return Collapse(
-            MethodOf(self, "_units"),
-            UnitsLatent(self.hidden_dim, self.prior_scale, peaks),
-            self.prior_scale,
-        )
+        latent: UnitsLatent | CellsLatent = UnitsLatent(self.hidden_dim, self.prior_scale, peaks)
+        if self.hidden_dim > MOST_IN_PANELS:
+            weight = normal_coordinate(self.prior_scale, peaks, half=True)
+            latent = CellsLatent((weight,), self.hidden_dim)
+        return Collapse(MethodOf(self, "_units"), latent, self.prior_scale)
 
     def _units(self, b: Array) -> Array:
         nodes = jnp.asarray(_odd_nodes(self.num_nodes), b.dtype)

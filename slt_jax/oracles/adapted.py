@@ -3,13 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.oracles.cells import cell_blocks, cells_of
-from slt_jax.oracles.collapse import unit_gram
 from slt_jax.oracles.kinks import kinks_rule
-from slt_jax.oracles.latents import Resolution, units_parts
+from slt_jax.oracles.latents import Resolution
 from slt_jax.oracles.moments import NodeBlock, node_blocks
 from slt_jax.oracles.powers import latent_gaussian, powers_rule
 from slt_jax.structures import (
@@ -20,27 +17,17 @@ from slt_jax.structures import (
     LinearBlock,
     PowersLatent,
     Structure,
-    UnitsLatent,
 )
-
-MOST_UNITS_KEPT = 3
 
 
 def is_adapted(latent: Latent) -> bool:
     """Whether each data set has a rule of its own."""
-    return isinstance(latent, CellsLatent | KinksLatent | PowersLatent) or _is_long(latent)
+    return isinstance(latent, CellsLatent | KinksLatent | PowersLatent)
 
 
 def is_costly(latent: Latent) -> bool:
     """Whether one data set takes many seconds, so that an oracle is there for who asks for it."""
-    if isinstance(latent, CellsLatent):
-        return latent.num_units * len(latent.coordinates) > 2
-    return _is_long(latent)
-
-
-def _is_long(latent: Latent) -> bool:
-    """Whether a rule has so many nodes that it is not kept."""
-    return isinstance(latent, UnitsLatent) and latent.num_units > MOST_UNITS_KEPT
+    return isinstance(latent, CellsLatent) and latent.num_units * len(latent.coordinates) > 2
 
 
 def adapted_blocks(
@@ -78,13 +65,6 @@ def _in_parts(
             assert isinstance(structure, LinearBlock)
             assert isinstance(model, Regression)
             sensitivity = beta * (structure.scale / model.noise) ** 2
-            for part in kinks_rule(latent, sensitivity, pieces, resolution):
-                yield from node_blocks(part)
-        case UnitsLatent() as latent:
-            assert isinstance(structure, Collapse)
-            assert isinstance(model, FeatureRegression)
-            gram = unit_gram(structure, model.noise, beta, pieces[0].gram)
-            for part in units_parts(latent, float(np.trace(gram)), resolution):
-                yield from node_blocks(part)
+            yield from kinks_rule(latent, sensitivity, pieces, resolution)
         case latent:
             raise TypeError(f"{latent} has a rule that all data sets share")

@@ -7,10 +7,11 @@ halved until what is left out is small (Berntsen, Espelid & Genz, ACM Trans. Mat
 choose so). Units are exchangeable: of boxes that are permutations of one another one is kept.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,22 +21,25 @@ from numpy.polynomial.legendre import leggauss, legvander
 
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model
-from slt_jax.oracles.collapse import BlockStatistics, log_block_evidence
+from slt_jax.oracles.collapse import BlockStatistics, log_block_evidence, total_weight
 from slt_jax.oracles.latents import log_density
-from slt_jax.oracles.moments import NodeBlock, at_combinations, at_nodes
+from slt_jax.oracles.moments import NodeBlock, Units, at_once, statistics_at
 from slt_jax.structures import CellsLatent, Coordinate, LinearBlock, Structure
 
 MOST_DIMENSIONS = 4
 SEARCH_ORDER = 4
 BULK = 2.0
 # By the ratio of a resolution, which one of lower order shares.
-TOLERANCES = {4.0: 0.2, 3.0: 0.1, 2.5: 0.05}
+TOLERANCES = {4.0: 0.2, 3.0: 0.15, 2.5: 0.1}
 MARKED = 0.8
-MAX_CELLS = 20_000
+MAX_CELLS = 200_000
+# Data whose posterior is wide, and the ratio of the β of those that come before a narrow one.
+WIDE, COLDER = 30.0, 4.0
 AT_ONCE = 16_384
 CELLS_AT_ONCE = 64
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
+AnyArray = TypeVar("AnyArray", np.ndarray, Array)
 
 
 class Cells(NamedTuple):
@@ -68,16 +72,25 @@ def cells_of(
 ) -> Cells:
     """Cells for the posterior at β of a data set, whatever the order of the rule in them.
 
-    Raises ValueError where MAX_CELLS do not settle the integral to the tolerance of resolutions of
-    this ratio.
+    They are halved at small β first, as nodes see nothing of a peak that is much narrower than
+    their distance, but see one half as wide as the one that they were laid out for. Raises
+    ValueError where MAX_CELLS do not settle the integral to the tolerance of resolutions of this
+    ratio.
     """
-
-    def evidence(units: np.ndarray) -> np.ndarray:
-        return _log_density(structure, model, pieces, beta, units)
 
     # Each axis less makes so many fewer cells that they may settle ten times as much.
     tolerance = TOLERANCES[ratio] * 10.0 ** (_dimension(latent) - MOST_DIMENSIONS)
-    return settled_cells(latent, evidence, tolerance)
+    cells = first_cells(latent)
+    for colder in _temperatures(beta, sum(map(total_weight, pieces))):
+        evidence = functools.partial(_log_density, structure, model, pieces, colder)
+        cells = settled_cells(latent, evidence, tolerance, cells)
+    return cells
+
+
+def _temperatures(beta: float, size: float) -> list[float]:
+    """The β to settle cells at, one after the other, for data of this total weight."""
+    steps = max(0, math.ceil(math.log(max(beta * size, 1.0) / WIDE) / math.log(COLDER)))
+    return [beta * COLDER**-step for step in range(steps, -1, -1)]
 
 
 def cell_blocks(
@@ -87,30 +100,34 @@ def cell_blocks(
     dimensions, of two less."""
     dimension = _dimension(latent)
     order = order - 2 if dimension > 2 else order
-    size = _cells_at_once(order, dimension)
+    size = _cells_at_once(order, dimension, len(cells.low))
     for start in range(0, len(cells.low), size):
-        units, log_weights = _grid(latent, cells.part(start, start + size), order)
-        short = size - len(units)
-        units = np.pad(units, ((0, short), (0, 0), (0, 0), (0, 0)), mode="edge")
-        log_weights = np.pad(log_weights, ((0, short), (0, 0)), constant_values=-np.inf)
-        block = NodeBlock(combinations(units), jnp.asarray(log_weights.ravel()))
-        yield block._replace(units=jnp.asarray(units)) if _is_by_units(structure) else block
+        units, logs = _grid(latent, cells.part(start, start + size), order)
+        short = ((0, size - len(units)), (0, 0), (0, 0))
+        values = jnp.asarray(np.pad(units, (*short, (0, 0)), mode="edge"))
+        log_weights = sums_of_all(jnp.asarray(np.pad(logs, short, constant_values=-np.inf)))
+        factors = Units(values) if _is_by_units(structure) else None
+        yield NodeBlock(compiled_combinations(values), log_weights.ravel(), factors)
 
 
 def _dimension(latent: CellsLatent) -> int:
     return latent.num_units * len(latent.coordinates)
 
 
-def _cells_at_once(order: int, dimension: int) -> int:
-    return min(max(1, AT_ONCE // order**dimension), CELLS_AT_ONCE)
+def _cells_at_once(order: int, dimension: int, count: int) -> int:
+    """How many of ``count`` cells are laid out at a time: one of two numbers, to compile two."""
+    most = min(max(1, at_once(AT_ONCE) // order**dimension), at_once(CELLS_AT_ONCE))
+    return min(most, CELLS_AT_ONCE) if count <= CELLS_AT_ONCE else most
 
 
-def settled_cells(latent: CellsLatent, log_density: LogDensity, tolerance: float) -> Cells:
-    """Cells of which the doubts add up to less than the tolerance, relative to the integral.
+def settled_cells(
+    latent: CellsLatent, log_density: LogDensity, tolerance: float, cells: Cells
+) -> Cells:
+    """Cells, made of those given, whose doubts add up to less than the tolerance, relative to the
+    integral.
 
     Raises ValueError for a density that is NaN and where MAX_CELLS are not enough.
     """
-    cells = _first_cells(latent)
     values = _values(latent, cells, log_density)
     while True:
         if np.any(np.isnan(values.log_integral)):
@@ -134,7 +151,7 @@ def settled_cells(latent: CellsLatent, log_density: LogDensity, tolerance: float
         values = Values(*(np.concatenate([a[kept], b]) for a, b in zip(values, fresh, strict=True)))
 
 
-def _first_cells(latent: CellsLatent) -> Cells:
+def first_cells(latent: CellsLatent) -> Cells:
     """Boxes between the singular points of each coordinate and the bulk of its law."""
     edges = [_edges(coordinate) for coordinate in latent.coordinates]
     boxes = list(itertools.product(*(itertools.pairwise(one) for one in edges)))
@@ -190,11 +207,12 @@ def _values(latent: CellsLatent, cells: Cells, log_density: LogDensity) -> Value
     vander = legvander(unit, SEARCH_ORDER - 1)[:, -2:] * weights[:, None]
     vander = vander / np.sqrt(np.sum(vander**2, axis=0) / np.sum(weights**2))
     logs, doubts = [], []
-    size = _cells_at_once(SEARCH_ORDER, dimension)
+    size = _cells_at_once(SEARCH_ORDER, dimension, len(cells.low))
     for start in range(0, len(cells.low), size):
         units, log_weights = _grid(latent, cells.part(start, start + size), SEARCH_ORDER)
         short = ((0, size - len(units)), (0, 0), (0, 0), (0, 0))
-        terms = log_density(np.pad(units, short, mode="edge"))[: len(units)] + log_weights
+        terms = log_density(np.pad(units, short, mode="edge"))[: len(units)]
+        terms = terms + sums_of_all(log_weights)
         peak = np.max(terms, axis=1)
         peak = np.where(np.isfinite(peak), peak, 0.0)
         masses = np.exp(terms - peak[:, None])
@@ -212,7 +230,8 @@ def _values(latent: CellsLatent, cells: Cells, log_density: LogDensity) -> Value
 
 
 def _grid(latent: CellsLatent, cells: Cells, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss nodes of each unit [N, G, order^c, c] of cells, and log-weights [N, order^(Gc)]."""
+    """Gauss nodes of each unit [N, G, order^c, c] of cells, and log-weights [N, G, order^c] that
+    add up to those of combinations."""
     unit, weights = leggauss(order)
     coordinates = len(latent.coordinates)
     places = np.stack(np.meshgrid(*[unit] * coordinates, indexing="ij"), axis=-1)
@@ -222,18 +241,24 @@ def _grid(latent: CellsLatent, cells: Cells, order: int) -> tuple[np.ndarray, np
     logs = one + np.sum(np.log(half), axis=2)[:, :, None]
     for place, coordinate in enumerate(latent.coordinates):
         logs += log_density(coordinate, nodes[..., place])
-    total = np.log(cells.multiplicity)[:, None]
-    for group in range(latent.num_units):
-        total = (total[:, :, None] + logs[:, group, None]).reshape(len(logs), -1)
-    return nodes, total
+    logs[:, 0] += np.log(cells.multiplicity)[:, None]
+    return nodes, logs
 
 
-def combinations(units: np.ndarray) -> Array:
+def combinations(units: Array) -> Array:
     """All nodes [N·m^G, G·c] that units [N, G, m, c] make, the last unit changing fastest."""
     groups, count = units.shape[1:3]
     which = np.indices((count,) * groups).reshape(groups, -1)
-    nodes = np.stack([units[:, group, which[group]] for group in range(groups)], axis=2)
-    return jnp.asarray(nodes.reshape(-1, groups * units.shape[3]))
+    nodes = jnp.stack([units[:, group, which[group]] for group in range(groups)], axis=2)
+    return nodes.reshape(-1, groups * units.shape[3])
+
+
+def sums_of_all(logs: AnyArray) -> AnyArray:
+    """Sums [N, m^G] of one of each of G rows of logs [N, G, m], in the order of combinations."""
+    total = logs[:, 0]
+    for group in range(1, logs.shape[1]):
+        total = (total[:, :, None] + logs[:, group, None]).reshape(len(logs), -1)
+    return total
 
 
 def _is_by_units(structure: Structure) -> bool:
@@ -245,10 +270,9 @@ def _log_density(
     structure: Structure, model: Model, pieces: Sequence[Any], beta: float, units: np.ndarray
 ) -> np.ndarray:
     """Log of the block's evidence [N, m^G] at all combinations of units [N, G, m, c]."""
-    if _is_by_units(structure):
-        statistics = at_combinations(structure, model, pieces, jnp.asarray(units))
-    else:
-        statistics = at_nodes(structure, model, pieces, combinations(units))
+    values = jnp.asarray(units)
+    factors = Units(values) if _is_by_units(structure) else compiled_combinations(values)
+    statistics = statistics_at(structure, model, pieces, factors)
     return np.asarray(compiled_evidence(statistics, jnp.float64(beta))).reshape(len(units), -1)
 
 
@@ -257,3 +281,4 @@ def _evidence(statistics: BlockStatistics, beta: Array) -> Array:
 
 
 compiled_evidence = jit_at_first_call(_evidence)
+compiled_combinations = jit_at_first_call(combinations)

@@ -38,6 +38,13 @@ class BlockStatistics(NamedTuple):
     energy: Array
 
 
+def total_weight(summary: Any) -> float:
+    """Σ_i a_i of a summary; of sufficient statistics, what stands for it in their curvature."""
+    if isinstance(summary, FeatureSummary):
+        return float(np.trace(summary.gram))
+    return float(np.sum(summary.weights))
+
+
 def node_statistics(
     structure: Structure, model: Model, latent: Array, summary: Any
 ) -> BlockStatistics:

@@ -205,7 +205,7 @@ def _expectation(found: Evaluation, term: Term, held_out: HeldOut) -> tuple[Exac
 
 
 def _loss_at_optimum(oracle: Oracle, held_out: HeldOut) -> float:
-    pieces = summarised(oracle.problem, held_out.data, held_out.weights)
+    pieces = summarised(oracle.problem, oracle.structure, held_out.data, held_out.weights)
     return -float(sum(piece.reference for piece in pieces))
 
 

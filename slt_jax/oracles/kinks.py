@@ -10,22 +10,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from slt_jax.model import DataSummary
-from slt_jax.oracles.latents import LatentRule, Resolution, chi_rule
+from slt_jax.oracles.latents import Resolution, chi_rule
+from slt_jax.oracles.moments import NodeBlock, Rays, at_once
 from slt_jax.oracles.quadrature import graded_edges, panel_rule
 from slt_jax.structures import KinksLatent
 
 KINKS = 2700
-ANGLES = 64
+ANGLES, LENGTHS = 64, 32
 CLOSEST = 1e-9
 
 
 def kinks_rule(
     latent: KinksLatent, sensitivity: float, pieces: Sequence[Any], resolution: Resolution
-) -> Iterator[LatentRule]:
-    """Nodes [N, 2] and log-weights of the weights' prior, some angles at a time.
+) -> Iterator[NodeBlock]:
+    """Nodes [N, 2] and log-weights of the weights' prior, all lengths of some angles at a time.
 
     ``sensitivity`` is the squared output per unit of block and weight, over the noise, at β.
     """
@@ -38,12 +40,21 @@ def kinks_rule(
     edges = _angle_edges(z, latent.angles, finest, resolution)
     angles, shares = panel_rule(edges, resolution.order)
     lengths = chi_rule(2, finest, resolution)
-    for start in range(0, len(angles), ANGLES):
-        here = slice(start, start + ANGLES)
-        units = np.column_stack([np.cos(angles[here]), np.sin(angles[here])])
-        nodes = latent.scale * lengths.nodes[None, :, None] * units[:, None, :]
-        products = np.multiply.outer(shares[here] / (2 * np.pi), lengths.weights)
-        yield LatentRule(nodes.reshape(-1, 2), np.log(products).ravel())
+    size, short = at_once(ANGLES), -len(lengths.nodes) % LENGTHS
+    r = latent.scale * np.pad(lengths.nodes, (0, short), mode="edge")
+    log_r = np.pad(np.log(lengths.weights), (0, short), constant_values=-np.inf)
+    short = -len(angles) % size
+    angles = np.pad(angles, (0, short), mode="edge")
+    log_angle = np.pad(np.log(shares / (2 * np.pi)), (0, short), constant_values=-np.inf)
+    for start in range(0, len(angles), size):
+        here = slice(start, start + size)
+        directions = np.column_stack([np.cos(angles[here]), np.sin(angles[here])])
+        nodes = r[None, :, None] * directions[:, None, :]
+        yield NodeBlock(
+            jnp.asarray(nodes.reshape(-1, 2)),
+            jnp.asarray(np.add.outer(log_angle[here], log_r).ravel()),
+            Rays(jnp.asarray(directions), jnp.asarray(r)),
+        )
 
 
 def _inputs_of(piece: Any) -> Any:

@@ -5,7 +5,6 @@ has structure: near zero, near coincidences of units, near the optimum.
 """
 
 import functools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +46,6 @@ PRIOR_PANEL = 1.8
 ALONE = 6.0
 LEAST = -37.0
 MAX_PANELS = 20_000
-PREFIXES = 4096
 RESOLUTIONS = {
     1: Resolution(gauss=12, order=6, ratio=4.0, periodic=36, trapezoid=8),
     2: Resolution(gauss=17, order=8, ratio=3.0, periodic=52, trapezoid=4),
@@ -177,14 +175,6 @@ def _power_rule(latent: PowerLatent, resolution: Resolution) -> LatentRule:
 
 
 def _units_rule(latent: UnitsLatent, curvature: float, resolution: Resolution) -> LatentRule:
-    parts = units_parts(latent, curvature, resolution)
-    nodes, log_weights = zip(*parts, strict=True)
-    return LatentRule(np.concatenate(nodes), np.concatenate(log_weights))
-
-
-def units_parts(
-    latent: UnitsLatent, curvature: float, resolution: Resolution
-) -> Iterator[LatentRule]:
     """0 < b₁ < … < b_H, each graded towards its lower neighbour and towards the true units.
 
     Unordered and unsigned, the cell stands for H!·2^H equal ones.
@@ -209,16 +199,13 @@ def units_parts(
             np.repeat(prefixes.log_weights, sizes) + np.log(weights),
         )
 
-    prefixes = LatentRule(np.zeros((1, 0)), np.zeros(1))
-    for _ in range(latent.num_units - 1):
-        prefixes = extended(prefixes)
+    rule = LatentRule(np.zeros((1, 0)), np.zeros(1))
+    for _ in range(latent.num_units):
+        rule = extended(rule)
+    nodes, log_weights = rule
     symmetry = gammaln(latent.num_units + 1) + latent.num_units * np.log(2)
-    for start in range(0, len(prefixes.log_weights), PREFIXES):
-        nodes, log_weights = extended(
-            LatentRule(*(part[start : start + PREFIXES] for part in prefixes))
-        )
-        log_prior = -0.5 * (nodes / latent.scale) ** 2 - 0.5 * np.log(2 * np.pi * latent.scale**2)
-        yield LatentRule(nodes, log_weights + log_prior.sum(axis=1) + symmetry)
+    log_prior = -0.5 * (nodes / latent.scale) ** 2 - 0.5 * np.log(2 * np.pi * latent.scale**2)
+    return LatentRule(nodes, log_weights + log_prior.sum(axis=1) + symmetry)
 
 
 def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution) -> LatentRule:

@@ -29,25 +29,38 @@ from slt_jax.structures import LinearBlock, Structure
 BLOCK = 2048
 FEW = 32
 DATA_BLOCK = 128
+ACCELERATED = 16
+
+
+class Units(NamedTuple):
+    """``values`` [cell, G, m, c] of each of G exchangeable units."""
+
+    values: Array
+
+
+class Rays(NamedTuple):
+    """``directions`` [D, l], and ``lengths`` [L] on each of them, of a unit homogeneous in l."""
+
+    directions: Array
+    lengths: Array
 
 
 class NodeBlock(NamedTuple):
     """Nodes [N, l] of a rule with the logarithms [N] of their weights.
 
-    Nodes that are all combinations of some values of each of G exchangeable units have these
-    values too, ``units`` [cell, G, m, c] with N = cells·m^G, so that the data are seen by units.
+    Nodes that are all combinations of some ``factors``, N = cells·m^G or D·L with the last
+    changing fastest, have these too, so that the data are seen by factors.
     """
 
     nodes: Array
     log_weights: Array
-    units: Array | None = None
+    factors: Units | Rays | None = None
 
 
 class Points(NamedTuple):
-    """``size`` data at which the posterior is asked, in blocks of DATA_BLOCK.
+    """``size`` data at which the posterior is asked, in blocks of equal length B.
 
-    With each comes ``shifts`` [S, DATA_BLOCK], the t of log E_w exp(t·g_j), where
-    g_j = ℓ_j(w) − ℓ_j(w₀).
+    With each comes ``shifts`` [S, B], the t of log E_w exp(t·g_j), where g_j = ℓ_j(w) − ℓ_j(w₀).
     """
 
     blocks: Sequence[tuple[Data, Array]]
@@ -97,13 +110,10 @@ def _streamed(
     points: Points | None,
 ) -> RuleSums:
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
-    for nodes, log_weights, units in node_blocks:
-        if units is None:
-            statistics = at_nodes(structure, model, pieces, nodes)
-        else:
-            statistics = at_combinations(structure, model, pieces, units)
-        log_terms, *derivatives = compiled_density(statistics, exponent, log_weights)
-        rows.append(_block_moments(*map(np.asarray, (log_terms, *derivatives))))
+    for nodes, log_weights, factors in node_blocks:
+        statistics = statistics_at(structure, model, pieces, nodes if factors is None else factors)
+        log_terms, moments = compiled_density(statistics, exponent, log_weights)
+        rows.append(np.asarray(moments))
         if points is not None:
             at = (points.optimum, nodes, compiled_posterior(statistics, exponent), log_terms)
             blocks = [compiled_point_sums(structure, model, *at, *block) for block in points.blocks]
@@ -119,17 +129,6 @@ def _streamed(
     return RuleSums(free_energy, energy, variance, first, second - first**2, shifted)
 
 
-def _block_moments(
-    log_terms: np.ndarray, slope: np.ndarray, curvature: np.ndarray
-) -> tuple[float, float, float, float]:
-    """Of one block: max ψ, Σ e^{ψ − max}, mean ψ', and mean ψ'' plus variance of ψ'."""
-    peak = np.max(log_terms)
-    terms = np.exp(log_terms - peak)
-    mass = terms.sum()
-    mean = terms @ slope / mass
-    return peak, mass, mean, terms @ (curvature + (slope - mean) ** 2) / mass
-
-
 def _joined(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """F, E and Var of all blocks together; energies far from zero do not cancel in the last."""
     peak, mass, mean, variance = rows.T
@@ -142,28 +141,32 @@ def _joined(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def node_blocks(rule: LatentRule) -> list[NodeBlock]:
     """The rule in blocks of BLOCK nodes, or in one of FEW where that holds them all."""
-    size = FEW if len(rule.log_weights) <= FEW else BLOCK
+    size = FEW if len(rule.log_weights) <= FEW else at_once(BLOCK)
     count = -len(rule.log_weights) % size
     nodes = np.pad(rule.nodes, ((0, count), (0, 0)), mode="edge")
     log_weights = np.pad(rule.log_weights, (0, count), constant_values=-np.inf)
     return [
-        NodeBlock(*(jnp.asarray(part[start : start + size]) for part in (nodes, log_weights)))
-        for start in range(0, len(nodes), size)
+        NodeBlock(jnp.asarray(nodes[here]), jnp.asarray(log_weights[here]))
+        for here in (slice(start, start + size) for start in range(0, len(nodes), size))
     ]
 
 
-def at_nodes(
-    structure: Structure, model: Model, pieces: Sequence[Any], nodes: Array
+def statistics_at(
+    structure: Structure, model: Model, pieces: Sequence[Any], nodes: Array | Units | Rays
 ) -> BlockStatistics:
-    """Statistics of summaries that add up at nodes, leading axis [node]."""
-    return _added([compiled_statistics(structure, model, piece, nodes) for piece in pieces])
+    """Statistics of summaries that add up at nodes [N, l] or combinations, leading axis [N]."""
+    match nodes:
+        case Units(values):
+            return _added([compiled_grid(structure, model, piece, values) for piece in pieces])
+        case Rays(directions, lengths):
+            return compiled_rays(statistics_at(structure, model, pieces, directions), lengths)
+        case _:
+            return _added([compiled_statistics(structure, model, piece, nodes) for piece in pieces])
 
 
-def at_combinations(
-    structure: Structure, model: Model, pieces: Sequence[Any], units: Array
-) -> BlockStatistics:
-    """``at_nodes`` at all combinations of units [cell, G, m, c]."""
-    return _added([compiled_grid(structure, model, piece, units) for piece in pieces])
+def at_once(count: int) -> int:
+    """How many to take at a time of what a processor takes ``count``."""
+    return count if jax.default_backend() == "cpu" else ACCELERATED * count
 
 
 def _added(parts: Sequence[BlockStatistics]) -> BlockStatistics:
@@ -187,10 +190,25 @@ def statistics_of_grid(
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
+def statistics_on_rays(statistics: BlockStatistics, lengths: Array) -> BlockStatistics:
+    """Statistics at directions [D] multiplied by lengths [L], leading axis [D·L]."""
+
+    def at_length(length: Array) -> BlockStatistics:
+        return BlockStatistics(
+            precision=length**2 * statistics.precision,
+            score=length * statistics.score,
+            energy=statistics.energy,
+        )
+
+    found = jax.vmap(at_length, out_axes=1)(lengths)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+
+
 def density_of_block(
     statistics: BlockStatistics, beta: Array, log_weights: Array
-) -> tuple[Array, Array, Array]:
-    """ψ + log weight, ψ' and ψ'', each [node]."""
+) -> tuple[Array, Array]:
+    """ψ, the log weight included, of each node [node], and of the block [4]: max ψ, Σ e^{ψ − max},
+    mean ψ', and mean ψ'' plus variance of ψ'."""
 
     def at_node(one: BlockStatistics) -> tuple[Array, Array, Array]:
         def slope(b: Array) -> tuple[Array, Array]:
@@ -199,8 +217,14 @@ def density_of_block(
         (value, first), (_, second) = jax.jvp(slope, (beta,), (jnp.ones_like(beta),))
         return value, first, second
 
-    value, first, second = jax.vmap(at_node)(statistics)
-    return value + log_weights, first, second
+    value, slope, curvature = jax.vmap(at_node)(statistics)
+    log_terms = value + log_weights
+    peak = jnp.max(log_terms)
+    terms = jnp.exp(log_terms - peak)
+    mass = jnp.sum(terms)
+    mean = jnp.sum(terms * slope) / mass
+    variance = jnp.sum(terms * (curvature + (slope - mean) ** 2)) / mass
+    return log_terms, jnp.stack([peak, mass, mean, variance])
 
 
 def posterior_of_block(statistics: BlockStatistics, beta: Array) -> BlockPosterior:
@@ -233,6 +257,7 @@ def point_sums(
 
 compiled_statistics = jit_at_first_call(statistics_of_block, static_argnums=(0, 1))
 compiled_grid = jit_at_first_call(statistics_of_grid, static_argnums=(0, 1))
+compiled_rays = jit_at_first_call(statistics_on_rays)
 compiled_density = jit_at_first_call(density_of_block)
 compiled_posterior = jit_at_first_call(posterior_of_block)
 compiled_point_sums = jit_at_first_call(point_sums, static_argnums=(0, 1))

@@ -12,7 +12,7 @@ import numpy as np
 from slt_jax.data import validate_data
 from slt_jax.model import Data, FeatureRegression, FeatureSummary, Model, Problem
 from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
-from slt_jax.oracles.collapse import unit_gram
+from slt_jax.oracles.collapse import total_weight, unit_gram
 from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.latents import (
@@ -83,7 +83,8 @@ class Oracle(NamedTuple):
             batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
             return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
         count = len(summary.reference)
-        pieces = [pieces_of(of_replicate(summary, r)) for r in range(count)]
+        replicates = [of_replicate(summary, r) for r in range(count)]
+        pieces = [pieces_of(replicate, self.structure) for replicate in replicates]
         return ExactMoments(*self._by_two_rules(pieces, beta).moments())
 
     @in_float64
@@ -110,14 +111,15 @@ class Oracle(NamedTuple):
             raise ValueError(f"weights {weights}: {len(ones)} finite numbers ≥ 0 are needed")
         at = data if points is None else _in_doubles(self.problem, points)
         own = beta * weights if points is None else np.zeros(len(at.y))
-        return self._by_two_rules(
-            [summarised(self.problem, data, weights)], beta, points_of(self.problem, at, own)
-        )
+        pieces = summarised(self.problem, self.structure, data, weights)
+        return self._by_two_rules([pieces], beta, points_of(self.problem, at, own))
 
     @in_float64
     def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
         """How many values of the latent the integral of one data set is a sum over."""
-        ((blocks,),) = self._blocks([pieces_of(summary)], beta, RESOLUTIONS[self.level])
+        ((blocks,),) = self._blocks(
+            [pieces_of(summary, self.structure)], beta, RESOLUTIONS[self.level]
+        )
         return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, _ in blocks)
 
     def _by_two_rules(
@@ -153,7 +155,7 @@ class Oracle(NamedTuple):
         targets, adapted = np.zeros(0), np.zeros(0)
         if not isinstance(structure, Collapse):
             assert isinstance(latent, BoxLatent)
-            size = np.mean([sum(map(_total_weight, pieces)) for pieces in replicates])
+            size = np.mean([sum(map(total_weight, pieces)) for pieces in replicates])
             alone = np.array([beta * size * latent.information])
             return _cached_rule(latent, Curvature(_in_steps(alone), ()), (), resolution)
         mean = np.mean([np.asarray(pieces[0].gram) for pieces in replicates], axis=0)
@@ -176,13 +178,6 @@ class Oracle(NamedTuple):
         origin, gram, cross = map(np.asarray, (piece.origin, piece.gram, piece.cross))
         size = np.sum(origin * (gram @ origin + np.abs(cross)))
         return float(size) / _noise(self.model) ** 2
-
-
-def _total_weight(piece: Any) -> float:
-    """Σ_i a_i of a summary; of sufficient statistics, what stands for it in their curvature."""
-    if isinstance(piece, FeatureSummary):
-        return float(np.trace(piece.gram))
-    return float(piece.total_weight)
 
 
 def _noise(model: Model) -> float:

@@ -10,9 +10,11 @@ from jax import Array
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.data import CHUNK
 from slt_jax.model import Data, DataSummary, Model, Params, Problem
-from slt_jax.oracles.moments import DATA_BLOCK, Points
+from slt_jax.oracles.condensed import condensed
+from slt_jax.oracles.moments import DATA_BLOCK, Points, at_once
+from slt_jax.structures import Direct, LinearBlock, Structure
 
-FEW = 8
+FEW = 16
 
 
 def of_replicate(batch: Any, replicate: int) -> Any:
@@ -35,40 +37,48 @@ def cut(batch: Any, size: int) -> list[Any]:
 
 def _rows(count: int) -> int:
     """Rows of a piece: as many as make good use of a program, or few where there are few."""
-    return FEW if count <= FEW else DATA_BLOCK
+    enough = (size for size in (FEW, DATA_BLOCK) if count <= 2 * size)
+    return next(enough, at_once(DATA_BLOCK))
 
 
-def pieces_of(summary: Any) -> list[Any]:
+def pieces_of(summary: Any, structure: Structure) -> list[Any]:
     """Summaries that add up to one: blocks of the data that have weight, or sufficient statistics.
 
-    A data set of a batch is padded to the length of the longest.
+    A data set of a batch is padded to the length of the longest. Where the structure is analytic in
+    one number of a datum, many data are condensed to few.
     """
     if not isinstance(summary, DataSummary):
         return [jax.tree.map(jnp.asarray, summary)]
     own = np.flatnonzero(summary.weights)
     own = own if len(own) else np.zeros(1, int)
-    data, weights = (jax.tree.map(lambda leaf: leaf[own], part) for part in summary[:2])
-    size = _rows(len(own))
+    data, weights = jax.tree.map(lambda leaf: np.asarray(leaf)[own], summary[:2])
+    if isinstance(structure, LinearBlock | Direct) and structure.strip is not None:
+        data, weights = condensed(data, weights, structure.strip)
+    size = _rows(len(weights))
     blocks = cut(data, size)
-    weights = np.pad(weights, (0, -len(own) % size))
+    weights = np.pad(weights, (0, -len(weights) % size))
     parts = [jnp.asarray(part) for part in weights.reshape(len(blocks), size)]
     origin = jax.tree.map(jnp.asarray, summary.origin)
     reference = jnp.asarray(summary.reference / len(blocks))
     return [DataSummary(*pair, origin, reference) for pair in zip(blocks, parts, strict=True)]
 
 
-def summarised(problem: Problem, data: Data, weights: np.ndarray) -> list[Any]:
+def summarised(
+    problem: Problem, structure: Structure, data: Data, weights: np.ndarray
+) -> list[Any]:
     """Summaries that add up to that of n weighted data: one if the model's are additive."""
-    additive = problem.model.summary_is_additive
-    size = CHUNK if additive else _rows(len(weights))
-    blocks = cut(data, size)
-    padded = np.pad(weights, (0, -len(weights) % size)).reshape(len(blocks), size)
+    blocks = cut(data, CHUNK)
+    padded = np.pad(weights, (0, -len(weights) % CHUNK)).reshape(len(blocks), CHUNK)
     optimum = _optimum(problem)
     parts = [
         compiled_summary(problem.model, optimum, block, jnp.asarray(part))
         for block, part in zip(blocks, padded, strict=True)
     ]
-    if not additive:
+    if isinstance(parts[0], DataSummary):
+        reference = sum(part.reference for part in parts)
+        whole = DataSummary(data, jnp.asarray(weights), optimum, jnp.asarray(reference))
+        return pieces_of(whole, structure)
+    if not problem.model.summary_is_additive:
         return parts
     total = jax.tree.map(lambda *leaves: sum(leaves), *parts)
     return [total._replace(origin=parts[0].origin)]
@@ -81,7 +91,7 @@ def points_of(problem: Problem, data: Data, own_weights: np.ndarray) -> Points:
     without it; and by 1 − a_j, to its predictive density under that.
     """
     shifts = np.stack([np.ones_like(own_weights), -own_weights, 1 - own_weights], axis=1)
-    blocks = cut((data, shifts), DATA_BLOCK)
+    blocks = cut((data, shifts), min(_rows(len(data.y)), DATA_BLOCK))
     return Points([(part, shift.T) for part, shift in blocks], _optimum(problem), len(data.y))
 
 

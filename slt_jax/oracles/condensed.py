@@ -1,0 +1,60 @@
+"""Many data of one number as few: pseudo-data with the same sums of all functions that are smooth.
+
+Of an input x nothing enters but sums Σ a_i g(x_i) and Σ a_i y_i g(x_i) with g a product of two
+units, and of a y without input Σ a_i g(y_i) with g a log-likelihood: analytic in a strip about the
+real axis. On a panel as long as the strip is wide such a g is, to
+rounding, the polynomial that interpolates it at NODES Gauss nodes ξ_j, so that A_j = Σ a_i ℓ_j(x_i)
+and Y_j = Σ a_i y_i ℓ_j(x_i), with ℓ_j those of Lagrange, stand for the data of the panel
+(Trefethen, *Approximation Theory and Approximation Practice*, Theorem 8.2).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.polynomial.legendre import leggauss, legvander
+
+from slt_jax.model import Data
+
+# 2.4^−32 is 6e-13 for weights at the end of their reach, and less than rounding for those near 0.
+NODES = 32
+EPSILON = float(np.finfo(float).eps)
+
+
+def condensed(data: Data, weights: np.ndarray, strip: float) -> tuple[Data, np.ndarray]:
+    """Data and weights, some negative, with the same sums as n weighted data.
+
+    What is condensed is x, or y where x has no entries; ``strip`` is the half-width of the strip in
+    which functions of it are analytic. Panels that hold no more than NODES data keep them.
+    """
+    x, y = (np.asarray(part).reshape(len(weights), -1) for part in data)
+    places, carried = (x[:, 0], y) if x.size else (y[:, 0], x)
+    order = np.argsort(places)
+    panel = np.floor(places[order] / (2 * strip))
+    first = np.flatnonzero(np.diff(panel, prepend=-np.inf))
+    parts = []
+    for rows in np.split(order, first[1:]):
+        one = (places[rows], carried[rows], weights[rows])
+        parts.append(one if len(rows) <= NODES else _interpolated(*one, strip))
+    places, carried, masses = map(np.concatenate, zip(*parts, strict=True))
+    fewer = (places, carried) if x.size else (carried, places)
+    reshaped = (
+        jnp.asarray(values).reshape(len(masses), *np.shape(part)[1:])
+        for values, part in zip(fewer, data, strict=True)
+    )
+    return Data(*reshaped), masses
+
+
+def _interpolated(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, strip: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes [NODES], Y_j/A_j [NODES, q] and A_j [NODES] of the data of one panel."""
+    centre = (2 * np.floor(x[0] / (2 * strip)) + 1) * strip
+    places, quadrature = leggauss(NODES)
+    polynomials = legvander((x - centre) / strip, NODES - 1)
+    moments = polynomials.T @ np.column_stack([weights, weights[:, None] * y])
+    # ℓ_j = w_j Σ_k (k + ½) P_k(ξ_j) P_k, as Gauss quadrature is exact for P_k P_l.
+    degrees = np.arange(NODES) + 0.5
+    sums = quadrature[:, None] * (legvander(places, NODES - 1) @ (degrees[:, None] * moments))
+    masses, products = sums[:, 0], sums[:, 1:]
+    least = EPSILON * np.max(np.abs(masses))
+    masses = np.where(np.abs(masses) < least, least, masses)
+    return centre + strip * places, products / masses[:, None], masses
