@@ -45,6 +45,8 @@ def adapted_blocks(
     """
     latent = structure.latent
     if isinstance(latent, CellsLatent):
+        assert isinstance(structure, Collapse | LinearBlock)
+        assert isinstance(model, Regression)
         cells = cells_of(latent, structure, model, pieces, beta, resolutions[0].ratio)
         return [cell_blocks(latent, structure, cells, each.order) for each in resolutions]
     return [_in_parts(structure, model, pieces, beta, each) for each in resolutions]

@@ -20,11 +20,11 @@ from jax import Array
 from numpy.polynomial.legendre import leggauss, legvander
 
 from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import Model
+from slt_jax.model import Model, Regression
 from slt_jax.oracles.collapse import BlockStatistics, log_block_evidence, total_weight
 from slt_jax.oracles.latents import log_density
 from slt_jax.oracles.moments import NodeBlock, Units, at_once, statistics_at
-from slt_jax.structures import CellsLatent, Coordinate, LinearBlock, Structure
+from slt_jax.structures import CellsLatent, Collapse, Coordinate, LinearBlock, Structure
 
 MOST_DIMENSIONS = 4
 SEARCH_ORDER = 4
@@ -33,7 +33,8 @@ BULK = 2.0
 TOLERANCES = {4.0: 0.2, 3.0: 0.15, 2.5: 0.1}
 MARKED = 0.8
 MAX_CELLS = 200_000
-# Data whose posterior is wide, and the ratio of the β of those that come before a narrow one.
+# Information, in data at a noise of one, whose posterior is wide, and the ratio of the β of those
+# that come before a narrow one.
 WIDE, COLDER = 30.0, 4.0
 AT_ONCE = 16_384
 CELLS_AT_ONCE = 64
@@ -64,8 +65,8 @@ class Values(NamedTuple):
 
 def cells_of(
     latent: CellsLatent,
-    structure: Structure,
-    model: Model,
+    structure: Collapse | LinearBlock,
+    model: Regression,
     pieces: Sequence[Any],
     beta: float,
     ratio: float,
@@ -81,15 +82,16 @@ def cells_of(
     # Each axis less makes so many fewer cells that they may settle ten times as much.
     tolerance = TOLERANCES[ratio] * 10.0 ** (_dimension(latent) - MOST_DIMENSIONS)
     cells = first_cells(latent)
-    for colder in _temperatures(beta, sum(map(total_weight, pieces))):
+    information = sum(map(total_weight, pieces)) * (structure.scale / model.noise) ** 2
+    for colder in _temperatures(beta, information):
         evidence = functools.partial(_log_density, structure, model, pieces, colder)
         cells = settled_cells(latent, evidence, tolerance, cells)
     return cells
 
 
-def _temperatures(beta: float, size: float) -> list[float]:
-    """The β to settle cells at, one after the other, for data of this total weight."""
-    steps = max(0, math.ceil(math.log(max(beta * size, 1.0) / WIDE) / math.log(COLDER)))
+def _temperatures(beta: float, information: float) -> list[float]:
+    """The β to settle cells at, one after the other, up to the one of the posterior."""
+    steps = max(0, math.ceil(math.log(max(beta * information, 1.0) / WIDE) / math.log(COLDER)))
     return [beta * COLDER**-step for step in range(steps, -1, -1)]
 
 

@@ -39,9 +39,9 @@ from slt_jax.structures import CellsLatent, KinksLatent, PowersLatent
 
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 NUM_SETS = 50
-# Rules of 10⁵ nodes and more see ten data sets of each size, which makes sixty, and so do
+# Rules of 10⁵ nodes and more see twelve data sets of each size, and so do
 # likelihoods without sufficient statistics.
-NUM_EXPENSIVE = 10
+NUM_EXPENSIVE = 12
 CRITERIA_SIZES = (10, 120)
 NUM_CRITERIA, NUM_EXPENSIVE_CRITERIA = 30, 2
 NUM_EXACT = 8  # fields of TrainingCriteria that have a bound
