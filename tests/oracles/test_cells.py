@@ -1,5 +1,8 @@
 """Cells that data ask for: exchange of units, other routes to the same integrals, refusals."""
 
+import functools
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +71,32 @@ def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
     for found, expected in zip(one, two, strict=True):
         assert abs(found.value - expected.value) <= found.error + expected.error
         assert found.error < 0.02
+
+
+def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
+    """Two of equal mass and width 10⁻³: cells for β = 1 alone are halved towards one of them."""
+    latent, n = CellsLatent((AXIS,) * 2), 1e6
+    peaks = np.array([[0.71, -1.3], [-1.3, 0.71]])
+
+    def log_density(structure, model, pieces, beta, units):
+        nodes = np.asarray(cells.combinations(units))
+        first, second = (-beta * n / 2 * np.sum((nodes - peak) ** 2, axis=1) for peak in peaks)
+        return np.logaddexp(first, second).reshape(len(units), -1)
+
+    def log_integral(found: cells.Cells) -> float:
+        at_one = functools.partial(log_density, None, None, None, 1.0)
+        return np.logaddexp.reduce(cells._values(latent, found, at_one).log_integral)
+
+    monkeypatch.setattr(cells, "_log_density", log_density)
+    with jax.enable_x64(True):
+        parts = SimpleNamespace(scale=1.0, noise=1.0, weights=np.array([n]))
+        found = log_integral(cells.cells_of(latent, parts, parts, [parts], 1.0, 4.0))
+        at_one = functools.partial(log_density, None, None, None, 1.0)
+        at_once = cells.settled_cells(latent, at_one, 0.002, cells.first_cells(latent))
+        missed = log_integral(at_once)
+    exact = np.log(2 / n) - 0.5 * np.sum(peaks[0] ** 2)
+    assert abs(found - exact) < 1e-3
+    assert missed < exact - 0.6
 
 
 def test_criteria_agree_with_ordered_units():

@@ -1,0 +1,83 @@
+"""Pseudo-data: the same sums as all data, the same answers, and no more of them at any n."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slt_jax.data import simulate, summarise
+from slt_jax.model import Data, Problem
+from slt_jax.models.normal_mixture import NormalMixture
+from slt_jax.models.shallow_net import Activation, ShallowNet
+from slt_jax.oracles import oracle_for
+from slt_jax.oracles.condensed import NODES, condensed
+from slt_jax.precision import in_float64
+
+REACH = 8.5
+SINGULARITY = {"tanh": np.pi / 2, "silu": np.pi, "softplus": np.pi}
+
+
+def at_zero(model) -> Problem:
+    return Problem("zero", model, {key: np.zeros(p.shape()) for key, p in model.priors().items()})
+
+
+def drawn(n: int) -> tuple[Data, np.ndarray]:
+    """Inputs [n, 1], two outputs and weights."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((n, 1)), rng.standard_normal((n, 2))
+    return Data(jnp.asarray(x), jnp.asarray(y)), rng.uniform(0.5, 1.5, n)
+
+
+@pytest.mark.parametrize("activation", SINGULARITY)
+@in_float64
+def test_sums_of_pairs_of_units_are_the_same(activation: Activation):
+    """Σ a u(x)v(x) and Σ a y u(x) of units up to the end of their reach, to 1e-12 of Σ a|u||v|."""
+    model = ShallowNet(activation=activation)
+    data, weights = drawn(20_000)
+    fewer, masses = condensed(data, weights, SINGULARITY[activation] / REACH)
+    slopes = np.linspace(-REACH, REACH, 12)
+
+    def sums(data: Data, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x, y = map(np.asarray, data)
+        units = np.asarray(model.activate(jnp.asarray(x * slopes + 0.3 * slopes[::-1])))
+        weighted = weights[:, None] * units
+        return weighted.T @ units, weighted.T @ y, np.abs(weighted).T @ np.abs(units)
+
+    gram, cross, size = sums(data, weights)
+    found_gram, found_cross, _ = sums(fewer, masses)
+    assert np.max(np.abs(found_gram - gram) / size) < 1e-12
+    assert np.max(np.abs(found_cross - cross)) < 1e-12 * np.max(size)
+    np.testing.assert_allclose(np.sum(masses), np.sum(weights), rtol=1e-13)
+
+
+@in_float64
+def test_as_many_pseudo_data_at_any_n():
+    strip = np.pi / 2 / REACH
+    assert all(len(condensed(*drawn(n), strip)[1]) < 1000 for n in (2000, 200_000))
+
+
+@in_float64
+def test_few_data_are_kept():
+    data, weights = drawn(NODES)
+    kept, masses = condensed(data, weights, strip=100.0)
+    order = np.argsort(np.asarray(data.x)[:, 0])
+    np.testing.assert_array_equal(kept.x, np.asarray(data.x)[order])
+    np.testing.assert_array_equal(kept.y, np.asarray(data.y)[order])
+    np.testing.assert_array_equal(masses, weights[order])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [ShallowNet(hidden_dim=1, biases=True), NormalMixture(first_mean_fixed=True)],
+    ids=["unit", "mixture"],
+)
+def test_answers_are_those_of_all_data(model):
+    problem = at_zero(model)
+    oracle = oracle_for(problem, 1)
+    of_all = oracle._replace(structure=dataclasses.replace(oracle.structure, strip=None))
+    summary = summarise(problem, simulate(problem, jax.random.key(95), 1500))
+    for one, two in zip(oracle.moments(summary), of_all.moments(summary), strict=True):
+        assert abs(one.value - two.value) < 1e-9
+        assert one.error == pytest.approx(two.error, rel=1e-3)
