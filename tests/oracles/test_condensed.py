@@ -77,7 +77,7 @@ def test_answers_are_those_of_all_data(model):
     problem = at_zero(model)
     oracle = oracle_for(problem, 1)
     of_all = oracle._replace(structure=dataclasses.replace(oracle.structure, strip=None))
-    summary = summarise(problem, simulate(problem, jax.random.key(95), 1500))
+    summary = summarise(problem, simulate(problem, jax.random.key(95), 600))
     for one, two in zip(oracle.moments(summary), of_all.moments(summary), strict=True):
         assert abs(one.value - two.value) < 1e-9
         assert one.error == pytest.approx(two.error, rel=1e-3)

@@ -357,7 +357,7 @@ about twice the nodes per dimension of the one before. A violation is a value of
 distance to that of level 3 exceeds the two bounds; `largest` is the largest distance over the
 bounds. `bound of F`: the median of level 2 at β = 1, at the least and at the largest n, in nats.
 `data sets`: of all n, and of the n with the fewest. A star marks oracles that `oracle_for` returns
-only with `costly`.
+only with `costly`, a dagger what an accelerator has run.
 
 Identities at n = 20, largest deviation over what the bounds allow: `β` E = dF/dβ and Var = −dE/dβ,
 `a` E_w[g] and Var_w[g] as derivatives in a datum's weight, `G_n` the growth of F by one datum.
@@ -404,7 +404,8 @@ CODE = {problem.name: code(problem) for problem in EVERY}
 def keep(problem: Problem, group: str, **numbers: float) -> None:
     folder = RECORDS / problem.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{group}.json").write_text(json.dumps({"code": CODE[problem.name], **numbers}))
+    record = {"code": CODE[problem.name], "platform": jax.default_backend(), **numbers}
+    (folder / f"{group}.json").write_text(json.dumps(record))
 
 
 def records(problem: Problem) -> dict[str, Any]:
@@ -423,7 +424,8 @@ def line(problem: Problem) -> str:
     bounds = {g: r for g, r in seen.items() if g.startswith("bounds")}
     checked = [r for g, r in seen.items() if g != "identities"]
     sizes = [int(group.removeprefix("bounds_")) for group in bounds]
-    cells = [f"`{problem.name}`" + "*" * is_long(problem)]
+    accelerated = any(record.get("platform", "cpu") != "cpu" for record in seen.values())
+    cells = [f"`{problem.name}`" + "*" * is_long(problem) + "†" * accelerated]
     if checked:
         counts = [record["data_sets"] for record in bounds.values()]
         of_f = [record["f_bound"] for record in bounds.values()]
