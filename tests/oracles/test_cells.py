@@ -83,15 +83,15 @@ def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
         first, second = (-beta * n / 2 * np.sum((nodes - peak) ** 2, axis=1) for peak in peaks)
         return np.logaddexp(first, second).reshape(len(units), -1)
 
+    at_one = functools.partial(log_density, None, None, None, 1.0)
+
     def log_integral(found: cells.Cells) -> float:
-        at_one = functools.partial(log_density, None, None, None, 1.0)
         return np.logaddexp.reduce(cells._values(latent, found, at_one).log_integral)
 
     monkeypatch.setattr(cells, "_log_density", log_density)
     with jax.enable_x64(True):
         parts = SimpleNamespace(scale=1.0, noise=1.0, weights=np.array([n]))
         found = log_integral(cells.cells_of(latent, parts, parts, [parts], 1.0, 4.0))
-        at_one = functools.partial(log_density, None, None, None, 1.0)
         at_once = cells.settled_cells(latent, at_one, 0.002, cells.first_cells(latent))
         missed = log_integral(at_once)
     exact = np.log(2 / n) - 0.5 * np.sum(peaks[0] ** 2)

@@ -10,13 +10,11 @@ import pytest
 from slt_jax.data import simulate, summarise
 from slt_jax.model import Data, Problem
 from slt_jax.models.normal_mixture import NormalMixture
-from slt_jax.models.shallow_net import Activation, ShallowNet
+from slt_jax.models.shallow_net import SINGULARITY, Activation, ShallowNet
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.condensed import NODES, condensed
 from slt_jax.precision import in_float64
-
-REACH = 8.5
-SINGULARITY = {"tanh": np.pi / 2, "silu": np.pi, "softplus": np.pi}
+from slt_jax.structures import REACH
 
 
 def at_zero(model) -> Problem:
