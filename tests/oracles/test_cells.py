@@ -140,6 +140,8 @@ def test_what_takes_long_is_there_for_who_asks():
     assert oracle_for(problem, costly=True) is not None
     assert oracle_for(at_zero("two", ShallowNet())) is not None
     assert oracle_for(at_zero("five", ShallowNet(hidden_dim=5)), costly=True) is None
+    assert oracle_for(at_zero("four odd", TanhNet(hidden_dim=4)), costly=True) is not None
+    assert oracle_for(at_zero("five odd", TanhNet(hidden_dim=5)), costly=True) is None
 
 
 def test_more_cells_than_time_allows_are_refused(monkeypatch):

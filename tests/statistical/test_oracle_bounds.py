@@ -39,8 +39,8 @@ from slt_jax.structures import CellsLatent, KinksLatent, PowersLatent
 
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 NUM_SETS = 50
-# Rules of 10⁵ nodes and more see twelve data sets of each size, and so do
-# likelihoods without sufficient statistics.
+# Rules of 10⁵ nodes and more see twelve data sets of each size, and so do likelihoods without
+# sufficient statistics.
 NUM_EXPENSIVE = 12
 CRITERIA_SIZES = (10, 120)
 NUM_CRITERIA, NUM_EXPENSIVE_CRITERIA = 30, 2
@@ -369,13 +369,12 @@ single datum leaves too many nodes, over the 21st datum, in fifths of the bound.
 """
 
 
-def groups(problem: Problem) -> list[str]:
-    """Every group of checks of a problem, by the name of its record."""
-    return [
-        *(f"bounds_{n}" for n in SIZES),
-        *(f"criteria_{n}" for n in CRITERIA_SIZES),
-        "identities",
-    ]
+# Every group of checks of a problem, by the name of its record.
+GROUPS = (
+    *(f"bounds_{n}" for n in SIZES),
+    *(f"criteria_{n}" for n in CRITERIA_SIZES),
+    "identities",
+)
 
 
 # Oracles that ``oracle_for`` does not return, and rules that only some latents have.
@@ -411,7 +410,7 @@ def keep(problem: Problem, group: str, **numbers: float) -> None:
 def records(problem: Problem) -> dict[str, Any]:
     """What the present code has seen of a problem, by group."""
     found, now = {}, CODE[problem.name]
-    for group in groups(problem):
+    for group in GROUPS:
         path = RECORDS / problem.name / f"{group}.json"
         if path.exists() and (record := json.loads(path.read_text()))["code"] == now:
             found[group] = record
@@ -449,7 +448,8 @@ def missing() -> list[str]:
     """Groups that the present code has not seen, by problem."""
     lines = []
     for problem in EVERY:
-        gone = [group for group in groups(problem) if group not in records(problem)]
+        seen = records(problem)
+        gone = [group for group in GROUPS if group not in seen]
         if gone:
             lines.append(f"- `{problem.name}`: {', '.join(gone)}\n")
     return lines
