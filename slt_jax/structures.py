@@ -133,8 +133,8 @@ class CellsLatent(NamedTuple):
     """``num_units`` exchangeable units, each of the same independent coordinates, four in all.
 
     A latent lists the coordinates unit by unit. The rule is made of cells where the data ask for
-    them: what is singular need lie on no axis. The ``design`` of its structure takes the
-    coordinates of any number of units, and has one entry for each.
+    them: what is singular need lie on no axis. The ``design`` or ``basis`` of its structure takes
+    the coordinates of any number of units, and has one entry or column for each.
     """
 
     coordinates: tuple[Coordinate, ...]
@@ -197,8 +197,9 @@ class LinearBlock:
     integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
     latent [l] and one x to [k]. ``sums`` maps a latent and a summary that is not of all data to
     Σ a_i d_i d_iᵀ [k, k], Σ a_i d_i y_iᵀ [k, q] and Σ a_i (|y_i|² − |y_i − f(x_i, w₀)|²), with d_i
-    the design at x_i. Where x is one number, ``strip`` is the half-width of the strip about the
-    real axis in which the design is analytic in x, at every latent within reach.
+    the design at x_i. Where x is few numbers, ``strip`` is the half-width of the strip about the
+    real axis in which the design is analytic in each, at every latent within reach. ``odd``: the
+    design at −x is minus that at x, and so is the optimum.
     """
 
     design: Callable[[Array, Array], Array]
@@ -206,6 +207,7 @@ class LinearBlock:
     scale: float = 1.0
     sums: Callable[[Array, Any], tuple[Array, Array, Array]] | None = None
     strip: float | None = None
+    odd: bool = False
 
 
 @dataclass(frozen=True)

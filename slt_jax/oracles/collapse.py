@@ -78,34 +78,60 @@ def _block_energy(model: Regression, summary: DataSummary) -> Array:
     return summary.weights @ squares / (2 * model.noise**2)
 
 
-def grid_statistics(
-    structure: LinearBlock, model: Regression, units: Array, summary: DataSummary
-) -> BlockStatistics:
-    """``node_statistics`` at all combinations of units [G, m, c], leading axis [m^G].
+class UnitSums(NamedTuple):
+    """Sums over data of designs d of G groups of m units, at β = 1.
 
-    The design at a node is that of its units one by one, so that the data are seen by pairs of
-    units and not by each node.
+    ``squares`` [G, m] of d², ``score`` [G, m, q] of d·y/σ and ``products`` [G(G − 1)/2, m, m] of
+    d_g d_h, h < g; ``energy`` as in BlockStatistics.
     """
+
+    squares: Array
+    score: Array
+    products: Array
+    energy: Array
+
+
+def unit_sums(
+    structure: LinearBlock, model: Regression, units: Array, summary: DataSummary
+) -> UnitSums:
+    """Sums of one summary at units [G, m, c]; those of several summaries add up."""
     x, y = summary.data
-    groups, count, _ = units.shape
     over_units = jax.vmap(jax.vmap(structure.design, (0, None)), (0, None))
     over_data = jax.vmap(over_units, (None, 0), out_axes=2)
     design = structure.scale / model.noise * over_data(units, x)[..., 0]
     weighted = summary.weights * design
-    squares = jnp.sum(weighted * design, axis=2)
-    score = jnp.einsum("gin,nq->giq", weighted, y) / model.noise
+    products = [weighted[g] @ design[h].T for g, h in _pairs(len(units))]
+    return UnitSums(
+        squares=jnp.sum(weighted * design, axis=2),
+        score=jnp.einsum("gin,nq->giq", weighted, y) / model.noise,
+        products=jnp.array(products).reshape(-1, units.shape[1], units.shape[1]),
+        energy=_block_energy(model, summary),
+    )
+
+
+def combined(sums: UnitSums) -> BlockStatistics:
+    """``node_statistics`` at all combinations of one unit of each group, leading axis [m^G].
+
+    The design at a node is that of its units one by one, so that the data are seen by pairs of
+    units and not by each node.
+    """
+    groups, count = sums.squares.shape
     which = jnp.indices((count,) * groups).reshape(groups, -1)
     precision = jnp.zeros((which.shape[1], groups, groups))
     for g in range(groups):
-        precision = precision.at[:, g, g].set(squares[g, which[g]])
-        for h in range(g):
-            both = (weighted[g] @ design[h].T)[which[g], which[h]]
-            precision = precision.at[:, g, h].set(both).at[:, h, g].set(both)
+        precision = precision.at[:, g, g].set(sums.squares[g, which[g]])
+    for place, (g, h) in enumerate(_pairs(groups)):
+        both = sums.products[place, which[g], which[h]]
+        precision = precision.at[:, g, h].set(both).at[:, h, g].set(both)
     return BlockStatistics(
         precision=precision,
-        score=jnp.moveaxis(score[jnp.arange(groups)[:, None], which], 1, 0),
-        energy=jnp.full(which.shape[1], _block_energy(model, summary)),
+        score=jnp.moveaxis(sums.score[jnp.arange(groups)[:, None], which], 1, 0),
+        energy=jnp.full(which.shape[1], sums.energy),
     )
+
+
+def _pairs(groups: int) -> list[tuple[int, int]]:
+    return [(g, h) for g in range(groups) for h in range(g)]
 
 
 def block_statistics(

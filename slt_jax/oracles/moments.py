@@ -17,11 +17,13 @@ from slt_jax.model import Data, Model, Params, Regression
 from slt_jax.oracles.collapse import (
     BlockPosterior,
     BlockStatistics,
+    UnitSums,
     block_posterior,
+    combined,
     datum_law,
-    grid_statistics,
     log_block_evidence,
     node_statistics,
+    unit_sums,
 )
 from slt_jax.oracles.latents import LatentRule
 from slt_jax.structures import LinearBlock, Structure
@@ -157,7 +159,11 @@ def statistics_at(
     """Statistics of summaries that add up at nodes [N, l] or combinations, leading axis [N]."""
     match nodes:
         case Units(values):
-            return _added([compiled_grid(structure, model, piece, values) for piece in pieces])
+            first, *rest = pieces
+            sums = compiled_unit_sums(structure, model, first, values)
+            for piece in rest:
+                sums = compiled_more_sums(structure, model, piece, values, sums)
+            return compiled_combined(sums)
         case Rays(directions, lengths):
             return compiled_rays(statistics_at(structure, model, pieces, directions), lengths)
         case _:
@@ -180,13 +186,23 @@ def statistics_of_block(
     return jax.vmap(lambda node: node_statistics(structure, model, node, summary))(nodes)
 
 
-def statistics_of_grid(
-    structure: Structure, model: Model, summary: Any, units: Array
-) -> BlockStatistics:
-    """Statistics of one summary at all combinations of units [cell, G, m, c]."""
+def sums_of_units(structure: Structure, model: Model, summary: Any, units: Array) -> UnitSums:
+    """Sums of one summary at units [cell, G, m, c], leading axis [cell]."""
     assert isinstance(structure, LinearBlock)
     assert isinstance(model, Regression)
-    found = jax.vmap(lambda cell: grid_statistics(structure, model, cell, summary))(units)
+    return jax.vmap(lambda cell: unit_sums(structure, model, cell, summary))(units)
+
+
+def more_sums_of_units(
+    structure: Structure, model: Model, summary: Any, units: Array, before: UnitSums
+) -> UnitSums:
+    """Sums of one summary more than those before."""
+    return jax.tree.map(jnp.add, before, sums_of_units(structure, model, summary, units))
+
+
+def statistics_of_combinations(sums: UnitSums) -> BlockStatistics:
+    """Statistics at all combinations of units of each cell, leading axis [cell·m^G]."""
+    found = jax.vmap(combined)(sums)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
@@ -256,7 +272,9 @@ def point_sums(
 
 
 compiled_statistics = jit_at_first_call(statistics_of_block, static_argnums=(0, 1))
-compiled_grid = jit_at_first_call(statistics_of_grid, static_argnums=(0, 1))
+compiled_unit_sums = jit_at_first_call(sums_of_units, static_argnums=(0, 1))
+compiled_more_sums = jit_at_first_call(more_sums_of_units, static_argnums=(0, 1))
+compiled_combined = jit_at_first_call(statistics_of_combinations)
 compiled_rays = jit_at_first_call(statistics_on_rays)
 compiled_density = jit_at_first_call(density_of_block)
 compiled_posterior = jit_at_first_call(posterior_of_block)

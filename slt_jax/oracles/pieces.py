@@ -45,13 +45,15 @@ def pieces_of(summary: Any, structure: Structure) -> list[Any]:
     """Summaries that add up to one: blocks of the data that have weight, or sufficient statistics.
 
     A data set of a batch is padded to the length of the longest. Where the structure is analytic in
-    one number of a datum, many data are condensed to few.
+    few numbers of a datum, many data are condensed to few.
     """
     if not isinstance(summary, DataSummary):
         return [jax.tree.map(jnp.asarray, summary)]
     own = np.flatnonzero(summary.weights)
     own = own if len(own) else np.zeros(1, int)
     data, weights = jax.tree.map(lambda leaf: np.asarray(leaf)[own], summary[:2])
+    if isinstance(structure, LinearBlock) and structure.odd:
+        data = _folded(data)
     if isinstance(structure, LinearBlock | Direct) and structure.strip is not None:
         data, weights = condensed(data, weights, structure.strip)
     size = _rows(len(weights))
@@ -61,6 +63,12 @@ def pieces_of(summary: Any, structure: Structure) -> list[Any]:
     origin = jax.tree.map(jnp.asarray, summary.origin)
     reference = jnp.asarray(summary.reference / len(blocks))
     return [DataSummary(*pair, origin, reference) for pair in zip(blocks, parts, strict=True)]
+
+
+def _folded(data: Data) -> Data:
+    """The data (−x, −y) for those (x, y) that have a negative first entry of x."""
+    sign = np.where(data.x[:, :1] < 0, -1.0, 1.0)
+    return jax.tree.map(lambda leaf: sign * leaf, data)
 
 
 def summarised(

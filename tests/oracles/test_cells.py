@@ -13,6 +13,9 @@ from slt_jax.model import Data, Problem
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles import cells, oracle_for, training_criteria
+from slt_jax.oracles.moments import Units, statistics_at
+from slt_jax.oracles.pieces import pieces_of
+from slt_jax.precision import in_float64
 from slt_jax.structures import CellsLatent, Coordinate
 
 AXIS = Coordinate(-8.5, 8.5, 1.0)
@@ -97,6 +100,20 @@ def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
     exact = np.log(2 / n) - 0.5 * np.sum(peaks[0] ** 2)
     assert abs(found - exact) < 1e-3
     assert missed < exact - 0.6
+
+
+@in_float64
+def test_sums_by_units_are_those_of_nodes():
+    """Data, in pieces, seen by units and by each combination of units."""
+    problem = at_zero("pairs", BIASED)
+    oracle = oracle_for(problem, 1, costly=True)
+    pieces = pieces_of(summarise(problem, data_of(problem, 300)), oracle.structure)
+    assert len(pieces) > 1
+    units = jnp.asarray(np.random.default_rng(0).standard_normal((2, 2, 5, 2)))
+    at = functools.partial(statistics_at, oracle.structure, problem.model, pieces)
+    by_units, by_nodes = at(Units(units)), at(cells.combinations(units))
+    for one, two in zip(by_units, by_nodes, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
 
 
 def test_criteria_agree_with_ordered_units():

@@ -10,21 +10,22 @@ import pytest
 from slt_jax.data import simulate, summarise
 from slt_jax.model import Data, Problem
 from slt_jax.models.normal_mixture import NormalMixture
-from slt_jax.models.shallow_net import SINGULARITY, Activation, ShallowNet
+from slt_jax.models.shallow_net import REACH_IN_PLANE, SINGULARITY, Activation, ShallowNet
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.condensed import NODES, condensed
+from slt_jax.oracles.pieces import pieces_of
 from slt_jax.precision import in_float64
-from slt_jax.structures import REACH
+from slt_jax.structures import REACH, LinearBlock
 
 
 def at_zero(model) -> Problem:
     return Problem("zero", model, {key: np.zeros(p.shape()) for key, p in model.priors().items()})
 
 
-def drawn(n: int) -> tuple[Data, np.ndarray]:
-    """Inputs [n, 1], two outputs and weights."""
+def drawn(n: int, input_dim: int = 1) -> tuple[Data, np.ndarray]:
+    """Inputs [n, input_dim], two outputs and weights."""
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((n, 1)), rng.standard_normal((n, 2))
+    x, y = rng.standard_normal((n, input_dim)), rng.standard_normal((n, 2))
     return Data(jnp.asarray(x), jnp.asarray(y)), rng.uniform(0.5, 1.5, n)
 
 
@@ -50,6 +51,23 @@ def test_sums_of_pairs_of_units_are_the_same(activation: Activation):
     np.testing.assert_allclose(np.sum(masses), np.sum(weights), rtol=1e-13)
 
 
+@pytest.mark.parametrize(("weight", "most"), [(REACH_IN_PLANE, 1e-13), (6.0, 1e-9)])
+@in_float64
+def test_sums_in_the_plane_are_the_same(weight: float, most: float):
+    """Of two inputs, to 1e-13 of n up to the reach; the digits lost beyond are as few as told."""
+    data, weights = drawn(50_000, input_dim=2)
+    fewer, masses = condensed(data, weights, SINGULARITY["tanh"] / REACH_IN_PLANE)
+    assert len(masses) < len(weights) / 2
+    angles = np.linspace(0, np.pi, 7)
+    directions = weight * np.stack([np.cos(angles), np.sin(angles)])
+
+    def sums(data: Data, weights: np.ndarray) -> np.ndarray:
+        units = np.tanh(np.asarray(data.x) @ directions)
+        return (weights[:, None] * units).T @ np.column_stack([units, data.y])
+
+    assert np.max(np.abs(sums(fewer, masses) - sums(data, weights))) < most * len(weights)
+
+
 @in_float64
 def test_as_many_pseudo_data_at_any_n():
     strip = np.pi / 2 / REACH
@@ -67,15 +85,23 @@ def test_few_data_are_kept():
 
 
 @pytest.mark.parametrize(
-    "model",
-    [ShallowNet(hidden_dim=1, biases=True), NormalMixture(first_mean_fixed=True)],
-    ids=["unit", "mixture"],
+    ("model", "n"),
+    [
+        (ShallowNet(hidden_dim=1, biases=True), 300),
+        (NormalMixture(first_mean_fixed=True), 300),
+        (ShallowNet(hidden_dim=1, input_dim=2, uniform_input=True), 3000),
+    ],
+    ids=["unit", "mixture", "plane"],
 )
-def test_answers_are_those_of_all_data(model):
+def test_answers_are_those_of_all_data(model, n):
     problem = at_zero(model)
     oracle = oracle_for(problem, 1)
-    of_all = oracle._replace(structure=dataclasses.replace(oracle.structure, strip=None))
-    summary = summarise(problem, simulate(problem, jax.random.key(95), 600))
+    without = {"strip": None} | (
+        {"odd": False} if isinstance(oracle.structure, LinearBlock) else {}
+    )
+    of_all = oracle._replace(structure=dataclasses.replace(oracle.structure, **without))
+    summary = summarise(problem, simulate(problem, jax.random.key(95), n))
+    assert len(pieces_of(summary, oracle.structure)) < len(pieces_of(summary, of_all.structure))
     for one, two in zip(oracle.moments(summary), of_all.moments(summary), strict=True):
         assert abs(one.value - two.value) < 1e-9
         assert one.error == pytest.approx(two.error, rel=1e-3)
