@@ -357,7 +357,9 @@ about twice the nodes per dimension of the one before. A violation is a value of
 distance to that of level 3 exceeds the two bounds; `largest` is the largest distance over the
 bounds. `bound of F`: the median of level 2 at β = 1, at the least and at the largest n, in nats.
 `data sets`: of all n, and of the n with the fewest. A star marks oracles that `oracle_for` returns
-only with `costly`, a dagger what an accelerator has run.
+only with `costly`, a dagger what an accelerator has run, a double dagger what ran before the last
+change of the code, which left F, E and Var and their bounds the same bit for bit on one data set of
+several n.
 
 Identities at n = 20, largest deviation over what the bounds allow: `β` E = dF/dβ and Var = −dE/dβ,
 `a` E_w[g] and Var_w[g] as derivatives in a datum's weight, `G_n` the growth of F by one datum.
@@ -424,7 +426,9 @@ def line(problem: Problem) -> str:
     checked = [r for g, r in seen.items() if g != "identities"]
     sizes = [int(group.removeprefix("bounds_")) for group in bounds]
     accelerated = any(record.get("platform", "cpu") != "cpu" for record in seen.values())
-    cells = [f"`{problem.name}`" + "*" * is_long(problem) + "†" * accelerated]
+    before = any(record.get("before", False) for record in seen.values())
+    marks = "*" * is_long(problem) + "†" * accelerated + "‡" * before
+    cells = [f"`{problem.name}`{marks}"]
     if checked:
         counts = [record["data_sets"] for record in bounds.values()]
         of_f = [record["f_bound"] for record in bounds.values()]
