@@ -87,7 +87,7 @@ def test_few_data_are_kept():
 @pytest.mark.parametrize(
     ("model", "n"),
     [
-        (ShallowNet(hidden_dim=1, biases=True), 300),
+        (ShallowNet(hidden_dim=1, biases=True), 600),
         (NormalMixture(first_mean_fixed=True), 300),
         (ShallowNet(hidden_dim=1, input_dim=2, uniform_input=True), 3000),
     ],
