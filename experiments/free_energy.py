@@ -99,9 +99,10 @@ def run(config: Config) -> None:
     )
     titles = {p.name: p.summary for p in problems}
     figures = {
-        NAME: plotting.free_energy_figure(curves, {p.name: p.theory for p in problems}, titles),
-        f"{NAME}_increments": plotting.increment_figure(curves, titles),
+        NAME: plotting.free_energy_figure(curves, {p.name: p.theory for p in problems}, titles)
     }
+    if any("increment_gap" in curve for curve in curves.values()):
+        figures[f"{NAME}_increments"] = plotting.increment_figure(curves, titles)
     publish(NAME, config, out, dataset, verdict, figures)
 
 
