@@ -101,8 +101,8 @@ def run(config: Config) -> None:
     figures = {
         NAME: plotting.free_energy_figure(curves, {p.name: p.theory for p in problems}, titles)
     }
-    if any("increment_gap" in curve for curve in curves.values()):
-        figures[f"{NAME}_increments"] = plotting.increment_figure(curves, titles)
+    if grown := {name: curve for name, curve in curves.items() if "increment_gap" in curve}:
+        figures[f"{NAME}_increments"] = plotting.increment_figure(grown, titles)
     publish(NAME, config, out, dataset, verdict, figures)
 
 

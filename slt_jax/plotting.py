@@ -173,18 +173,17 @@ def _residual_panel(axis: Axes, curve: xr.Dataset) -> None:
 def increment_figure(curves: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
     """How far the exact free energy's growth per decade of n is from the theory's.
 
-    One line per problem that has ``increment_gap``, on a scale that is linear near zero, where
-    the lines must end.
+    One line per problem, each of which must have ``increment_gap``, on a scale that is linear near
+    zero, where the lines must end.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axis = figure.add_subplot()
-        chosen = {name: c for name, c in curves.items() if "increment_gap" in c}
         looks = zip(itertools.cycle(COLOURS), itertools.cycle("os^DvPX*"), strict=False)
         for index, ((name, curve), (colour, marker)) in enumerate(
-            zip(chosen.items(), looks, strict=False)
+            zip(curves.items(), looks, strict=False)
         ):
-            n = curve["decade_from"].to_numpy() * SIDESTEP ** (index - (len(chosen) - 1) / 2)
+            n = curve["decade_from"].to_numpy() * SIDESTEP ** (index - (len(curves) - 1) / 2)
             axis.errorbar(
                 n, curve["increment_gap"].to_numpy(), curve["increment_gap_se"].to_numpy(),
                 color=colour, marker=marker, linewidth=0.9, elinewidth=0.9, capsize=2,
