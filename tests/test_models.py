@@ -439,7 +439,8 @@ def test_float32_keeps_the_digits_of_differences(problem):
     actual, gradients = evaluate_posterior(problem.model, params, single)
     assert actual.dtype == np.float32
     expected = ratios(problem, summary, jax.tree.map(np.float64, params))
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
+    message = "float32 loses digits: CONTRIBUTING.md, 'Adding a model', on `expm1`"
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4, err_msg=message)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 

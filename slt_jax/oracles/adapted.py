@@ -48,7 +48,8 @@ def adapted_blocks(
         assert isinstance(structure, Collapse | LinearBlock)
         assert isinstance(model, Regression)
         cells = cells_of(latent, structure, model, pieces, beta, resolutions[0].ratio)
-        return [cell_blocks(latent, structure, cells, each.order) for each in resolutions]
+        orders = (each.order for each in resolutions)
+        return [cell_blocks(latent, structure, model, pieces, cells, order) for order in orders]
     return [_in_parts(structure, model, pieces, beta, each) for each in resolutions]
 
 

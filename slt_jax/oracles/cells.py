@@ -21,9 +21,15 @@ from numpy.polynomial.legendre import leggauss, legvander
 
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model, Regression
-from slt_jax.oracles.collapse import BlockStatistics, log_block_evidence, total_weight
+from slt_jax.oracles.collapse import (
+    BlockStatistics,
+    Units,
+    log_block_evidence,
+    pairs_of,
+    total_weight,
+)
 from slt_jax.oracles.latents import log_density
-from slt_jax.oracles.moments import NodeBlock, Units, at_once, statistics_at
+from slt_jax.oracles.moments import Combinations, NodeBlock, at_once, statistics_at, sums_at
 from slt_jax.structures import CellsLatent, Collapse, Coordinate, LinearBlock, Structure
 
 MOST_DIMENSIONS = 4
@@ -38,6 +44,9 @@ MAX_CELLS = 200_000
 WIDE, COLDER = 30.0, 4.0
 AT_ONCE = 16_384
 CELLS_AT_ONCE = 64
+LAID_OUT = 4096
+# Lists of units, and pairs of them, whose sums over data are held at a time.
+FEW_HELD, HELD = 32, 256
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 AnyArray = TypeVar("AnyArray", np.ndarray, Array)
@@ -50,9 +59,10 @@ class Cells(NamedTuple):
     high: np.ndarray
     multiplicity: np.ndarray
 
-    def part(self, start: int, stop: int) -> "Cells":
-        """The boxes from ``start`` to ``stop``."""
-        return Cells(*(values[start:stop] for values in self))
+    def parts(self, size: int) -> Iterator["Cells"]:
+        """So many boxes at a time."""
+        for start in range(0, len(self.low), size):
+            yield Cells(*(values[start : start + size] for values in self))
 
 
 class Values(NamedTuple):
@@ -96,30 +106,107 @@ def _temperatures(beta: float, information: float) -> list[float]:
 
 
 def cell_blocks(
-    latent: CellsLatent, structure: Structure, cells: Cells, order: int
+    latent: CellsLatent,
+    structure: Collapse | LinearBlock,
+    model: Regression,
+    pieces: Sequence[Any],
+    cells: Cells,
+    order: int,
 ) -> Iterator[NodeBlock]:
     """Blocks of all nodes of some cells at a time, of a rule of an order or, in more than two
     dimensions, of two less."""
-    dimension = _dimension(latent)
-    order = order - 2 if dimension > 2 else order
-    size = _cells_at_once(order, dimension, len(cells.low))
-    for start in range(0, len(cells.low), size):
-        units, logs = _grid(latent, cells.part(start, start + size), order)
-        short = ((0, size - len(units)), (0, 0), (0, 0))
-        values = jnp.asarray(np.pad(units, (*short, (0, 0)), mode="edge"))
-        log_weights = sums_of_all(jnp.asarray(np.pad(logs, short, constant_values=-np.inf)))
-        factors = Units(values) if _is_by_units(structure) else None
-        yield NodeBlock(compiled_combinations(values), log_weights.ravel(), factors)
+    order = order - 2 if _dimension(latent) > 2 else order
+    for number, part in enumerate(cells.parts(LAID_OUT)):
+        units, logs = _grid(latent, part, order)
+        size = _cells_at_once(units)
+        for rows, seen in _some_at_a_time(structure, model, pieces, units):
+            short = ((0, size - len(rows)), (0, 0), (0, 0))
+            each = np.pad(logs[rows], short, constant_values=-np.inf)
+            log_weights = sums_of_all(jnp.asarray(each)).ravel()
+            places = np.pad(number * LAID_OUT + rows, short[0], constant_values=-1)
+            if isinstance(seen, Combinations):
+                nodes = compiled_combinations(jnp.asarray(_filled(units[rows], size)))
+                yield NodeBlock(nodes, log_weights, seen, cells=places)
+            else:
+                yield NodeBlock(seen, log_weights, cells=places)
 
 
 def _dimension(latent: CellsLatent) -> int:
     return latent.num_units * len(latent.coordinates)
 
 
-def _cells_at_once(order: int, dimension: int, count: int) -> int:
-    """How many of ``count`` cells are laid out at a time: one of two numbers, to compile two."""
-    most = min(max(1, at_once(AT_ONCE) // order**dimension), at_once(CELLS_AT_ONCE))
+def _some_at_a_time(
+    structure: Structure, model: Model, pieces: Sequence[Any], units: np.ndarray
+) -> Iterator[tuple[np.ndarray, Array | Combinations]]:
+    """Rows of cells of units [N, G, m, c], and what ``statistics_at`` sees their nodes by.
+
+    That is of one number of cells, the last of which is repeated where they are fewer.
+    """
+    size = _cells_at_once(units)
+    if not (isinstance(structure, LinearBlock) and structure.sums is None):
+        for rows in _cut(np.arange(len(units)), size):
+            yield rows, compiled_combinations(jnp.asarray(_filled(units[rows], size)))
+        return
+    assert isinstance(model, Regression)
+    for held, pool, lists, pairs in _pools(units):
+        sums = sums_at(structure, model, pieces, pool)
+        for here in _cut(np.arange(len(held)), size):
+            places = (jnp.asarray(_filled(each[here], size)) for each in (lists, pairs))
+            yield held[here], Combinations(sums, *places)
+
+
+def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return np.split(rows, np.arange(size, len(rows), size))
+
+
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    return np.pad(rows, ((0, size - len(rows)), *((0, 0),) * (rows.ndim - 1)), mode="edge")
+
+
+def _cells_at_once(units: np.ndarray) -> int:
+    """How many of some cells are laid out at a time: one of two numbers, to compile two."""
+    count, groups, nodes, _ = units.shape
+    most = min(max(1, at_once(AT_ONCE) // nodes**groups), at_once(CELLS_AT_ONCE))
     return min(most, CELLS_AT_ONCE) if count <= CELLS_AT_ONCE else most
+
+
+def _pools(units: np.ndarray) -> Iterator[tuple[np.ndarray, Units, np.ndarray, np.ndarray]]:
+    """Rows of cells of units [N, G, m, c] that have few lists of units and few pairs of lists, with
+    these, and the places of each cell's own among them [rows, G] and [rows, G(G − 1)/2]."""
+    count, groups, nodes, coordinates = units.shape
+    flat = units.reshape(-1, nodes, coordinates)
+    ends = flat[:, [0, -1]].reshape(len(flat), -1)
+    _, first, inverse = np.unique(ends, axis=0, return_index=True, return_inverse=True)
+    which = inverse.reshape(count, groups)
+    g, h = np.array(pairs_of(groups), int).reshape(-1, 2).T
+    couples = which[:, g] * len(first) + which[:, h]
+    for rows in _rows_held(which, couples):
+        lists, own = np.unique(which[rows], return_inverse=True)
+        pairs, together = np.unique(couples[rows], return_inverse=True)
+        room = FEW_HELD if max(len(lists), len(pairs)) <= FEW_HELD else HELD
+        places = np.searchsorted(lists, np.stack(np.divmod(pairs, len(first)), axis=1))
+        places = np.pad(places, ((0, room - len(pairs)), (0, 0)))
+        pool = Units(
+            jnp.asarray(_filled(flat[first[lists]], room)),
+            jnp.asarray(places),
+            jnp.array([len(lists), len(pairs)]),
+        )
+        yield rows, pool, own.reshape(-1, groups), together.reshape(-1, len(g))
+
+
+def _rows_held(which: np.ndarray, couples: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of cells, sorted by their lists, that together have no more than HELD lists or pairs."""
+    rows: list[int] = []
+    lists: set[int] = set()
+    pairs: set[int] = set()
+    for row in np.lexsort(which.T[::-1]):
+        fresh = lists.union(which[row].tolist()), pairs.union(couples[row].tolist())
+        if max(map(len, fresh)) > HELD:
+            yield np.array(rows)
+            rows, fresh = [], (set(which[row].tolist()), set(couples[row].tolist()))
+        rows.append(row)
+        lists, pairs = fresh
+    yield np.array(rows)
 
 
 def settled_cells(
@@ -209,12 +296,9 @@ def _values(latent: CellsLatent, cells: Cells, log_density: LogDensity) -> Value
     vander = legvander(unit, SEARCH_ORDER - 1)[:, -2:] * weights[:, None]
     vander = vander / np.sqrt(np.sum(vander**2, axis=0) / np.sum(weights**2))
     logs, doubts = [], []
-    size = _cells_at_once(SEARCH_ORDER, dimension, len(cells.low))
-    for start in range(0, len(cells.low), size):
-        units, log_weights = _grid(latent, cells.part(start, start + size), SEARCH_ORDER)
-        short = ((0, size - len(units)), (0, 0), (0, 0), (0, 0))
-        terms = log_density(np.pad(units, short, mode="edge"))[: len(units)]
-        terms = terms + sums_of_all(log_weights)
+    for part in cells.parts(LAID_OUT):
+        units, log_weights = _grid(latent, part, SEARCH_ORDER)
+        terms = log_density(units) + sums_of_all(log_weights)
         peak = np.max(terms, axis=1)
         peak = np.where(np.isfinite(peak), peak, 0.0)
         masses = np.exp(terms - peak[:, None])
@@ -263,19 +347,16 @@ def sums_of_all(logs: AnyArray) -> AnyArray:
     return total
 
 
-def _is_by_units(structure: Structure) -> bool:
-    """Whether the statistics come from the design of each unit, and not from a likelihood."""
-    return isinstance(structure, LinearBlock) and structure.sums is None
-
-
 def _log_density(
     structure: Structure, model: Model, pieces: Sequence[Any], beta: float, units: np.ndarray
 ) -> np.ndarray:
     """Log of the block's evidence [N, m^G] at all combinations of units [N, G, m, c]."""
-    values = jnp.asarray(units)
-    factors = Units(values) if _is_by_units(structure) else compiled_combinations(values)
-    statistics = statistics_at(structure, model, pieces, factors)
-    return np.asarray(compiled_evidence(statistics, jnp.float64(beta))).reshape(len(units), -1)
+    found = np.empty((len(units), units.shape[2] ** units.shape[1]))
+    for rows, nodes in _some_at_a_time(structure, model, pieces, units):
+        statistics = statistics_at(structure, model, pieces, nodes)
+        logs = np.asarray(compiled_evidence(statistics, jnp.float64(beta)))
+        found[rows] = logs.reshape(-1, found.shape[1])[: len(rows)]
+    return found
 
 
 def _evidence(statistics: BlockStatistics, beta: Array) -> Array:

@@ -4,6 +4,7 @@ A model without a block has one of no parameters: the same formulae hold, and it
 the node is all that is left of them.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -78,11 +79,23 @@ def _block_energy(model: Regression, summary: DataSummary) -> Array:
     return summary.weights @ squares / (2 * model.noise**2)
 
 
-class UnitSums(NamedTuple):
-    """Sums over data of designs d of G groups of m units, at β = 1.
+class Units(NamedTuple):
+    """Units that are seen once however many nodes they are part of.
 
-    ``squares`` [G, m] of d², ``score`` [G, m, q] of d·y/σ and ``products`` [G(G − 1)/2, m, m] of
-    d_g d_h, h < g; ``energy`` as in BlockStatistics.
+    ``values`` [P, m, c] of P lists of m units; ``pairs`` [Q, 2] of lists whose products are asked.
+    Of both there may be fewer than there is room for: ``counts`` [2].
+    """
+
+    values: Array
+    pairs: Array
+    counts: Array
+
+
+class UnitSums(NamedTuple):
+    """Sums over data of the designs d of units, at β = 1.
+
+    ``squares`` [P, m] of d², ``score`` [P, m, q] of d·y/σ and ``products`` [Q, m, m] of d_i d_j
+    with i of the first list of a pair and j of the second; ``energy`` as in BlockStatistics.
     """
 
     squares: Array
@@ -92,45 +105,73 @@ class UnitSums(NamedTuple):
 
 
 def unit_sums(
-    structure: LinearBlock, model: Regression, units: Array, summary: DataSummary
+    structure: LinearBlock,
+    model: Regression,
+    steps: tuple[int, int],
+    units: Units,
+    summary: DataSummary,
 ) -> UnitSums:
-    """Sums of one summary at units [G, m, c]; those of several summaries add up."""
-    x, y = summary.data
+    """Sums of one summary at lists of units and at pairs of lists, so many of each at a time.
+
+    Those of several summaries add up.
+    """
+    (x, y), weights = summary.data, summary.weights
     over_units = jax.vmap(jax.vmap(structure.design, (0, None)), (0, None))
     over_data = jax.vmap(over_units, (None, 0), out_axes=2)
-    design = structure.scale / model.noise * over_data(units, x)[..., 0]
-    weighted = summary.weights * design
-    products = [weighted[g] @ design[h].T for g, h in _pairs(len(units))]
-    return UnitSums(
-        squares=jnp.sum(weighted * design, axis=2),
-        score=jnp.einsum("gin,nq->giq", weighted, y) / model.noise,
-        products=jnp.array(products).reshape(-1, units.shape[1], units.shape[1]),
-        energy=_block_energy(model, summary),
-    )
+
+    def of_lists(values: Array) -> tuple[Array, Array, Array]:
+        design = structure.scale / model.noise * over_data(values, x)[..., 0]
+        weighted = weights * design
+        score = jnp.einsum("pin,nq->piq", weighted, y) / model.noise
+        return design, jnp.sum(weighted * design, axis=2), score
+
+    def of_pairs(pairs: Array) -> Array:
+        return (weights * designs[pairs[:, 0]]) @ jnp.swapaxes(designs[pairs[:, 1]], 1, 2)
+
+    designs, squares, score = _in_steps(of_lists, units.values, steps[0], units.counts[0])
+    products = _in_steps(of_pairs, units.pairs, steps[1], units.counts[1])
+    return UnitSums(squares, score, products, _block_energy(model, summary))
 
 
-def combined(sums: UnitSums) -> BlockStatistics:
-    """``node_statistics`` at all combinations of one unit of each group, leading axis [m^G].
+def _in_steps(function: Callable[[Array], Any], rows: Array, step: int, count: Array) -> Any:
+    """A function of the first ``count`` rows, of ``step`` at a time; zeros for what lies beyond."""
+    step = min(step, len(rows))
 
+    def taken(place: Array | int, found: Any) -> Any:
+        start = step * place
+        fresh = function(jax.lax.dynamic_slice_in_dim(rows, start, step))
+        write = jax.lax.dynamic_update_slice_in_dim
+        return jax.tree.map(lambda leaf, new: write(leaf, new, start, 0), found, fresh)
+
+    shapes = jax.eval_shape(function, rows[:step])
+    zeros = jax.tree.map(lambda s: jnp.zeros((len(rows), *s.shape[1:]), s.dtype), shapes)
+    return jax.lax.fori_loop(0, -(-count // step), taken, zeros)
+
+
+def combined(sums: UnitSums, lists: Array, pairs: Array) -> BlockStatistics:
+    """``node_statistics`` at all combinations of a unit of each of G lists, leading axis [m^G].
+
+    ``lists`` [G] and ``pairs`` [G(G − 1)/2], in the order of ``pairs_of``, are places in the sums.
     The design at a node is that of its units one by one, so that the data are seen by pairs of
     units and not by each node.
     """
-    groups, count = sums.squares.shape
+    groups, count = len(lists), sums.squares.shape[1]
     which = jnp.indices((count,) * groups).reshape(groups, -1)
     precision = jnp.zeros((which.shape[1], groups, groups))
     for g in range(groups):
-        precision = precision.at[:, g, g].set(sums.squares[g, which[g]])
-    for place, (g, h) in enumerate(_pairs(groups)):
-        both = sums.products[place, which[g], which[h]]
+        precision = precision.at[:, g, g].set(sums.squares[lists[g]][which[g]])
+    for place, (g, h) in enumerate(pairs_of(groups)):
+        both = sums.products[pairs[place]][which[g], which[h]]
         precision = precision.at[:, g, h].set(both).at[:, h, g].set(both)
     return BlockStatistics(
         precision=precision,
-        score=jnp.moveaxis(sums.score[jnp.arange(groups)[:, None], which], 1, 0),
+        score=jnp.moveaxis(sums.score[lists[:, None], which], 1, 0),
         energy=jnp.full(which.shape[1], sums.energy),
     )
 
 
-def _pairs(groups: int) -> list[tuple[int, int]]:
+def pairs_of(groups: int) -> list[tuple[int, int]]:
+    """The pairs (g, h) with h < g."""
     return [(g, h) for g in range(groups) for h in range(g)]
 
 

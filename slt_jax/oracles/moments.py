@@ -17,6 +17,7 @@ from slt_jax.model import Data, Model, Params, Regression
 from slt_jax.oracles.collapse import (
     BlockPosterior,
     BlockStatistics,
+    Units,
     UnitSums,
     block_posterior,
     combined,
@@ -32,12 +33,19 @@ BLOCK = 2048
 FEW = 32
 DATA_BLOCK = 128
 ACCELERATED = 16
+# Lists of units and pairs of lists that are seen at a time.
+LISTS, PAIRS = 8, 1
 
 
-class Units(NamedTuple):
-    """``values`` [cell, G, m, c] of each of G exchangeable units."""
+class Combinations(NamedTuple):
+    """Of N cells all combinations of one unit of each of G lists: places in sums over data.
 
-    values: Array
+    ``lists`` [N, G] and ``pairs`` [N, G(G − 1)/2] as in ``combined``.
+    """
+
+    sums: UnitSums
+    lists: Array
+    pairs: Array
 
 
 class Rays(NamedTuple):
@@ -51,12 +59,14 @@ class NodeBlock(NamedTuple):
     """Nodes [N, l] of a rule with the logarithms [N] of their weights.
 
     Nodes that are all combinations of some ``factors``, N = cells·m^G or D·L with the last
-    changing fastest, have these too, so that the data are seen by factors.
+    changing fastest, have these too, so that the data are seen by factors. Of a rule in cells
+    ``cells`` [C] says which ones have the nodes, N/C each, or −1 where there are no more cells.
     """
 
     nodes: Array
     log_weights: Array
-    factors: Units | Rays | None = None
+    factors: Combinations | Rays | None = None
+    cells: np.ndarray | None = None
 
 
 class Points(NamedTuple):
@@ -74,7 +84,8 @@ class RuleSums(NamedTuple):
     """Posterior quantities of one data set by one rule, relative to w₀.
 
     ``free_energy`` F(β), ``energy`` E_β[nL_n] and ``energy_variance`` [] in total nats. Of each
-    point j: ``mean`` [N] = E_w[g_j], ``variance`` [N], ``log_shifted`` [S, N], in nats.
+    point j: ``mean`` [N] = E_w[g_j], ``variance`` [N], ``log_shifted`` [S, N], in nats. Of a rule
+    in cells ``log_masses`` [C] are the logarithms of each one's part of the integral.
     """
 
     free_energy: np.ndarray
@@ -83,6 +94,7 @@ class RuleSums(NamedTuple):
     mean: np.ndarray
     variance: np.ndarray
     log_shifted: np.ndarray
+    log_masses: np.ndarray
 
 
 def rule_sums(
@@ -112,10 +124,14 @@ def _streamed(
     points: Points | None,
 ) -> RuleSums:
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
-    for nodes, log_weights, factors in node_blocks:
+    places, masses = [np.zeros(0, int)], [np.zeros(0)]
+    for nodes, log_weights, factors, cells in node_blocks:
         statistics = statistics_at(structure, model, pieces, nodes if factors is None else factors)
         log_terms, moments = compiled_density(statistics, exponent, log_weights)
         rows.append(np.asarray(moments))
+        if cells is not None:
+            places.append(cells)
+            masses.append(np.logaddexp.reduce(np.reshape(log_terms, (len(cells), -1)), axis=1))
         if points is not None:
             at = (points.optimum, nodes, compiled_posterior(statistics, exponent), log_terms)
             blocks = [compiled_point_sums(structure, model, *at, *block) for block in points.blocks]
@@ -124,11 +140,18 @@ def _streamed(
             linear = np.exp(highest - peak) * linear + np.exp(rows[-1][0] - peak) * sums
             logarithmic, highest = np.logaddexp(logarithmic, logs), peak
     free_energy, energy, variance = _joined(np.array(rows))
+    log_masses = np.concatenate(masses)[_order_of(np.concatenate(places))]
     if points is None:
-        return RuleSums(free_energy, energy, variance, *np.zeros((3, 0)))
+        none = np.zeros(0)
+        return RuleSums(free_energy, energy, variance, none, none, none, log_masses)
     first, second = (linear * np.exp(highest + free_energy))[:, : points.size]
     shifted = logarithmic[:, : points.size] + free_energy
-    return RuleSums(free_energy, energy, variance, first, second - first**2, shifted)
+    return RuleSums(free_energy, energy, variance, first, second - first**2, shifted, log_masses)
+
+
+def _order_of(places: np.ndarray) -> np.ndarray:
+    """Where 0, 1, … stand among places, of which some are −1."""
+    return np.argsort(places, kind="stable")[np.sum(places < 0) :]
 
 
 def _joined(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -154,20 +177,28 @@ def node_blocks(rule: LatentRule) -> list[NodeBlock]:
 
 
 def statistics_at(
-    structure: Structure, model: Model, pieces: Sequence[Any], nodes: Array | Units | Rays
+    structure: Structure, model: Model, pieces: Sequence[Any], nodes: Array | Combinations | Rays
 ) -> BlockStatistics:
     """Statistics of summaries that add up at nodes [N, l] or combinations, leading axis [N]."""
     match nodes:
-        case Units(values):
-            first, *rest = pieces
-            sums = compiled_unit_sums(structure, model, first, values)
-            for piece in rest:
-                sums = compiled_more_sums(structure, model, piece, values, sums)
-            return compiled_combined(sums)
+        case Combinations():
+            return compiled_combined(*nodes)
         case Rays(directions, lengths):
             return compiled_rays(statistics_at(structure, model, pieces, directions), lengths)
         case _:
             return _added([compiled_statistics(structure, model, piece, nodes) for piece in pieces])
+
+
+def sums_at(
+    structure: LinearBlock, model: Regression, pieces: Sequence[Any], units: Units
+) -> UnitSums:
+    """Sums of summaries that add up at lists of units and at pairs of them."""
+    steps = (at_once(LISTS), at_once(PAIRS))
+    first, *rest = pieces
+    sums = compiled_unit_sums(structure, model, steps, units, first)
+    for piece in rest:
+        sums = compiled_more_sums(structure, model, steps, units, piece, sums)
+    return sums
 
 
 def at_once(count: int) -> int:
@@ -186,23 +217,21 @@ def statistics_of_block(
     return jax.vmap(lambda node: node_statistics(structure, model, node, summary))(nodes)
 
 
-def sums_of_units(structure: Structure, model: Model, summary: Any, units: Array) -> UnitSums:
-    """Sums of one summary at units [cell, G, m, c], leading axis [cell]."""
-    assert isinstance(structure, LinearBlock)
-    assert isinstance(model, Regression)
-    return jax.vmap(lambda cell: unit_sums(structure, model, cell, summary))(units)
-
-
-def more_sums_of_units(
-    structure: Structure, model: Model, summary: Any, units: Array, before: UnitSums
+def more_unit_sums(
+    structure: LinearBlock,
+    model: Regression,
+    steps: tuple[int, int],
+    units: Units,
+    summary: Any,
+    before: UnitSums,
 ) -> UnitSums:
     """Sums of one summary more than those before."""
-    return jax.tree.map(jnp.add, before, sums_of_units(structure, model, summary, units))
+    return jax.tree.map(jnp.add, before, unit_sums(structure, model, steps, units, summary))
 
 
-def statistics_of_combinations(sums: UnitSums) -> BlockStatistics:
-    """Statistics at all combinations of units of each cell, leading axis [cell·m^G]."""
-    found = jax.vmap(combined)(sums)
+def statistics_of_combinations(sums: UnitSums, lists: Array, pairs: Array) -> BlockStatistics:
+    """Statistics at all combinations of the units of each cell, leading axis [cell·m^G]."""
+    found = jax.vmap(combined, (None, 0, 0))(sums, lists, pairs)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
@@ -272,8 +301,8 @@ def point_sums(
 
 
 compiled_statistics = jit_at_first_call(statistics_of_block, static_argnums=(0, 1))
-compiled_unit_sums = jit_at_first_call(sums_of_units, static_argnums=(0, 1))
-compiled_more_sums = jit_at_first_call(more_sums_of_units, static_argnums=(0, 1))
+compiled_unit_sums = jit_at_first_call(unit_sums, static_argnums=(0, 1, 2))
+compiled_more_sums = jit_at_first_call(more_unit_sums, static_argnums=(0, 1, 2))
 compiled_combined = jit_at_first_call(statistics_of_combinations)
 compiled_rays = jit_at_first_call(statistics_on_rays)
 compiled_density = jit_at_first_call(density_of_block)

@@ -49,8 +49,8 @@ class Oracle(NamedTuple):
     The value comes from a rule at ``level`` and the error bound from one of lower order on the
     same panels: errors fall geometrically with the order, so ten times the difference bounds
     the error of the finer. As a difference may happen to be small, the largest over the
-    quantities and data sets of a call is taken, and the rounding of the n-sized terms that cancel
-    is added.
+    quantities and data sets of a call is taken, of rules in cells no less than three times the sum
+    of those of all cells, and the rounding of the n-sized terms that cancel is added.
     """
 
     problem: Problem
@@ -120,7 +120,7 @@ class Oracle(NamedTuple):
         ((blocks,),) = self._blocks(
             [pieces_of(summary, self.structure)], beta, RESOLUTIONS[self.level]
         )
-        return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, _ in blocks)
+        return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, *_ in blocks)
 
     def _by_two_rules(
         self, replicates: Sequence[Sequence[Any]], beta: float, points: Points | None = None

@@ -13,7 +13,8 @@ from slt_jax.model import Data, Problem
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles import cells, oracle_for, training_criteria
-from slt_jax.oracles.moments import Units, statistics_at
+from slt_jax.oracles.evaluation import Evaluation
+from slt_jax.oracles.moments import RuleSums, rule_sums, statistics_at
 from slt_jax.oracles.pieces import pieces_of
 from slt_jax.precision import in_float64
 from slt_jax.structures import CellsLatent, Coordinate
@@ -109,11 +110,43 @@ def test_sums_by_units_are_those_of_nodes():
     oracle = oracle_for(problem, 1, costly=True)
     pieces = pieces_of(summarise(problem, data_of(problem, 300)), oracle.structure)
     assert len(pieces) > 1
-    units = jnp.asarray(np.random.default_rng(0).standard_normal((2, 2, 5, 2)))
+    lists = np.random.default_rng(0).standard_normal((9, 5, 2))
+    places = np.random.default_rng(1).integers(0, 9, (80, 2))
     at = functools.partial(statistics_at, oracle.structure, problem.model, pieces)
-    by_units, by_nodes = at(Units(units)), at(cells.combinations(units))
-    for one, two in zip(by_units, by_nodes, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
+    seen = cells._some_at_a_time(oracle.structure, problem.model, pieces, lists[places])
+    rows, by_units = zip(*((rows, at(combinations)) for rows, combinations in seen), strict=True)
+    assert sorted(np.concatenate(rows)) == list(range(80))
+    assert len(rows) > 1
+    for here, found in zip(rows, by_units, strict=True):
+        by_nodes = at(cells.combinations(jnp.asarray(lists[places[here]])))
+        for one, two in zip(found, by_nodes, strict=True):
+            np.testing.assert_allclose(one[: len(two)], two, rtol=1e-11, atol=1e-11)
+
+
+@in_float64
+def test_parts_of_the_integral_are_those_of_the_cells():
+    """Of the rule that the search uses, and in the order of the cells, of which a block has few."""
+    problem = at_zero("pairs", BIASED)
+    structure, model = oracle_for(problem, 1, costly=True).structure, problem.model
+    pieces = pieces_of(summarise(problem, data_of(problem, 40)), structure)
+    found = cells.cells_of(structure.latent, structure, model, pieces, 0.8, 4.0)
+    density = functools.partial(cells._log_density, structure, model, pieces, 0.8)
+    expected = cells._values(structure.latent, found, density).log_integral
+    order = cells.SEARCH_ORDER + 2
+    blocks = cells.cell_blocks(structure.latent, structure, model, pieces, found, order)
+    sums = rule_sums(structure, model, pieces, 0.8, blocks)
+    assert len(expected) > cells.CELLS_AT_ONCE
+    np.testing.assert_allclose(sums.log_masses, expected, atol=1e-9)
+    np.testing.assert_allclose(sums.free_energy, -np.logaddexp.reduce(expected), rtol=1e-12)
+
+
+def test_cells_that_make_up_for_one_another_leave_a_doubt():
+    """Two rules of the same F, E and Var, but a tenth of the integral in another cell."""
+    moments = (np.float64(2.0), np.float64(3.0), np.float64(4.0), *np.zeros((3, 0)))
+    one, two = (RuleSums(*moments, np.log(shares) - 2.0) for shares in ([0.5, 0.5], [0.6, 0.4]))
+    none = np.zeros(1)
+    exact = Evaluation.of([one], [two], none, none).moments()
+    np.testing.assert_allclose([each.error[0] for each in exact], np.array([1, 2, 4]) * 3 * 0.2)
 
 
 def test_criteria_agree_with_ordered_units():
