@@ -8,6 +8,7 @@ Welch–Satterthwaite's, because the errors of data sets differ. Each of these f
 comparisons raises a false alarm with a probability of 1e-6 (Bonferroni), over all keys.
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ from slt_jax.oracles.oracle import oracle_for
 from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
 
 PROBLEMS = discover_problems()
-NAMES = ["linear_3", "monomial_1_1", "skalse_x2"]
+FAST, SLOW = ["linear_3", "monomial_1_1"], ["skalse_x2"]
+NAMES = FAST + SLOW
 FALSE_ALARM = 1e-6
 N, DATA_SETS, SEEDS, STEP_SIZE = 100, 8, 8, 0.4
 SETTINGS = SMCSettings(
@@ -94,6 +96,7 @@ def along_n(curve: xr.Dataset, n: int) -> xr.Dataset:
     return curve.expand_dims(n=[n]).assign_attrs(degrees_of_freedom=SEEDS - 1)
 
 
+@functools.cache
 def sample(name: str) -> Sampled:
     problem = PROBLEMS[name]
     summary = summary_of(problem)
@@ -109,7 +112,9 @@ def sample(name: str) -> Sampled:
     return Sampled(problem, summary, runs, curve, exact, counter.counts["smc_batch"])
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module", params=[*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def sampled(request: pytest.FixtureRequest) -> Sampled:
     return sample(request.param)
 
