@@ -37,6 +37,8 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "slt_jax",
     "pdf.fonttype": 42,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
 }
 
 
@@ -209,9 +211,12 @@ def panels(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple
 
 
 def _fix_layout(figure: Figure) -> None:
-    """Lay out once: a second layout at the next save would move everything a little."""
+    """Lay out once: a second layout at the next save would move everything a little.
+
+    "none" would leave a placeholder, and each save would draw twice for it.
+    """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
 
 
 def save_figure(figure: Figure, stem: str, *folders: Path) -> None:
