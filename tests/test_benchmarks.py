@@ -12,16 +12,23 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
 
 
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("cost_in_n", "gradient, ReLU net"),
+        pytest.param("chains", "SGLD chain-steps", marks=pytest.mark.slow),
+    ],
+)
 def test_a_quick_run_writes_table_document_and_figure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    __main__.main(["--quick", "--only", "chains", "cost_in_n", "--out", str(tmp_path)])
+    __main__.main(["--quick", "--only", name, "--out", str(tmp_path)])
     results = json.loads((tmp_path / "benchmarks" / "results.json").read_text("utf-8"))
-    assert list(results["benchmarks"]) == ["chains", "cost_in_n"]
+    assert list(results["benchmarks"]) == [name]
     assert results["machine"]["quick"]
     assert (tmp_path / "docs" / "benchmarks.md").read_text("utf-8") == report.markdown(results)
     assert all((tmp_path / "figures" / f"benchmarks.{kind}").exists() for kind in ("png", "svg"))
-    assert "SGLD chain-steps" in capsys.readouterr().out
+    assert row in capsys.readouterr().out
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

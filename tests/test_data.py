@@ -56,7 +56,7 @@ REDUCED_RANK = Problem(
 )
 COIN = Problem("coin", Coin(), {"w": np.array(0.2)})
 PROBLEMS = (LINEAR, TANH, COIN)
-ADDITIVE = (LINEAR, REDUCED_RANK)
+ADDITIVE = (LINEAR, pytest.param(REDUCED_RANK, marks=pytest.mark.slow))
 
 
 @functools.cache

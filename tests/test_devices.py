@@ -1,9 +1,7 @@
-"""Jobs over devices: the same answers however many devices and rounds there are."""
+"""Jobs over devices: the same answers however many rounds there are, and their memory.
 
-import json
-import os
-import subprocess
-import sys
+That several devices give what one gives is seen in ``test_experiments``, on a curve.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -120,39 +118,3 @@ def test_the_bound_holds_for_what_a_compiler_makes(size: int) -> None:
     compiled = jax.jit(function).lower(jax.ShapeDtypeStruct((size, size), jnp.float32)).compile()
     used = compiled.memory_analysis()
     assert bound(function, (size, size)) >= used.temp_size_in_bytes + used.output_size_in_bytes
-
-
-# --- several devices ------------------------------------------------------------------------
-
-ON_DEVICES = """
-import json, sys
-import jax, numpy as np
-from slt_jax.curves import CurvePlan, free_energy_curve
-from slt_jax.model import (discover_problems)
-from slt_jax.samplers.smc import SMCSettings
-plan = CurvePlan((20, 50), data_sets=5, seeds=2, settings=SMCSettings(8, 4, 3, 2), batch_size=3)
-curve = free_energy_curve(discover_problems()["monomial_1_1"], plan)
-sampled = {name: np.asarray(curve[name]).tolist() for name in ("free_energy", "wbic", "bic")}
-data = np.asarray(curve["exact_free_energy"]).tolist()
-print(json.dumps([len(jax.devices()), sampled, data]))
-"""
-
-
-def on_devices(count: int) -> list:
-    devices = f"--xla_force_host_platform_device_count={count}"
-    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}"}
-    done = subprocess.run(
-        [sys.executable, "-c", ON_DEVICES],
-        env=os.environ | flags, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_eight_devices_give_the_jobs_of_one() -> None:
-    """The same data and streams; sums in another order may differ in their last digits."""
-    one, eight = on_devices(1), on_devices(8)
-    assert (one[0], eight[0]) == (1, 8)
-    assert one[2] == eight[2]
-    for name, values in one[1].items():
-        np.testing.assert_allclose(eight[1][name], values, rtol=2e-5, atol=1e-5)

@@ -88,8 +88,9 @@ def test_agrees_with_blackjax() -> None:
     with jax.enable_x64(True):
         from blackjax import diagnostics as blackjax_diagnostics
 
-        theirs_r_hat = blackjax_diagnostics.rhat(draws)
-        theirs_ess = blackjax_diagnostics.effective_sample_size(draws.reshape(8, 100, 4))
+        theirs_r_hat = jax.jit(blackjax_diagnostics.rhat)(draws)
+        ess = jax.jit(blackjax_diagnostics.effective_sample_size)
+        theirs_ess = ess(draws.reshape(8, 100, 4))
     np.testing.assert_allclose(r_hat(draws), theirs_r_hat, rtol=1e-9)
     np.testing.assert_allclose(effective_sample_size(draws), theirs_ess, rtol=0.05)
 

@@ -61,10 +61,11 @@ def command(*arguments: object, main: Callable[[], None] = free_energy.main) -> 
     return Finished(status, out.getvalue(), err.getvalue())
 
 
-def in_a_process(*arguments: object) -> Finished:
+def in_a_process(*arguments: object, **environment: str) -> Finished:
     done = subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=ROOT, env=os.environ | {"COLUMNS": "100"}, capture_output=True, text=True, check=False,
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT, env=os.environ | {"COLUMNS": "100"} | environment,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     return Finished(done.returncode, done.stdout, done.stderr)
 
@@ -108,8 +109,11 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 @pytest.fixture(scope="session")
 def strict(smoke: Result, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """One problem again, with a demand that no job can meet."""
-    with mock.patch.object(jobs, "MIN_ACCEPTANCE", 1.1):
+    """One problem again, with a demand that no job can meet; its figure is drawn but not saved."""
+    with (
+        mock.patch.object(jobs, "MIN_ACCEPTANCE", 1.1),
+        mock.patch.object(plotting, "save_figure", return_value=None),
+    ):
         return experiment(tmp_path_factory.mktemp("strict"), "--problems", "linear_3")
 
 
@@ -244,6 +248,36 @@ def test_the_same_numbers_again(smoke: Result, strict: Result) -> None:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
+ON_DEVICES = """
+import jax, numpy as np
+from experiments import free_energy
+from slt_jax.curves import curve_batches
+from slt_jax.devices import JobFunction
+from slt_jax.model import discover_problems
+from slt_jax.store import write_dataset
+squares = JobFunction(lambda x: x**2, num_static=0, num_shared=0)
+values = np.arange(38.0, dtype=np.float32).reshape(19, 2)
+np.testing.assert_array_equal(squares(values), values**2)
+plan = free_energy.plan_of(free_energy.PRESETS["smoke"])
+first = curve_batches(discover_problems()["monomial_1_1"], plan)[0]
+write_dataset(first.compute().assign(devices=len(jax.devices())), PATH)
+"""
+
+
+def test_eight_devices_give_what_one_gives(smoke: Result, tmp_path: Path) -> None:
+    """The same data and streams; sums in another order may differ in their last digits."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    path = tmp_path / "first.nc"
+    done = in_a_process("-c", ON_DEVICES.replace("PATH", repr(str(path))), XLA_FLAGS=flags)
+    assert done.status == 0, done.err
+    (saved,) = (smoke.folder / "batches").glob("monomial_1_1.smc.n10.*.nc")
+    eight, one = read_dataset(path), read_dataset(saved)
+    assert eight["devices"] == 8
+    np.testing.assert_array_equal(eight["energy_at_optimum"], one["energy_at_optimum"])
+    for name in ("free_energy", "wbic", "bic"):
+        np.testing.assert_allclose(eight[name], one[name], rtol=2e-5, atol=1e-5)
+
+
 def test_unconverged_jobs_are_marked(strict: Result) -> None:
     sampled = strict.dataset.sel(problem="linear_3", n=list(SMOKE.sample_sizes))
     assert not sampled["converged"].any()
@@ -365,7 +399,7 @@ def test_a_diverging_step_size_is_refused(tmp_path: Path) -> None:
 
 def test_a_refusal_in_a_process_of_its_own(tmp_path: Path) -> None:
     finished = in_a_process(
-        "experiments.free_energy", "--problems", "nope", "--out", tmp_path / "results"
+        "-m", "experiments.free_energy", "--problems", "nope", "--out", tmp_path / "results"
     )
     assert finished.status == 2
     assert_refused(finished, tmp_path, [], "problem 'nope': choose from ")

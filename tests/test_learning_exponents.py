@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 
 from experiments import learning_exponents
 from slt_jax import cli, exponents, exponents_report
@@ -145,13 +146,14 @@ def command(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the computation itself, of which ``test_the_smoke_preset`` is."""
+    """All but the computation and its figure, which ``test_the_smoke_preset`` makes and saves."""
     data = results()
     made = {"made": [Batch("made", lambda: xr.Dataset())]}
     monkeypatch.setattr(learning_exponents, "exponent_batches", lambda *_: made)
     monkeypatch.setattr(learning_exponents, "assemble_exponents", lambda *_: data)
     monkeypatch.setattr(learning_exponents, "curves_of", lambda *_: CURVES)
     monkeypatch.setattr(learning_exponents, "check", lambda *_: None)
+    monkeypatch.setattr(learning_exponents, "exponents_figure", lambda *_: Figure())
     folder, figures = tmp_path / "results", tmp_path / "figures"
     status, out, err = command("--preset", "smoke", "--out", folder, "--figures-dir", figures)
     assert status == 0, err

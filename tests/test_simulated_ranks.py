@@ -5,6 +5,7 @@ Eight p-values are compared with 1e-8: a false alarm has a probability below 1e-
 
 import jax
 import numpy as np
+import pytest
 
 from slt_jax.compilations import CompilationCounter
 from slt_jax.model import discover_problems
@@ -32,6 +33,7 @@ def test_the_step_of_sgld_is_caught_and_a_small_one_is_not() -> None:
     assert large.uniformity["energy"].shift < -0.3
 
 
+@pytest.mark.slow
 def test_as_many_chains_of_a_population_as_are_asked_for() -> None:
     settings = SMCSettings(num_chains=2 * CHAINS, chain_length=8, max_temperatures=20)
     found = simulated_ranks(PROBLEM, settings, jax.random.key(1), TRUTHS, N, CHAINS)

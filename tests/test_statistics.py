@@ -175,7 +175,9 @@ def summary_of_a_million(problem: Problem):
 POSTERIOR = (0.002, 0.004, 0.008) * 2
 
 
-@pytest.mark.parametrize("problem", [RELU, PLAIN], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "problem", [pytest.param(RELU, marks=pytest.mark.slow), PLAIN], ids=lambda p: p.name
+)
 def test_float32_keeps_its_digits_at_a_million_data(problem):
     """Within 0.001 nats where the posterior is; plain float32 sums are rounded at 0.1."""
     summary = summary_of_a_million(problem)

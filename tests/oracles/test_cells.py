@@ -149,6 +149,7 @@ def test_cells_that_make_up_for_one_another_leave_a_doubt():
     np.testing.assert_allclose([each.error[0] for each in exact], np.array([1, 2, 4]) * 3 * 0.2)
 
 
+@pytest.mark.slow
 def test_criteria_agree_with_ordered_units():
     """What is asked at each datum sees the nodes one by one, and not by units."""
     graded, in_cells = (
@@ -162,6 +163,7 @@ def test_criteria_agree_with_ordered_units():
         assert abs(found.value - expected.value) <= found.error + expected.error
 
 
+@pytest.mark.slow
 def test_four_dimensions_agree_with_draws_from_the_prior():
     """Two units with biases at n = 4: within 5 standard errors of 2·10⁵ draws, false alarm 6e-7."""
     problem = at_zero("biased", BIASED)

@@ -88,8 +88,10 @@ def test_few_data_are_kept():
     ("model", "n"),
     [
         (ShallowNet(hidden_dim=1, biases=True), 600),
-        (NormalMixture(first_mean_fixed=True), 300),
-        (ShallowNet(hidden_dim=1, input_dim=2, uniform_input=True), 3000),
+        pytest.param(NormalMixture(first_mean_fixed=True), 300, marks=pytest.mark.slow),
+        pytest.param(
+            ShallowNet(hidden_dim=1, input_dim=2, uniform_input=True), 3000, marks=pytest.mark.slow
+        ),
     ],
     ids=["unit", "mixture", "plane"],
 )

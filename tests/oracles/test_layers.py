@@ -23,7 +23,7 @@ def test_moments_of_a_product_of_lengths(degrees, power):
     assert STEP * np.sum(density * np.exp(power * grid)) == pytest.approx(np.exp(sum(logs)), 1e-9)
 
 
-@pytest.mark.parametrize("rows", [(2,), (3,), (2, 2), (2, 4)])
+@pytest.mark.parametrize("rows", [(2,), (3,), (2, 2), pytest.param((2, 4), marks=pytest.mark.slow)])
 def test_moments_of_singular_values(rows):
     """Of mass, of tr AᵀA and of |AᵀA|, ∏H·2 and ∏H(H − 1); and as a curve in s₂ of one matrix.
 

@@ -18,6 +18,7 @@ from slt_jax.oracles.location import (
     expected_errors,
 )
 
+SLOW = pytest.mark.slow
 CURVES = (ParabolaCurve(0.25), ParabolaCurve(1.0), ContactCurve(1, 3), ContactCurve(2, 3))
 
 
@@ -40,7 +41,10 @@ def test_one_data_set_against_a_grid(curve, n):
         np.testing.assert_allclose(found, by_grid(curve, n, xi), rtol=1e-4)
 
 
-@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize(
+    "curve", [pytest.param(CURVES[0], marks=SLOW), pytest.param(CURVES[2], marks=SLOW),
+              CURVES[1], CURVES[3]],
+)  # fmt: skip
 def test_expectation_against_sampled_data_sets(curve):
     """20 000 data sets, 5.5 standard errors, two comparisons of each curve."""
     xi = np.random.default_rng(0).normal(size=(20_000, 2))
@@ -90,8 +94,9 @@ def test_against_the_oracle_of_the_model():
 
 
 @pytest.mark.parametrize(
-    "curve", [ParabolaCurve(0.25), ParabolaCurve(0.5), ParabolaCurve(1.0), ContactCurve(1, 1),
-              ContactCurve(1, 3), ContactCurve(2, 3)],
+    "curve", [pytest.param(ParabolaCurve(0.25), marks=SLOW), ParabolaCurve(0.5),
+              pytest.param(ParabolaCurve(1.0), marks=SLOW), ContactCurve(1, 1),
+              ContactCurve(1, 3), pytest.param(ContactCurve(2, 3), marks=SLOW)],
 )  # fmt: skip
 def test_limits(curve):
     """c n^−σ at n = 10⁸, nearer than at 10⁴; and the ratio of both errors where it is known."""

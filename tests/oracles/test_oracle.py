@@ -37,11 +37,13 @@ SCALAR = tuple(
     and (name not in EXPENSIVE or name in ("skalse_0", "tanh_3"))
 )
 # The fast suite asks the first problem of each kind of model and latent, and two more: a matrix of
-# two columns, and an optimum that is not zero.
+# two columns, and an optimum that is not zero. Deep nets, which cost most, are in ``test_layers``
+# and ``test_brute_force``.
 FAST = {
     *{
         (type(p.model), type(p.model.exact(p.optimum).latent)): name
         for name, p in reversed(PROBLEMS.items())
+        if not name.startswith("deep_linear")
     }.values(),
     "reduced_rank_2_2_2_1",
     "tanh_2_teacher_1",

@@ -26,6 +26,7 @@ def problem_of(powers, theta, **hyperparameters) -> Problem:
     return Problem("powers", model, {"theta": np.array(theta, float)})
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_the_latents_is_the_gaussian():
     """Up to a constant, at any coefficients; noise ½, prior scale 1.3, β = 0.6."""
     problem = problem_of((3, 1, 2, 1), [0.5, 1.0, -0.7, 0.2], noise=0.5, prior_scale=1.3)

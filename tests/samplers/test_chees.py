@@ -30,7 +30,7 @@ RUNS, CHAINS = 4, 64
 SAMPLE_SIZES = (30, 100)
 BETAS = np.array([1 / math.log(30), 1.0])
 SETTINGS = ChEESSettings(num_warmup=200, num_draws=60)
-NAMES = ["linear_3", "monomial_1_1"]
+NAMES = ["linear_3", pytest.param("monomial_1_1", marks=pytest.mark.slow)]
 
 
 def chees_batch(
@@ -173,6 +173,7 @@ NARROW = Target(
 )
 
 
+@pytest.mark.slow
 def test_diagonal_mass_matrix_and_float64() -> None:
     """One direction a hundred times narrower: E = ½ Σ h/(1 + h), in a third of the gradients."""
     curvatures, runs = np.array([[0.0, 1e4]]), 2

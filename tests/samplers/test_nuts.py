@@ -173,6 +173,7 @@ def test_a_chain_that_starts_nowhere_stays_and_is_counted() -> None:
     np.testing.assert_array_equal(result.acceptance == 0, lost)
 
 
+@pytest.mark.slow
 def test_float64() -> None:
     with jax.enable_x64(True):
         start = jax.random.normal(jax.random.key(1), (NUM_CHAINS, DIMENSION), jnp.float32)

@@ -172,6 +172,7 @@ def test_the_comparison_can_fail(singular: Sampled, name: str, shift: float) -> 
         assert_agree(curve, singular.exact)
 
 
+@pytest.mark.slow
 def test_float64_agrees_with_the_oracle(singular: Sampled) -> None:
     with jax.enable_x64(True):
         curve = curve_of(singular.problem, singular.summary)
