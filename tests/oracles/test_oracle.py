@@ -258,9 +258,8 @@ def test_evidence_is_a_density_of_data(name):
     density = rule.weights * np.exp(evidence.value + summary.reference)
 
     with jax.enable_x64(True):
-        draws = {
-            k: p.sample(jax.random.key(23), (100_000,)) for k, p in problem.model.priors().items()
-        }
+        keys = jax.random.split(jax.random.key(23), 100_000)
+        draws = jax.vmap(problem.model.sample_prior)(keys)
         shifts = np.asarray(jax.vmap(problem.model.coefficients)(draws))[:, :, 0] @ phi
     shifts -= phi @ origin[:, 0]
     inside = norm.cdf((8 - shifts) / noise) - norm.cdf((-8 - shifts) / noise)
