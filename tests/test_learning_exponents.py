@@ -166,11 +166,15 @@ def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_the_smoke_preset(tmp_path: Path) -> None:
+    """Its n end where the last three decades of a parabola still bend, but not its last step."""
     status, out, err = command("--preset", "smoke", "--out", tmp_path / "results")
     assert status == 0, err
     verdict = json.loads((tmp_path / "results" / "learning_exponents.json").read_text("utf-8"))
     assert verdict["statement"] in out
-    assert verdict["N7"]["families"]["parabola 0.25"]["holds"]
+    families = verdict["N7"]["families"]
+    assert families["contact 1 1"]["holds"]
+    assert not families["parabola 0.25"]["holds"]
+    assert families["parabola 0.25"]["last_local_exponent"] == pytest.approx(1.0, abs=0.01)
     assert verdict["N9"]["nets"]["tanh_1, s = 1"]["amplitude"] > 0
 
 
