@@ -123,6 +123,7 @@ def test_sums_by_units_are_those_of_nodes():
             np.testing.assert_allclose(one[: len(two)], two, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
 @in_float64
 def test_parts_of_the_integral_are_those_of_the_cells():
     """Of the rule that the search uses, and in the order of the cells, of which a block has few."""

@@ -96,7 +96,8 @@ def test_against_the_oracle_of_the_model():
 @pytest.mark.parametrize(
     "curve", [pytest.param(ParabolaCurve(0.25), marks=SLOW), ParabolaCurve(0.5),
               pytest.param(ParabolaCurve(1.0), marks=SLOW), ContactCurve(1, 1),
-              ContactCurve(1, 3), pytest.param(ContactCurve(2, 3), marks=SLOW)],
+              pytest.param(ContactCurve(1, 3), marks=SLOW),
+              pytest.param(ContactCurve(2, 3), marks=SLOW)],
 )  # fmt: skip
 def test_limits(curve):
     """c n^−σ at n = 10⁸, nearer than at 10⁴; and the ratio of both errors where it is known."""

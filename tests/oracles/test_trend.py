@@ -32,7 +32,7 @@ LARGE = {
     for name in PROBLEMS
     if name.startswith(("skalse", "tanh_3", "reduced_rank_2_2_2", "deep_linear", "powers"))
 }
-FAST = set(PROBLEMS) - LARGE - {"tanh_2"}
+FAST = set(PROBLEMS) - LARGE - {"tanh_2", "relu_4_teacher_2"}
 EVERY = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in PROBLEMS],

@@ -490,7 +490,7 @@ def test_shapes_and_keys() -> None:
     np.testing.assert_allclose(result.energies[:, -1], energies, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("batch_size", [None, 4])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_a_lost_chain_is_marked_and_stays_alone(batch_size: int | None) -> None:
     data, _, _ = location_case()
     settings = SGLDSettings(num_burn_in=5, num_draws=4, thinning=2, batch_size=batch_size)
@@ -515,7 +515,7 @@ def batch_of_jobs(target: Target, settings: SGLDSettings, *arguments: Any) -> SG
     return jax.vmap(lambda *job: sgld(target, settings, *job))(*arguments)
 
 
-@pytest.mark.parametrize("batch_size", [None, 4])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_jobs_are_data(batch_size: int | None) -> None:
     """A batch of jobs is what they are alone, and other n, β, γ, w*, ε or keys compile nothing."""
     settings = SGLDSettings(num_burn_in=5, num_draws=4, thinning=2, batch_size=batch_size)
