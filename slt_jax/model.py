@@ -272,7 +272,7 @@ class MethodOf:
     model: Model
     name: str
 
-    def __call__(self, *arguments: Array) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         return getattr(self.model, self.name)(*arguments)
 
 

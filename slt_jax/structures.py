@@ -175,18 +175,35 @@ def single_direction(linear_map: np.ndarray) -> tuple[float, ...]:
     return tuple(float(v) for v in rows[0]) if rank == 1 else ()
 
 
+class Strip(NamedTuple):
+    """Where functions of a datum are analytic: within ``singularity``/|w| of the real axis.
+
+    |w| is the largest entry of the latent, and ``steepest`` as large as the prior makes it.
+    """
+
+    singularity: float
+    steepest: float
+
+    def half_width(self, steepest: float | None = None) -> float:
+        """Half of the width of the strip at latents up to ``steepest``."""
+        return self.singularity / max(self.steepest, steepest or 0.0)
+
+
 @dataclass(frozen=True)
 class Collapse:
     """Exact structure c(w) = offset(latent) + basis(latent) @ block, block ~ N(0, scale²) i.i.d.
 
     The block is integrated out in closed form and the latent by quadrature. ``basis`` maps a
-    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero.
+    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero. Where the features
+    only interpolate, ``column_error`` maps latents [N, l] to bounds [N] on how far any column of
+    the design may be off at any x.
     """
 
     basis: Callable[[Array], Array]
     latent: Latent
     scale: float = 1.0
     offset: Callable[[Array], Array] | None = None
+    column_error: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -197,16 +214,15 @@ class LinearBlock:
     integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
     latent [l] and one x to [k]. ``sums`` maps a latent and a summary that is not of all data to
     Σ a_i d_i d_iᵀ [k, k], Σ a_i d_i y_iᵀ [k, q] and Σ a_i (|y_i|² − |y_i − f(x_i, w₀)|²), with d_i
-    the design at x_i. Where x is few numbers, ``strip`` is the half-width of the strip about the
-    real axis in which the design is analytic in each, at every latent within reach. ``odd``: the
-    design at −x is minus that at x, and so is the optimum.
+    the design at x_i. Where x is few numbers, ``strip`` says where the design is analytic in each.
+    ``odd``: the design at −x is minus that at x, and so is the optimum.
     """
 
     design: Callable[[Array, Array], Array]
     latent: BoxLatent | CellsLatent | KinksLatent
     scale: float = 1.0
     sums: Callable[[Array, Any], tuple[Array, Array, Array]] | None = None
-    strip: float | None = None
+    strip: Strip | None = None
     odd: bool = False
 
 
@@ -215,13 +231,13 @@ class Direct:
     """Exact structure without a Gaussian block: all parameters are a function of the latent.
 
     ``params`` maps a latent [l] to the parameters w, and may be any change of variables under
-    which the prior of w is the law of the latent. Where a datum is one number y, ``strip`` is the
-    half-width of the strip about the real axis in which its log-likelihood is analytic in y.
+    which the prior of w is the law of the latent. Where a datum is one number y, ``strip`` says
+    where its log-likelihood is analytic in y.
     """
 
     params: Callable[[Array], Mapping[str, Any]]
     latent: BoxLatent
-    strip: float | None = None
+    strip: Strip | None = None
 
 
 Structure = Collapse | LinearBlock | Direct

@@ -10,7 +10,7 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import Model, Params, Problem
-from slt_jax.structures import REACH, BoxLatent, Coordinate, Direct, normal_coordinate
+from slt_jax.structures import REACH, BoxLatent, Coordinate, Direct, Strip, normal_coordinate
 
 NEGLIGIBLE = -40.0
 LARGE_GAIN = 30.0
@@ -86,7 +86,7 @@ class NormalMixture(Model):
         if self.num_components != 2:
             return None
         # The density of two normals is zero at complex y, nearer to the axis the farther they are.
-        strip = np.pi / (2 * REACH * self.prior_scale)
+        strip = Strip(np.pi / 2, REACH * self.prior_scale)
         if not self.first_mean_fixed:
             if np.any(optimum["b"]):
                 return None

@@ -18,6 +18,7 @@ from slt_jax.structures import (
     CellsLatent,
     KinksLatent,
     LinearBlock,
+    Strip,
     normal_coordinate,
 )
 
@@ -121,13 +122,13 @@ class ShallowNet(Regression):
             odd=self.activation == "tanh" and not self.biases,
         )
 
-    def _analytic_strip(self, optimum: Params) -> float | None:
-        """Half-width in each of one or two inputs at which the steepest unit has a singularity."""
+    def _analytic_strip(self, optimum: Params) -> Strip | None:
+        """Where in each of one or two inputs the steepest unit has a singularity."""
         if self.input_dim > 2 or self.activation not in SINGULARITY:
             return None
         reach = REACH if self.input_dim == 1 else REACH_IN_PLANE
         steepest = max(reach * self.prior_scale, float(np.max(np.abs(optimum["b"]))))
-        return SINGULARITY[self.activation] / (self.sharpness * steepest)
+        return Strip(SINGULARITY[self.activation] / self.sharpness, steepest)
 
     def _with_kinks(self, optimum: Params) -> LinearBlock:
         """The two weights of a ReLU are a length and an angle."""

@@ -64,7 +64,17 @@ class TanhNet(FeatureRegression):
         if self.hidden_dim > MOST_IN_PANELS:
             weight = normal_coordinate(self.prior_scale, peaks, half=True)
             latent = CellsLatent((weight,), self.hidden_dim)
-        return Collapse(MethodOf(self, "_units"), latent, self.prior_scale)
+        units = MethodOf(self, "_units")
+        return Collapse(
+            units, latent, self.prior_scale, column_error=MethodOf(self, "_column_error")
+        )
+
+    def _column_error(self, b: np.ndarray) -> np.ndarray:
+        """Length of the vector of the largest errors, over x, of units with b [N, H], shape [N]."""
+        log_steepness, log_error = _interpolation_errors(self.num_nodes)
+        with np.errstate(divide="ignore"):
+            each = np.interp(np.log(np.abs(b)), log_steepness, log_error)
+        return np.sqrt(np.sum(np.exp(2 * each), axis=1))
 
     def _units(self, b: Array) -> Array:
         nodes = jnp.asarray(_odd_nodes(self.num_nodes), b.dtype)
@@ -73,6 +83,21 @@ class TanhNet(FeatureRegression):
 
 def _odd_nodes(num_nodes: int) -> np.ndarray:
     return np.cos(np.pi * (np.arange(num_nodes) + 0.5) / (2 * num_nodes))
+
+
+@functools.cache
+def _interpolation_errors(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of b and of twice the largest error over x of the interpolant of tanh(bx)."""
+    steepness = np.geomspace(0.5, 1e4, 400)
+    x = np.unique(np.concatenate([np.geomspace(1e-6, 1.0, 1000), np.linspace(0.0, 1.0, 2000)]))
+    odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(num_nodes) + 1))
+    at_nodes = np.tanh(_odd_nodes(num_nodes)[:, None] * steepness)
+    found = odd_chebyshev @ (_analysis_matrix(num_nodes) @ at_nodes)
+    error = np.max(np.abs(found - np.tanh(x[:, None] * steepness)), axis=0)
+    # What is left of the smallest is rounding; there the poles of tanh(bx) say what it is.
+    ellipse = np.pi / (2 * steepness) + np.sqrt(1 + (np.pi / (2 * steepness)) ** 2)
+    bound = 4 * num_nodes * ellipse ** (-2.0 * num_nodes) / (ellipse - 1)
+    return np.log(steepness), np.log(2 * np.where(error > 1e-13, error, bound))
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from typing import Any
 
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.oracles.cells import cell_blocks, cells_of
+from slt_jax.oracles.charts import prior_chart
 from slt_jax.oracles.kinks import kinks_rule
 from slt_jax.oracles.latents import Resolution
 from slt_jax.oracles.moments import NodeBlock, node_blocks
@@ -45,11 +46,10 @@ def adapted_blocks(
     """
     latent = structure.latent
     if isinstance(latent, CellsLatent):
-        assert isinstance(structure, Collapse | LinearBlock)
-        assert isinstance(model, Regression)
-        cells = cells_of(latent, structure, model, pieces, beta, resolutions[0].ratio)
+        chart = prior_chart(latent)
+        cells, _ = cells_of(chart, structure, model, pieces, beta, resolutions[-1])
         orders = (each.order for each in resolutions)
-        return [cell_blocks(latent, structure, model, pieces, cells, order) for order in orders]
+        return [cell_blocks(chart, structure, model, pieces, cells, order) for order in orders]
     return [_in_parts(structure, model, pieces, beta, each) for each in resolutions]
 
 

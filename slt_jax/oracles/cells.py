@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -21,24 +20,30 @@ from numpy.polynomial.legendre import leggauss, legvander
 
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model, Regression
-from slt_jax.oracles.collapse import (
-    BlockStatistics,
-    Units,
-    log_block_evidence,
-    pairs_of,
-    total_weight,
+from slt_jax.oracles.charts import MOST_DIMENSIONS, Chart
+from slt_jax.oracles.collapse import Units, pairs_of, total_weight
+from slt_jax.oracles.latents import Resolution, UnsettledError
+from slt_jax.oracles.moments import (
+    Combinations,
+    NodeBlock,
+    at_once,
+    compiled_evidence,
+    statistics_at,
+    sums_at,
 )
-from slt_jax.oracles.latents import log_density
-from slt_jax.oracles.moments import Combinations, NodeBlock, at_once, statistics_at, sums_at
-from slt_jax.structures import CellsLatent, Collapse, Coordinate, LinearBlock, Structure
+from slt_jax.structures import Direct, LinearBlock, Structure
 
-MOST_DIMENSIONS = 4
+# In three and four dimensions, by the ratio of a resolution, which one of lower order shares.
 SEARCH_ORDER = 4
-BULK = 2.0
-# By the ratio of a resolution, which one of lower order shares.
 TOLERANCES = {4.0: 0.2, 3.0: 0.15, 2.5: 0.1}
+# In one or two, where the search has the order of the coarser rule.
+FINE_TOLERANCE, MANY_CELLS = 1e-5, 50_000
 MARKED = 0.8
 MAX_CELLS = 200_000
+# A cell is at most so many times as wide as one beside it that has more than so much of the largest
+# share: nodes see nothing of a peak that reaches over the edge of a wide cell.
+GRADING, HOLDS = 4.0, 1e-3
+MOST_HOLDING, TOGETHER = 2048, 1_000_000
 # Information, in data at a noise of one, whose posterior is wide, and the ratio of the β of those
 # that come before a narrow one.
 WIDE, COLDER = 30.0, 4.0
@@ -66,64 +71,92 @@ class Cells(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Of each cell the logarithm of the integral [N], and the share of it that is in doubt along
-    each axis [N, dimension]."""
+    """Of each cell the logarithm of the integral [N], the share of it that is in doubt along each
+    axis [N, dimension], and the highest [N] of the log evidences at its nodes."""
 
     log_integral: np.ndarray
     doubt: np.ndarray
+    highest: np.ndarray
 
 
 def cells_of(
-    latent: CellsLatent,
-    structure: Collapse | LinearBlock,
-    model: Regression,
+    chart: Chart,
+    structure: Structure,
+    model: Model,
     pieces: Sequence[Any],
     beta: float,
-    ratio: float,
-) -> Cells:
+    coarse: Resolution,
+    cells: Cells | None = None,
+    allowed: float = 0.0,
+) -> tuple[Cells, Values]:
     """Cells for the posterior at β of a data set, whatever the order of the rule in them.
 
     They are halved at small β first, as nodes see nothing of a peak that is much narrower than
-    their distance, but see one half as wide as the one that they were laid out for. Raises
-    ValueError where MAX_CELLS do not settle the integral to the tolerance of resolutions of this
-    ratio.
+    their distance, but see one half as wide as the one that they were laid out for. Where ``cells``
+    are given that nearly serve, they are halved at β alone; ``allowed`` is as in ``settled_cells``.
+    Raises
+    UnsettledError where MAX_CELLS do not settle the integral to the tolerance of resolutions of the
+    ratio of ``coarse``, the lowest that is to serve.
     """
 
-    # Each axis less makes so many fewer cells that they may settle ten times as much.
-    tolerance = TOLERANCES[ratio] * 10.0 ** (_dimension(latent) - MOST_DIMENSIONS)
-    cells = first_cells(latent)
-    information = sum(map(total_weight, pieces)) * (structure.scale / model.noise) ** 2
-    for colder in _temperatures(beta, information):
-        evidence = functools.partial(_log_density, structure, model, pieces, colder)
-        cells = settled_cells(latent, evidence, tolerance, cells)
-    return cells
+    def evidence(at: float) -> LogDensity:
+        return functools.partial(_log_density, chart, structure, model, pieces, at)
+
+    order, tolerance = SEARCH_ORDER, TOLERANCES[coarse.ratio]
+    if chart.dimension == MOST_DIMENSIONS - 1:
+        # An axis less makes so many fewer cells that they may settle ten times as much.
+        tolerance /= 10
+    elif chart.dimension < MOST_DIMENSIONS - 1:
+        order, tolerance = coarse.order, FINE_TOLERANCE
+    if cells is not None:
+        return settled_cells(chart, evidence(beta), tolerance, cells, order, allowed)
+    cells = first_cells(chart)
+    logs = evidence(beta)(_grid(chart, cells, order)[0])
+    finite = logs[np.isfinite(logs)]
+    contrast = float(np.ptp(finite)) if finite.size else 0.0
+    for colder in _temperatures(beta, max(beta * _information(structure, model, pieces), contrast)):
+        cells, values = settled_cells(chart, evidence(colder), tolerance, cells, order, allowed)
+    return cells, values
+
+
+def _information(structure: Structure, model: Model, pieces: Sequence[Any]) -> float:
+    """Data at a noise of one, per square of the block's scale; none is known without a block."""
+    if isinstance(structure, Direct):
+        return 0.0
+    assert isinstance(model, Regression)
+    return sum(map(total_weight, pieces)) * (structure.scale / model.noise) ** 2
 
 
 def _temperatures(beta: float, information: float) -> list[float]:
-    """The β to settle cells at, one after the other, up to the one of the posterior."""
-    steps = max(0, math.ceil(math.log(max(beta * information, 1.0) / WIDE) / math.log(COLDER)))
+    """The β to settle cells at, one after the other, up to the one of the posterior.
+
+    ``information`` are nats by which its density may differ between nodes.
+    """
+    steps = max(0, math.ceil(math.log(max(information, 1.0) / WIDE) / math.log(COLDER)))
     return [beta * COLDER**-step for step in range(steps, -1, -1)]
 
 
 def cell_blocks(
-    latent: CellsLatent,
-    structure: Collapse | LinearBlock,
-    model: Regression,
+    chart: Chart,
+    structure: Structure,
+    model: Model,
     pieces: Sequence[Any],
     cells: Cells,
     order: int,
+    first: int = 0,
 ) -> Iterator[NodeBlock]:
     """Blocks of all nodes of some cells at a time, of a rule of an order or, in more than two
-    dimensions, of two less."""
-    order = order - 2 if _dimension(latent) > 2 else order
+    dimensions, of two less. Cells are numbered from ``first`` on."""
+    order = order - 2 if chart.dimension > 2 else order
     for number, part in enumerate(cells.parts(LAID_OUT)):
-        units, logs = _grid(latent, part, order)
+        units, logs = _grid(chart, part, order)
         size = _cells_at_once(units)
-        for rows, seen in _some_at_a_time(structure, model, pieces, units):
+        for rows, seen in _some_at_a_time(chart, structure, model, pieces, units):
             short = ((0, size - len(rows)), (0, 0), (0, 0))
             each = np.pad(logs[rows], short, constant_values=-np.inf)
             log_weights = sums_of_all(jnp.asarray(each)).ravel()
-            places = np.pad(number * LAID_OUT + rows, short[0], constant_values=-1)
+            places = first + number * LAID_OUT + rows
+            places = np.pad(places, short[0], constant_values=-1)
             if isinstance(seen, Combinations):
                 nodes = compiled_combinations(jnp.asarray(_filled(units[rows], size)))
                 yield NodeBlock(nodes, log_weights, seen, cells=places)
@@ -131,21 +164,18 @@ def cell_blocks(
                 yield NodeBlock(seen, log_weights, cells=places)
 
 
-def _dimension(latent: CellsLatent) -> int:
-    return latent.num_units * len(latent.coordinates)
-
-
 def _some_at_a_time(
-    structure: Structure, model: Model, pieces: Sequence[Any], units: np.ndarray
+    chart: Chart, structure: Structure, model: Model, pieces: Sequence[Any], units: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Array | Combinations]]:
     """Rows of cells of units [N, G, m, c], and what ``statistics_at`` sees their nodes by.
 
     That is of one number of cells, the last of which is repeated where they are fewer.
     """
     size = _cells_at_once(units)
-    if not (isinstance(structure, LinearBlock) and structure.sums is None):
+    if chart.num_units == 1 or not isinstance(structure, LinearBlock) or structure.sums:
         for rows in _cut(np.arange(len(units)), size):
-            yield rows, compiled_combinations(jnp.asarray(_filled(units[rows], size)))
+            nodes = compiled_combinations(jnp.asarray(_filled(units[rows], size)))
+            yield rows, nodes if chart.place is None else chart.place(nodes)
         return
     assert isinstance(model, Regression)
     for held, pool, lists, pairs in _pools(units):
@@ -210,49 +240,78 @@ def _rows_held(which: np.ndarray, couples: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def settled_cells(
-    latent: CellsLatent, log_density: LogDensity, tolerance: float, cells: Cells
-) -> Cells:
+    chart: Chart,
+    log_density: LogDensity,
+    tolerance: float,
+    cells: Cells,
+    order: int = SEARCH_ORDER,
+    allowed: float = 0.0,
+) -> tuple[Cells, Values]:
     """Cells, made of those given, whose doubts add up to less than the tolerance, relative to the
-    integral.
+    integral, or if MANY_CELLS do not settle it to no more than is ``allowed``.
 
-    Raises ValueError for a density that is NaN and where MAX_CELLS are not enough.
+    Raises ValueError for a density that is NaN, and UnsettledError where MAX_CELLS are not enough.
     """
-    values = _values(latent, cells, log_density)
+    values = _values(chart, cells, log_density, order)
     while True:
         if np.any(np.isnan(values.log_integral)):
             raise ValueError("the likelihood is NaN or infinite on these data")
         share = np.exp(values.log_integral - np.max(values.log_integral))
         doubt = share[:, None] * values.doubt
         worst = np.max(doubt, axis=1)
-        if np.sum(worst) <= tolerance * np.sum(share):
-            return cells
+        settled = np.sum(worst) <= tolerance * np.sum(share)
+        marked, axes = _beside_narrow(cells, share) if settled else _doubtful(doubt)
+        if not len(marked):
+            return cells, values
+        if len(worst) > MANY_CELLS and np.sum(worst) <= allowed * np.sum(share):
+            return cells, values
         if len(worst) > MAX_CELLS:
-            raise ValueError(
+            raise UnsettledError(
                 f"{len(worst)} cells leave {np.sum(worst) / np.sum(share):.1g} of the integral in "
                 f"doubt: {tolerance} is allowed"
             )
-        order = np.argsort(-worst)
-        count = int(np.searchsorted(np.cumsum(worst[order]), MARKED * np.sum(worst))) + 1
-        marked, kept = order[:count], np.sort(order[count:])
-        children = _halved(latent, cells, marked, np.argmax(doubt[marked], axis=1))
-        fresh = _values(latent, children, log_density)
+        kept = np.setdiff1d(np.arange(len(worst)), marked)
+        children = _halved(chart, cells, marked, axes)
+        fresh = _values(chart, children, log_density, order)
         cells = Cells(*(np.concatenate([a[kept], b]) for a, b in zip(cells, children, strict=True)))
         values = Values(*(np.concatenate([a[kept], b]) for a, b in zip(values, fresh, strict=True)))
 
 
-def first_cells(latent: CellsLatent) -> Cells:
-    """Boxes between the singular points of each coordinate and the bulk of its law."""
-    edges = [_edges(coordinate) for coordinate in latent.coordinates]
-    boxes = list(itertools.product(*(itertools.pairwise(one) for one in edges)))
-    tuples = list(itertools.combinations_with_replacement(boxes, latent.num_units))
+def _doubtful(doubt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells that have most of the doubts [N, dimension], and the axis of most doubt of each."""
+    worst = np.max(doubt, axis=1)
+    order = np.argsort(-worst)
+    count = int(np.searchsorted(np.cumsum(worst[order]), MARKED * np.sum(worst))) + 1
+    return order[:count], np.argmax(doubt[order[:count]], axis=1)
+
+
+def _beside_narrow(cells: Cells, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells that are much wider than one beside them that holds something, and along which axis."""
+    count, units, coordinates = cells.low.shape
+    holding = np.argsort(-share)[:MOST_HOLDING]
+    holding = holding[share[holding] > HOLDS * np.max(share)]
+    widths = cells.high - cells.low
+    widest = np.zeros_like(widths)
+    step = max(1, TOGETHER // widths.size)
+    for order in itertools.permutations(range(units)):
+        for start in range(0, len(holding), step):
+            rows = holding[start : start + step]
+            low, high = (bounds[rows][:, list(order), :][:, None] for bounds in cells[:2])
+            width = high - low
+            beside = np.all((cells.low <= high + width) & (cells.high >= low - width), axis=(2, 3))
+            times = np.where(beside[:, :, None, None], widths / width, 0.0)
+            np.maximum(widest, np.max(times, axis=0), out=widest)
+    flat = widest.reshape(count, -1)
+    marked = np.flatnonzero(np.max(flat, axis=1) > GRADING)
+    return marked, np.argmax(flat[marked], axis=1)
+
+
+def first_cells(chart: Chart) -> Cells:
+    """Boxes between the edges of each axis."""
+    boxes = list(itertools.product(*(itertools.pairwise(axis.edges) for axis in chart.axes)))
+    tuples = list(itertools.combinations_with_replacement(boxes, chart.num_units))
     bounds = np.array(tuples)
     return _with_multiplicity(bounds[..., 0], bounds[..., 1])
-
-
-def _edges(coordinate: Coordinate) -> list[float]:
-    low, high, scale, singular, _ = coordinate
-    bulk = () if scale is None else (-BULK * scale, BULK * scale)
-    return sorted({low, high, *(p for p in (*singular, *bulk) if low < p < high)})
 
 
 def _with_multiplicity(low: np.ndarray, high: np.ndarray) -> Cells:
@@ -264,7 +323,7 @@ def _with_multiplicity(low: np.ndarray, high: np.ndarray) -> Cells:
     return Cells(low, high, math.factorial(units) / alike)
 
 
-def _halved(latent: CellsLatent, cells: Cells, marked: np.ndarray, axes: np.ndarray) -> Cells:
+def _halved(chart: Chart, cells: Cells, marked: np.ndarray, axes: np.ndarray) -> Cells:
     """The marked cells, halved along an axis of one unit and of those in a box equal to its own.
 
     Of m units in equal boxes j = 0 … m lie in the lower half.
@@ -272,7 +331,7 @@ def _halved(latent: CellsLatent, cells: Cells, marked: np.ndarray, axes: np.ndar
     lows, highs = [], []
     for cell, axis in zip(marked, axes, strict=True):
         low, high = cells.low[cell], cells.high[cell]
-        unit, coordinate = divmod(int(axis), len(latent.coordinates))
+        unit, coordinate = divmod(int(axis), len(chart.axes))
         alike = np.all((low == low[unit]) & (high == high[unit]), axis=1)
         together = np.flatnonzero(alike)
         middle = (low[unit, coordinate] + high[unit, coordinate]) / 2
@@ -285,25 +344,29 @@ def _halved(latent: CellsLatent, cells: Cells, marked: np.ndarray, axes: np.ndar
     return _with_multiplicity(np.array(lows), np.array(highs))
 
 
-def _values(latent: CellsLatent, cells: Cells, log_density: LogDensity) -> Values:
-    """Integrals and doubts of cells, by SEARCH_ORDER nodes along each axis.
+def _values(
+    chart: Chart, cells: Cells, log_density: LogDensity, order: int = SEARCH_ORDER
+) -> Values:
+    """Integrals and doubts of cells, by ``order`` nodes along each axis.
 
     The doubt along an axis is the size of the two highest Legendre coefficients of the integral
     over all other axes.
     """
     dimension = cells.low[0].size
-    unit, weights = leggauss(SEARCH_ORDER)
-    vander = legvander(unit, SEARCH_ORDER - 1)[:, -2:] * weights[:, None]
+    unit, weights = leggauss(order)
+    vander = legvander(unit, order - 1)[:, -2:] * weights[:, None]
     vander = vander / np.sqrt(np.sum(vander**2, axis=0) / np.sum(weights**2))
-    logs, doubts = [], []
+    logs, doubts, highest = [], [], []
     for part in cells.parts(LAID_OUT):
-        units, log_weights = _grid(latent, part, SEARCH_ORDER)
-        terms = log_density(units) + sums_of_all(log_weights)
+        units, log_weights = _grid(chart, part, order)
+        evidences = log_density(units)
+        highest.append(np.max(evidences, axis=1))
+        terms = evidences + sums_of_all(log_weights)
         peak = np.max(terms, axis=1)
         peak = np.where(np.isfinite(peak), peak, 0.0)
         masses = np.exp(terms - peak[:, None])
         total = np.sum(masses, axis=1)
-        table = masses.reshape(-1, *(SEARCH_ORDER,) * dimension)
+        table = masses.reshape(-1, *(order,) * dimension)
         parts = []
         for axis in range(dimension):
             others = tuple(other + 1 for other in range(dimension) if other != axis)
@@ -312,22 +375,22 @@ def _values(latent: CellsLatent, cells: Cells, log_density: LogDensity) -> Value
         with np.errstate(divide="ignore", invalid="ignore"):
             logs.append(peak + np.log(total))
             doubts.append(np.nan_to_num(np.column_stack(parts) / total[:, None]))
-    return Values(np.concatenate(logs), np.concatenate(doubts))
+    return Values(*map(np.concatenate, (logs, doubts, highest)))
 
 
-def _grid(latent: CellsLatent, cells: Cells, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _grid(chart: Chart, cells: Cells, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss nodes of each unit [N, G, order^c, c] of cells, and log-weights [N, G, order^c] that
     add up to those of combinations."""
     unit, weights = leggauss(order)
-    coordinates = len(latent.coordinates)
+    coordinates = len(chart.axes)
     places = np.stack(np.meshgrid(*[unit] * coordinates, indexing="ij"), axis=-1)
     half, centre = (cells.high - cells.low) / 2, (cells.high + cells.low) / 2
     nodes = centre[:, :, None] + half[:, :, None] * places.reshape(-1, coordinates)
     one = np.sum(np.meshgrid(*[np.log(weights)] * coordinates, indexing="ij"), axis=0).ravel()
     logs = one + np.sum(np.log(half), axis=2)[:, :, None]
-    for place, coordinate in enumerate(latent.coordinates):
-        logs += log_density(coordinate, nodes[..., place])
-    logs[:, 0] += np.log(cells.multiplicity)[:, None]
+    for place, axis in enumerate(chart.axes):
+        logs += axis.log_density(nodes[..., place])
+    logs[:, 0] += np.log(cells.multiplicity)[:, None] + chart.log_share
     return nodes, logs
 
 
@@ -348,20 +411,20 @@ def sums_of_all(logs: AnyArray) -> AnyArray:
 
 
 def _log_density(
-    structure: Structure, model: Model, pieces: Sequence[Any], beta: float, units: np.ndarray
+    chart: Chart,
+    structure: Structure,
+    model: Model,
+    pieces: Sequence[Any],
+    beta: float,
+    units: np.ndarray,
 ) -> np.ndarray:
     """Log of the block's evidence [N, m^G] at all combinations of units [N, G, m, c]."""
     found = np.empty((len(units), units.shape[2] ** units.shape[1]))
-    for rows, nodes in _some_at_a_time(structure, model, pieces, units):
+    for rows, nodes in _some_at_a_time(chart, structure, model, pieces, units):
         statistics = statistics_at(structure, model, pieces, nodes)
         logs = np.asarray(compiled_evidence(statistics, jnp.float64(beta)))
         found[rows] = logs.reshape(-1, found.shape[1])[: len(rows)]
     return found
 
 
-def _evidence(statistics: BlockStatistics, beta: Array) -> Array:
-    return jax.vmap(log_block_evidence, (0, None))(statistics, beta)
-
-
-compiled_evidence = jit_at_first_call(_evidence)
 compiled_combinations = jit_at_first_call(combinations)

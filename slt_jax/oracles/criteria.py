@@ -21,7 +21,7 @@ from slt_jax.oracles.exact import SAFETY, Exact
 from slt_jax.oracles.expectation import HeldOut
 from slt_jax.oracles.moments import RuleSums
 from slt_jax.oracles.oracle import Oracle
-from slt_jax.oracles.pieces import summarised
+from slt_jax.oracles.pieces import summaries_of
 from slt_jax.precision import in_float64
 
 PREDICTIVE, LEFT_OUT, PREDICTIVE_LEFT_OUT = 0, 1, 2
@@ -205,8 +205,8 @@ def _expectation(found: Evaluation, term: Term, held_out: HeldOut) -> tuple[Exac
 
 
 def _loss_at_optimum(oracle: Oracle, held_out: HeldOut) -> float:
-    pieces = summarised(oracle.problem, oracle.structure, held_out.data, held_out.weights)
-    return -float(sum(piece.reference for piece in pieces))
+    parts = summaries_of(oracle.problem, held_out.data, held_out.weights)
+    return -float(sum(part.reference for part in parts))
 
 
 @in_float64

@@ -21,7 +21,8 @@ class Evaluation(NamedTuple):
     ``scattered`` [R] is Σ_c |I_c − I'_c|/Σ_c I_c of the integrals over cells c by both rules, where
     these have cells: what one misses that no node lies near is made up for by what another has too
     much. ``rounding`` [R] bounds what the n-sized terms that cancel leave behind, and
-    ``reference`` [R] is Σ_i a_i ℓ_i(w₀), in total nats.
+    ``reference`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which data sets have
+    rules of one kind.
     """
 
     fine: RuleSums
@@ -29,6 +30,8 @@ class Evaluation(NamedTuple):
     scattered: np.ndarray
     rounding: np.ndarray
     reference: np.ndarray
+    group: np.ndarray
+    beta: float
 
     @classmethod
     def of(
@@ -37,21 +40,24 @@ class Evaluation(NamedTuple):
         coarse: Sequence[RuleSums],
         rounding: np.ndarray,
         reference: np.ndarray,
+        group: np.ndarray,
+        beta: float,
     ) -> "Evaluation":
         """Stack the data sets. Raises ValueError if a sum is NaN or infinite."""
         scattered = np.array([_scattered(*pair) for pair in zip(fine, coarse, strict=True)])
         stacked = [_stacked(sums) for sums in (fine, coarse)]
-        if not all(np.all(np.isfinite(part)) for sums in stacked for part in sums):
+        if not all(np.all(np.isfinite(part)) for sums in stacked for part in sums[:-2]):
             raise ValueError("the likelihood is NaN or infinite on these data")
-        return cls(stacked[0], stacked[1], scattered, rounding, reference)
+        return cls(stacked[0], stacked[1], scattered, rounding, reference, group, beta)
 
     def moments(self) -> tuple[Exact, Exact, Exact]:
-        """F, E and Var, shape [R], with the largest difference of all data sets as bound of each.
+        """F, E and Var, shape [R], with the largest difference of a group as bound of each.
 
         In one data set of a thousand the difference of one of the three is a hundredth of its
         usual size by chance, but not two: a bound is no less than the middle one of all three
         differences, those of E in units of √Var and those of Var in its own. Nor is it less than
-        three times what is scattered over cells, in these units.
+        three times what is scattered over cells, in these units. What the rule leaves out and what
+        the likelihood itself may be off by are added.
         """
         variance = self.fine.energy_variance
         scales = np.stack([np.ones_like(variance), np.sqrt(variance), variance])
@@ -59,24 +65,59 @@ class Evaluation(NamedTuple):
         coarse = self.coarse
         others = np.stack([coarse.free_energy, coarse.energy, coarse.energy_variance])
         distance = np.abs(values - others)
-        relative = np.median(np.max(distance / np.maximum(scales, SMALLEST), axis=1))
-        own = np.max(distance, axis=1, keepdims=True)
-        relative = np.maximum(relative, SAFETY_OF_CELLS * np.max(self.scattered))
-        errors = np.maximum(SAFETY * own, relative * scales) + self.rounding
+        relative = np.median(self._largest(distance / np.maximum(scales, SMALLEST)), axis=0)
+        relative = np.maximum(relative, SAFETY_OF_CELLS * self._largest(self.scattered))
+        errors = np.maximum(SAFETY * self._largest(distance), relative * scales)
+        errors = errors + self._rounding_of_moments() + self._left_out() + self._doubt()
         free_energy, energy, energy_variance = map(Exact, values, errors)
         return free_energy, energy, energy_variance
+
+    def _largest(self, values: np.ndarray) -> np.ndarray:
+        """Of values [..., R] the largest of each group, at each of its data sets."""
+        found = np.empty_like(values)
+        for group in np.unique(self.group):
+            own = self.group == group
+            found[..., own] = np.max(values[..., own], axis=-1, keepdims=True)
+        return found
+
+    def _rounding_of_moments(self) -> np.ndarray:
+        """Energies are off by the rounding each, and their squares by what that makes of them."""
+        spread = np.sqrt(self.fine.energy_variance)
+        of_variance = self.rounding * (1 + 2 * spread + self.rounding)
+        return np.stack([self.rounding, self.rounding, of_variance])
+
+    def _left_out(self) -> np.ndarray:
+        """What lies beyond the rule: of energies less their mean, and of these squared."""
+        mass, first, second = np.exp(np.minimum(self.fine.log_left_out, 700.0)).T
+        mean = np.abs(self.fine.energy)
+        return np.stack([mass, first + mean * mass, 2 * (second + mean**2 * mass)])
+
+    def _doubt(self) -> np.ndarray:
+        """Of a likelihood whose β-fold is off by as much at each node, and weighs nodes by it."""
+        doubt, spread = self.fine.doubt, np.sqrt(self.fine.energy_variance)
+        off = doubt / self.beta if self.beta else doubt
+        return np.stack(
+            [doubt, off + doubt * spread, (off + spread) ** 2 * (1 + doubt) - spread**2]
+        )
 
     def each(self, term: Term) -> Exact:
         """A quantity of shape [R] or [R, N], with the largest difference of all as its bound."""
         value, distance = self._compared(term)
-        rounding = self.rounding.reshape(-1, *(1,) * (value.ndim - 1))
-        return Exact(value, SAFETY * np.max(distance) + rounding + np.zeros_like(value))
+        whole = (self.rounding + self._share_in_doubt()).reshape(-1, *(1,) * (value.ndim - 1))
+        return Exact(value, SAFETY * np.max(distance) + whole * np.maximum(1.0, np.abs(value)))
 
     def total(self, term: Term, weights: np.ndarray) -> Exact:
         """Σ_j weight_j · term_j of terms [R, N], shape [R]; differences of terms do not cancel."""
         value, distance = self._compared(term)
         error = SAFETY * np.max(distance @ np.abs(weights))
-        return Exact(value @ weights, error + self.rounding * np.sum(np.abs(weights)))
+        whole = self.rounding + self._share_in_doubt()
+        return Exact(
+            value @ weights, error + whole * np.maximum(1.0, np.abs(value)) @ np.abs(weights)
+        )
+
+    def _share_in_doubt(self) -> np.ndarray:
+        """What lies beyond the rule and what the likelihood is off by, relative to the integral."""
+        return np.exp(np.minimum(self.fine.log_left_out[:, 0], 700.0)) + np.expm1(self.fine.doubt)
 
     def _compared(self, term: Term) -> tuple[np.ndarray, np.ndarray]:
         value = term(self.fine)

@@ -30,6 +30,10 @@ from slt_jax.structures import (
 )
 
 
+class UnsettledError(ValueError):
+    """As many nodes as time and memory allow do not hold the integral."""
+
+
 class Resolution(NamedTuple):
     """How fine a rule is: Gauss order of a product, and order and ratio of graded panels,
     points of a periodic rule, stride of a trapezoid rule."""
@@ -43,6 +47,8 @@ class Resolution(NamedTuple):
 
 CURVATURES = 4
 PRIOR_PANEL = 1.8
+# Beyond the square root of its degrees of freedom a length has 1e-14 of its law or less.
+LENGTH_REACH = 8.0
 ALONE = 6.0
 LEAST = -37.0
 MAX_PANELS = 20_000
@@ -215,7 +221,7 @@ def _matrix_rule(latent: MatrixLatent, curvature: float, resolution: Resolution)
     rotation. The density of (s₁ > s₂) is (s₁s₂)^{H−2} (s₁² − s₂²) e^{−(s₁²+s₂²)/2} / Γ(H−1)
     (Muirhead, *Aspects of Multivariate Statistical Theory*, Theorem 3.2.17).
     """
-    high = np.sqrt(latent.rows) + 8.0
+    high = np.sqrt(latent.rows) + LENGTH_REACH
     finest = 0.5 / np.sqrt(curvature * latent.scale**2 + 1.0)
     if latent.columns == 1 or latent.rows == 1:
         radial = chi_rule(max(latent.rows, latent.columns), finest, resolution)
@@ -266,15 +272,16 @@ def _layers_rule(latent: LayersLatent, curvature: float, resolution: Resolution)
 
 def chi_rule(degrees: int, finest: float, resolution: Resolution) -> Rule:
     """Length of a standard normal vector of ``degrees`` entries, graded towards 0."""
-    edges = graded_edges(0.0, np.sqrt(degrees) + 8.0, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
+    high = np.sqrt(degrees) + LENGTH_REACH
+    edges = graded_edges(0.0, high, (0.0,), finest, resolution.ratio, PRIOR_PANEL)
     rule = panel_rule(edges, resolution.order)
-    log_density = (
-        (degrees - 1) * np.log(rule.nodes)
-        - rule.nodes**2 / 2
-        - (degrees / 2 - 1) * np.log(2)
-        - gammaln(degrees / 2)
-    )
-    return Rule(rule.nodes, rule.weights * np.exp(log_density))
+    return Rule(rule.nodes, rule.weights * np.exp(log_chi_density(degrees, rule.nodes)))
+
+
+def log_chi_density(degrees: int, length: np.ndarray) -> np.ndarray:
+    """Log density of the length of a standard normal vector of ``degrees`` entries."""
+    constant = (degrees / 2 - 1) * np.log(2) + gammaln(degrees / 2)
+    return (degrees - 1) * np.log(length) - length**2 / 2 - constant
 
 
 def _halves_rule(latent: HalvesLatent, curvature: float, resolution: Resolution) -> LatentRule:

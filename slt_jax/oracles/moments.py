@@ -4,7 +4,7 @@ Neither the number of nodes nor of data, data sets or β is a shape of a compile
 a rule and a data set may have any size and memory stays bounded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +26,7 @@ from slt_jax.oracles.collapse import (
     node_statistics,
     unit_sums,
 )
+from slt_jax.oracles.cuts import Cut, beyond
 from slt_jax.oracles.latents import LatentRule
 from slt_jax.structures import LinearBlock, Structure
 
@@ -35,6 +36,11 @@ DATA_BLOCK = 128
 ACCELERATED = 16
 # Lists of units and pairs of lists that are seen at a time.
 LISTS, PAIRS = 8, 1
+# Nodes that are carried beyond a cut, to see what evidence there is.
+LIKELY = 16
+
+# Bounds [N], in nats, of the error of the log evidence at nodes [N, l].
+NodeErrors = Callable[[np.ndarray], np.ndarray]
 
 
 class Combinations(NamedTuple):
@@ -86,6 +92,9 @@ class RuleSums(NamedTuple):
     ``free_energy`` F(β), ``energy`` E_β[nL_n] and ``energy_variance`` [] in total nats. Of each
     point j: ``mean`` [N] = E_w[g_j], ``variance`` [N], ``log_shifted`` [S, N], in nats. Of a rule
     in cells ``log_masses`` [C] are the logarithms of each one's part of the integral.
+    ``log_left_out`` [3] bounds the logs of the integrals of 1, |nL_n| and (nL_n)² beyond the rule's
+    cuts, relative to that of 1 within; ``doubt`` [] is by how many nats errors of the evidence at
+    nodes may change log Z.
     """
 
     free_energy: np.ndarray
@@ -95,6 +104,8 @@ class RuleSums(NamedTuple):
     variance: np.ndarray
     log_shifted: np.ndarray
     log_masses: np.ndarray
+    log_left_out: np.ndarray = np.full(3, -np.inf)
+    doubt: np.ndarray = np.array(0.0)
 
 
 def rule_sums(
@@ -104,15 +115,75 @@ def rule_sums(
     beta: float,
     nodes: Iterable[NodeBlock],
     points: Points | None = None,
+    cuts: Sequence[Cut] = (),
+    node_errors: NodeErrors | None = None,
 ) -> RuleSums:
     """All sums over the blocks of a rule, for a data set given as summaries that add up.
+
+    ``cuts`` are where the rule ends, and ``node_errors`` what the evidence at nodes may be off by.
 
     With ψ the log density at a node, F = −log Σ e^ψ, E = −⟨ψ'⟩ and Var = ⟨ψ''⟩ + Var(ψ'),
     derivatives in β; of a point the same with the derivatives of its cumulant in its weight.
     """
     # A likelihood that is NaN somewhere is refused when the sums become an evaluation.
     with np.errstate(invalid="ignore"):
-        return _streamed(structure, model, pieces, jnp.float64(beta), nodes, points)
+        exponent, likely = jnp.float64(beta), _Likely()
+        sums = _streamed(structure, model, pieces, exponent, nodes, points, likely, node_errors)
+        logs = _log_beyond(structure, model, pieces, exponent, cuts, likely.nodes)
+        log_left_out = np.logaddexp.reduce(logs, axis=-1) + sums.free_energy
+        return sums._replace(log_left_out=log_left_out)
+
+
+class _Likely:
+    """The LIKELY nodes of a rule that have the largest terms."""
+
+    def __init__(self) -> None:
+        self.logs, self.nodes = np.full(1, -np.inf), np.zeros((0, 0))
+
+    def add(self, logs: np.ndarray, nodes: Array) -> None:
+        """Those of a block as well, if they are among them."""
+        if not np.max(logs) > np.min(self.logs):
+            return
+        best = np.argsort(logs)[-LIKELY:]
+        found = np.asarray(nodes)[best]
+        together = np.concatenate([self.logs[: len(self.nodes)], logs[best]])
+        rows = np.concatenate([self.nodes, found]) if len(self.nodes) else found
+        kept = np.argsort(together)[-LIKELY:]
+        self.logs, self.nodes = together[kept], rows[kept]
+
+
+def _log_beyond(
+    structure: Structure,
+    model: Model,
+    pieces: Sequence[Any],
+    beta: Array,
+    cuts: Sequence[Cut],
+    likely: np.ndarray,
+) -> np.ndarray:
+    """Logs [3] of sums over cuts of the prior mass beyond times the highest evidence there, and
+    times the energy that has and its square."""
+    if not cuts or not len(likely):
+        return np.full((3, 1), -np.inf)
+    places = np.stack([beyond(cut, likely) for cut in cuts])
+    nodes = places.reshape(-1, likely.shape[1])
+    size = at_once(BLOCK)
+    padded = np.pad(nodes, ((0, -len(nodes) % size), (0, 0)), mode="edge")
+    found = []
+    for start in range(0, len(padded), size):
+        statistics = statistics_at(structure, model, pieces, jnp.asarray(padded[start:][:size]))
+        found.append(compiled_density(statistics, beta, jnp.zeros(size))[:2])
+    logs, energies = (
+        np.concatenate(part)[: len(nodes)].reshape(places.shape[:3])
+        for part in zip(*found, strict=True)
+    )
+    # Where the likelihood is not a number there is no evidence of any mass.
+    logs = np.where(np.isfinite(logs), logs, -np.inf)
+    with np.errstate(divide="ignore"):
+        sizes = np.log(np.where(np.isfinite(energies), np.abs(energies), 0.0))
+    # Of a shell the evidence may be that at its outer end.
+    outer = np.concatenate([logs[:, 1:], logs[:, -1:]], axis=1)
+    shells = np.maximum(logs, outer) + np.array([cut.log_tails for cut in cuts])[:, :, None]
+    return np.array([np.max(shells + k * sizes, axis=2).ravel() for k in range(3)])
 
 
 def _streamed(
@@ -122,13 +193,22 @@ def _streamed(
     exponent: Array,
     node_blocks: Iterable[NodeBlock],
     points: Points | None,
+    likely: "_Likely",
+    node_errors: NodeErrors | None,
 ) -> RuleSums:
+    log_doubt, doubted = -np.inf, -np.inf
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
     places, masses = [np.zeros(0, int)], [np.zeros(0)]
     for nodes, log_weights, factors, cells in node_blocks:
         statistics = statistics_at(structure, model, pieces, nodes if factors is None else factors)
-        log_terms, moments = compiled_density(statistics, exponent, log_weights)
+        log_terms, _, moments = compiled_density(statistics, exponent, log_weights)
         rows.append(np.asarray(moments))
+        likely.add(np.asarray(log_terms), nodes)
+        if node_errors is not None:
+            logs = np.asarray(log_terms)
+            off = node_errors(np.asarray(nodes))
+            log_doubt = np.logaddexp(log_doubt, np.logaddexp.reduce(logs + off))
+            doubted = np.logaddexp(doubted, np.logaddexp.reduce(logs))
         if cells is not None:
             places.append(cells)
             masses.append(np.logaddexp.reduce(np.reshape(log_terms, (len(cells), -1)), axis=1))
@@ -140,13 +220,16 @@ def _streamed(
             linear = np.exp(highest - peak) * linear + np.exp(rows[-1][0] - peak) * sums
             logarithmic, highest = np.logaddexp(logarithmic, logs), peak
     free_energy, energy, variance = _joined(np.array(rows))
+    doubt = np.array(0.0 if node_errors is None else log_doubt - doubted)
     log_masses = np.concatenate(masses)[_order_of(np.concatenate(places))]
     if points is None:
         none = np.zeros(0)
-        return RuleSums(free_energy, energy, variance, none, none, none, log_masses)
+        whole = RuleSums(free_energy, energy, variance, none, none, none, log_masses)
+        return whole._replace(doubt=doubt)
     first, second = (linear * np.exp(highest + free_energy))[:, : points.size]
     shifted = logarithmic[:, : points.size] + free_energy
-    return RuleSums(free_energy, energy, variance, first, second - first**2, shifted, log_masses)
+    of_points = (first, second - first**2, shifted)
+    return RuleSums(free_energy, energy, variance, *of_points, log_masses)._replace(doubt=doubt)
 
 
 def _order_of(places: np.ndarray) -> np.ndarray:
@@ -249,11 +332,16 @@ def statistics_on_rays(statistics: BlockStatistics, lengths: Array) -> BlockStat
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
+def evidence_of_block(statistics: BlockStatistics, beta: Array) -> Array:
+    """Log of the block's evidence at each node [node]."""
+    return jax.vmap(log_block_evidence, (0, None))(statistics, beta)
+
+
 def density_of_block(
     statistics: BlockStatistics, beta: Array, log_weights: Array
-) -> tuple[Array, Array]:
-    """ψ, the log weight included, of each node [node], and of the block [4]: max ψ, Σ e^{ψ − max},
-    mean ψ', and mean ψ'' plus variance of ψ'."""
+) -> tuple[Array, Array, Array]:
+    """ψ, the log weight included, and ψ' of each node [node], and of the block [4]: max ψ,
+    Σ e^{ψ − max}, mean ψ', and mean ψ'' plus variance of ψ'."""
 
     def at_node(one: BlockStatistics) -> tuple[Array, Array, Array]:
         def slope(b: Array) -> tuple[Array, Array]:
@@ -269,7 +357,7 @@ def density_of_block(
     mass = jnp.sum(terms)
     mean = jnp.sum(terms * slope) / mass
     variance = jnp.sum(terms * (curvature + (slope - mean) ** 2)) / mass
-    return log_terms, jnp.stack([peak, mass, mean, variance])
+    return log_terms, slope, jnp.stack([peak, mass, mean, variance])
 
 
 def posterior_of_block(statistics: BlockStatistics, beta: Array) -> BlockPosterior:
@@ -306,5 +394,6 @@ compiled_more_sums = jit_at_first_call(more_unit_sums, static_argnums=(0, 1, 2))
 compiled_combined = jit_at_first_call(statistics_of_combinations)
 compiled_rays = jit_at_first_call(statistics_on_rays)
 compiled_density = jit_at_first_call(density_of_block)
+compiled_evidence = jit_at_first_call(evidence_of_block)
 compiled_posterior = jit_at_first_call(posterior_of_block)
 compiled_point_sums = jit_at_first_call(point_sums, static_argnums=(0, 1))

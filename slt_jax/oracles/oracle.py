@@ -1,8 +1,8 @@
 """The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,22 +13,39 @@ from slt_jax.data import validate_data
 from slt_jax.model import Data, FeatureRegression, FeatureSummary, Model, Problem
 from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
 from slt_jax.oracles.collapse import total_weight, unit_gram
+from slt_jax.oracles.cuts import Cut, cuts_of
 from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.follow import followed
+from slt_jax.oracles.interpolation import best_gain, node_errors
 from slt_jax.oracles.latents import (
     RESOLUTIONS,
     Curvature,
     LatentRule,
     Resolution,
+    UnsettledError,
     coarser,
     latent_rule,
 )
-from slt_jax.oracles.moments import NodeBlock, Points, node_blocks, rule_sums
-from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summarised
+from slt_jax.oracles.moments import (
+    NodeBlock,
+    NodeErrors,
+    Points,
+    RuleSums,
+    node_blocks,
+    rule_sums,
+)
+from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summaries_of
 from slt_jax.precision import in_float64
 from slt_jax.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
 
 ROUNDING = 1e-13
+# Of what a fixed rule leaves out, relative to what it holds, and of nats by which two orders of it
+# differ: more, and the posterior is followed to where the data put it.
+LOG_LEFT_OUT, MOST_APART = math.log(1e-10), 0.02
+# Nats by which an answer may be off that is given all the same, with its bound.
+HELD = 0.3
+OUT_OF_REACH = "the data put the posterior beyond the reach of the exact rule"
 
 
 class ExactMoments(NamedTuple):
@@ -83,9 +100,8 @@ class Oracle(NamedTuple):
             batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
             return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
         count = len(summary.reference)
-        replicates = [of_replicate(summary, r) for r in range(count)]
-        pieces = [pieces_of(replicate, self.structure) for replicate in replicates]
-        return ExactMoments(*self._by_two_rules(pieces, beta).moments())
+        replicates = [[of_replicate(summary, r)] for r in range(count)]
+        return ExactMoments(*self._by_two_rules(replicates, beta).moments())
 
     @in_float64
     def evaluate(
@@ -111,41 +127,122 @@ class Oracle(NamedTuple):
             raise ValueError(f"weights {weights}: {len(ones)} finite numbers ≥ 0 are needed")
         at = data if points is None else _in_doubles(self.problem, points)
         own = beta * weights if points is None else np.zeros(len(at.y))
-        pieces = summarised(self.problem, self.structure, data, weights)
-        return self._by_two_rules([pieces], beta, points_of(self.problem, at, own))
+        summaries = summaries_of(self.problem, data, weights)
+        return self._by_two_rules([summaries], beta, points_of(self.problem, at, own))
 
     @in_float64
     def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
         """How many values of the latent the integral of one data set is a sum over."""
-        ((blocks,),) = self._blocks(
-            [pieces_of(summary, self.structure)], beta, RESOLUTIONS[self.level]
+        pieces, resolutions = self._pieces([summary]), self._resolutions()[:1]
+        (blocks,) = self._shared_rules([pieces], beta, resolutions) or adapted_blocks(
+            self.structure, self.model, pieces, beta, resolutions
         )
         return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, *_ in blocks)
 
     def _by_two_rules(
-        self, replicates: Sequence[Sequence[Any]], beta: float, points: Points | None = None
+        self,
+        summaries: Sequence[Sequence[Any]],
+        beta: float,
+        points: Points | None = None,
     ) -> Evaluation:
-        resolution = RESOLUTIONS[self.level]
-        rules = self._blocks(replicates, beta, resolution, coarser(resolution))
-        sums = [
-            [rule_sums(self.structure, self.model, pieces, beta, rule, points) for rule in pair]
-            for pieces, pair in zip(replicates, rules, strict=True)
-        ]
-        fine, coarse = map(list, zip(*sums, strict=True))
-        cancelling = np.array([sum(map(self._cancelling_size, pieces)) for pieces in replicates])
-        reference = np.array([sum(float(p.reference) for p in pieces) for pieces in replicates])
-        return Evaluation.of(fine, coarse, ROUNDING * (1.0 + beta * cancelling), reference)
+        """The evaluation of data sets, each given as summaries that add up."""
+        pieces = [self._pieces(parts) for parts in summaries]
+        shared = self._shared_rules(pieces, beta, self._resolutions())
+        sums, group = [], []
+        for parts, whole in zip(summaries, pieces, strict=True):
+            fixed = self._by_fixed_rule(parts, whole, beta, shared, points)
+            group.append(isinstance(fixed, list) and _is_settled(*fixed))
+            sums.append(fixed if group[-1] else self._followed(parts, beta, points, fixed))
+        fine, coarse = zip(*sums, strict=True)
+        cancelling = np.array([sum(map(self._cancelling_size, parts)) for parts in summaries])
+        reference = np.array([sum(float(p.reference) for p in parts) for parts in summaries])
+        rounding = ROUNDING * (1.0 + beta * cancelling)
+        return Evaluation.of(fine, coarse, rounding, reference, np.array(group), beta)
 
-    def _blocks(
-        self, replicates: Sequence[Sequence[Any]], beta: float, *resolutions: Resolution
-    ) -> Iterator[Sequence[Iterable[NodeBlock]]]:
-        """Of each data set a rule per resolution, in blocks; of those that all share, the same."""
-        if is_adapted(self.structure.latent):
-            for pieces in replicates:
-                yield adapted_blocks(self.structure, self.model, pieces, beta, resolutions)
+    def _resolutions(self) -> tuple[Resolution, Resolution]:
+        resolution = RESOLUTIONS[self.level]
+        return resolution, coarser(resolution)
+
+    def _pieces(self, summaries: Sequence[Any], steepest: float | None = None) -> list[Any]:
+        return [p for part in summaries for p in pieces_of(part, self.structure, steepest)]
+
+    def _sums(
+        self,
+        pieces: Sequence[Any],
+        beta: float,
+        rules: Sequence[Iterable[NodeBlock]],
+        points: Points | None,
+        node_errors: NodeErrors | None,
+        cuts: Sequence[Cut],
+    ) -> list[RuleSums]:
+        """The sums of one data set by each rule; the first looks beyond its cuts."""
+        at = (self.structure, self.model, pieces, beta)
+        fine, coarse = rules
+        return [
+            rule_sums(*at, fine, points, cuts, node_errors),
+            rule_sums(*at, coarse, points),
+        ]
+
+    def _by_fixed_rule(
+        self,
+        summaries: Sequence[Any],
+        pieces: Sequence[Any],
+        beta: float,
+        shared: Sequence[Iterable[NodeBlock]] | None,
+        points: Points | None,
+    ) -> list[RuleSums] | UnsettledError:
+        """The sums by the rule that the prior suggests, or why there are none."""
+        errors = node_errors(self.structure, self.model, summaries, pieces, beta)
+        cuts = cuts_of(self.structure.latent)
+        at = (self.structure, self.model, pieces, beta)
+        try:
+            rules = shared or adapted_blocks(*at, self._resolutions())
+            return self._sums(pieces, beta, rules, points, errors, cuts)
+        except UnsettledError as error:
+            return error
+
+    def _followed(
+        self,
+        summaries: Sequence[Any],
+        beta: float,
+        points: Points | None,
+        fixed: list[RuleSums] | UnsettledError,
+    ) -> list[RuleSums]:
+        """The sums of a data set that puts its posterior beyond the fixed rule, or narrows it so
+        much that this does not see it.
+
+        They are those of the fixed rule where nothing better is found. Raises ValueError if that
+        leaves out what no other follows.
+        """
+        log_beyond = float(fixed[0].log_left_out[0]) if isinstance(fixed, list) else 0.0
+        pieces_at = functools.partial(self._pieces, summaries)
+        at = (self.structure, self.model, pieces_at, beta)
+        try:
+            found = followed(*at, self._resolutions(), log_beyond)
+        except UnsettledError as error:
+            why = str(error)
         else:
-            shared = [node_blocks(self._rule(replicates, beta, each)) for each in resolutions]
-            yield from repeat(shared, len(replicates))
+            errors = node_errors(
+                self.structure, self.model, summaries, found.pieces, beta, found.steepest
+            )
+            fine, coarse = self._sums(found.pieces, beta, found.rules, points, errors, cuts=())
+            in_doubt = fine.doubt + found.in_doubt
+            fine = fine._replace(log_left_out=found.log_left_out, doubt=in_doubt)
+            if _is_held(fine, coarse):
+                return [fine, coarse]
+            apart = abs(fine.free_energy - coarse.free_energy)
+            why = f"followed there, it is in doubt by {max(apart, in_doubt):.1g} nats"
+        if isinstance(fixed, list) and _is_held(*fixed):
+            return fixed
+        raise ValueError(f"{self.problem.name}: {OUT_OF_REACH}; {why}")
+
+    def _shared_rules(
+        self, replicates: Sequence[Sequence[Any]], beta: float, resolutions: Sequence[Resolution]
+    ) -> list[list[NodeBlock]] | None:
+        """A rule per resolution, in blocks, that all data sets share; None if each has its own."""
+        if is_adapted(self.structure.latent):
+            return None
+        return [node_blocks(self._rule(replicates, beta, each)) for each in resolutions]
 
     def _rule(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
@@ -175,14 +272,31 @@ class Oracle(NamedTuple):
         """Size of the terms in a log density that cancel, in total nats."""
         if not isinstance(piece, FeatureSummary):
             return abs(float(piece.reference))
+        assert isinstance(self.model, FeatureRegression)
         origin, gram, cross = map(np.asarray, (piece.origin, piece.gram, piece.cross))
-        size = np.sum(origin * (gram @ origin + np.abs(cross)))
-        return float(size) / _noise(self.model) ** 2
+        size = np.sum(np.abs(origin) * (np.abs(gram @ origin) + np.abs(cross)))
+        return float(size) / self.model.noise**2 + best_gain(self.model, piece)
 
 
 def _noise(model: Model) -> float:
     assert isinstance(model, FeatureRegression)  # which ``oracle_for`` has seen to
     return model.noise
+
+
+def _is_settled(fine: RuleSums, coarse: RuleSums) -> bool:
+    """Whether a fixed rule holds the posterior and sees what there is of it."""
+    # A likelihood that is NaN is refused later.
+    return bool(
+        fine.log_left_out[0] <= LOG_LEFT_OUT
+        and not abs(fine.free_energy - coarse.free_energy) > MOST_APART
+        and fine.doubt <= MOST_APART
+    )
+
+
+def _is_held(fine: RuleSums, coarse: RuleSums) -> bool:
+    """Whether what a fixed rule leaves out and may be off by is small, if not as small as usual."""
+    apart = abs(fine.free_energy - coarse.free_energy)
+    return bool(fine.log_left_out[0] <= LOG_LEFT_OUT and apart <= HELD and fine.doubt <= HELD)
 
 
 def _validate_beta(beta: float) -> None:

@@ -1,5 +1,6 @@
 """Data sets and summaries cut into pieces of one size, so that one program serves every n."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -41,11 +42,12 @@ def _rows(count: int) -> int:
     return next(enough, at_once(DATA_BLOCK))
 
 
-def pieces_of(summary: Any, structure: Structure) -> list[Any]:
+def pieces_of(summary: Any, structure: Structure, steepest: float | None = None) -> list[Any]:
     """Summaries that add up to one: blocks of the data that have weight, or sufficient statistics.
 
     A data set of a batch is padded to the length of the longest. Where the structure is analytic in
-    few numbers of a datum, many data are condensed to few.
+    few numbers of a datum, many data are condensed to few, which serve latents up to ``steepest``
+    or as large as the prior makes them.
     """
     if not isinstance(summary, DataSummary):
         return [jax.tree.map(jnp.asarray, summary)]
@@ -55,7 +57,7 @@ def pieces_of(summary: Any, structure: Structure) -> list[Any]:
     if isinstance(structure, LinearBlock) and structure.odd:
         data = _folded(data)
     if isinstance(structure, LinearBlock | Direct) and structure.strip is not None:
-        data, weights = condensed(data, weights, structure.strip)
+        data, weights = condensed(data, weights, structure.strip.half_width(steepest))
     size = _rows(len(weights))
     blocks = cut(data, size)
     weights = np.pad(weights, (0, -len(weights) % size))
@@ -65,15 +67,21 @@ def pieces_of(summary: Any, structure: Structure) -> list[Any]:
     return [DataSummary(*pair, origin, reference) for pair in zip(blocks, parts, strict=True)]
 
 
+def is_condensed(pieces: Sequence[Any], summary: Any) -> bool:
+    """Whether fewer data than there are stand for them in summaries that ``pieces_of`` made."""
+    if not isinstance(summary, DataSummary):
+        return False
+    kept = sum(np.count_nonzero(piece.weights) for piece in pieces)
+    return bool(kept < np.count_nonzero(summary.weights))
+
+
 def _folded(data: Data) -> Data:
     """The data (−x, −y) for those (x, y) that have a negative first entry of x."""
     sign = np.where(data.x[:, :1] < 0, -1.0, 1.0)
     return jax.tree.map(lambda leaf: sign * leaf, data)
 
 
-def summarised(
-    problem: Problem, structure: Structure, data: Data, weights: np.ndarray
-) -> list[Any]:
+def summaries_of(problem: Problem, data: Data, weights: np.ndarray) -> list[Any]:
     """Summaries that add up to that of n weighted data: one if the model's are additive."""
     blocks = cut(data, CHUNK)
     padded = np.pad(weights, (0, -len(weights) % CHUNK)).reshape(len(blocks), CHUNK)
@@ -84,8 +92,7 @@ def summarised(
     ]
     if isinstance(parts[0], DataSummary):
         reference = sum(part.reference for part in parts)
-        whole = DataSummary(data, jnp.asarray(weights), optimum, jnp.asarray(reference))
-        return pieces_of(whole, structure)
+        return [DataSummary(data, jnp.asarray(weights), optimum, jnp.asarray(reference))]
     if not problem.model.summary_is_additive:
         return parts
     total = jax.tree.map(lambda *leaves: sum(leaves), *parts)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from slt_jax.oracles.latents import LatentRule, Resolution
+from slt_jax.oracles.latents import LatentRule, Resolution, UnsettledError
+from slt_jax.structures import REACH as PRIOR_REACH
 from slt_jax.structures import Collapse, PowersLatent
 
-PRIOR_REACH = 8.5
 STEPS = 6.8
 REACH = 0.85
 BULK = 1.5
@@ -70,7 +70,7 @@ def powers_rule(
 
     A step is a fraction of the narrowest width of the conditional of a coefficient given all the
     others, and its reach that given those before it, each of them set by the resolution's order.
-    Raises ValueError where data so few leave more nodes than memory should hold at a time.
+    Raises UnsettledError where data so few leave more nodes than memory should hold at a time.
     """
     powers, spread = latent.exponents, STEPS / resolution.order
     reach, farthest = REACH * resolution.order, PRIOR_REACH * latent.scale
@@ -96,7 +96,7 @@ def powers_rule(
         step = spread * np.minimum(alone[j] / (power * bulk ** (1 - 1 / power)), latent.scale)
         counts = np.ceil((high - low) / step).astype(int)
         if counts.sum() > MAX_NODES:
-            raise ValueError(
+            raise UnsettledError(
                 f"{counts.sum():.1e} nodes for powers {powers} at a time: at most {MAX_NODES:.0e}; "
                 "more data are needed to hold the coefficients"
             )

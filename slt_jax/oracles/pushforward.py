@@ -7,6 +7,8 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 STEP = 1 / 64
+# Logarithms of the least and the largest parameter, in its standard deviations.
+LOWEST, HIGHEST = -45.0, 2.4
 
 
 @functools.cache
@@ -36,6 +38,6 @@ def log_modulus_density(
 
 def _single(exponent: int) -> tuple[int, np.ndarray]:
     """First grid index and density of p·log|w| for one standard normal."""
-    first, last = int(-45 * exponent / STEP), int(np.ceil(2.4 * exponent / STEP))
+    first, last = int(LOWEST * exponent / STEP), int(np.ceil(HIGHEST * exponent / STEP))
     s = np.arange(first, last + 1) * STEP / exponent
     return first, np.sqrt(2 / np.pi) * np.exp(s - np.exp(2 * s) / 2) / exponent

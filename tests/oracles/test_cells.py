@@ -1,7 +1,6 @@
 """Cells that data ask for: exchange of units, other routes to the same integrals, refusals."""
 
 import functools
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,9 @@ from slt_jax.model import Data, Problem
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles import cells, oracle_for, training_criteria
+from slt_jax.oracles.charts import prior_chart
 from slt_jax.oracles.evaluation import Evaluation
+from slt_jax.oracles.latents import RESOLUTIONS
 from slt_jax.oracles.moments import RuleSums, rule_sums, statistics_at
 from slt_jax.oracles.pieces import pieces_of
 from slt_jax.precision import in_float64
@@ -47,7 +48,8 @@ def test_cells_are_all_of_the_space_but_for_the_order_of_units(coordinates, num_
     def attraction(units):
         return combined(units, lambda gap: -20 * np.sum(gap**2, axis=-1))
 
-    found = cells.settled_cells(latent, attraction, 0.3, cells.first_cells(latent))
+    chart = prior_chart(latent)
+    found, _ = cells.settled_cells(chart, attraction, 0.3, cells.first_cells(chart))
     volumes = np.prod(found.high - found.low, axis=(1, 2))
     np.testing.assert_allclose(volumes @ found.multiplicity, 17.0 ** (coordinates * num_units))
     points = np.random.default_rng(0).uniform(-3, 3, (500, num_units, coordinates))
@@ -79,25 +81,25 @@ def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
 
 def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
     """Two of equal mass and width 10⁻³: cells for β = 1 alone are halved towards one of them."""
-    latent, n = CellsLatent((AXIS,) * 2), 1e6
+    chart, n = prior_chart(CellsLatent((AXIS,) * 2)), 1e6
     peaks = np.array([[0.71, -1.3], [-1.3, 0.71]])
 
-    def log_density(structure, model, pieces, beta, units):
+    def log_density(chart, structure, model, pieces, beta, units):
         nodes = np.asarray(cells.combinations(units))
         first, second = (-beta * n / 2 * np.sum((nodes - peak) ** 2, axis=1) for peak in peaks)
         return np.logaddexp(first, second).reshape(len(units), -1)
 
-    at_one = functools.partial(log_density, None, None, None, 1.0)
+    at_one = functools.partial(log_density, None, None, None, None, 1.0)
 
     def log_integral(found: cells.Cells) -> float:
-        return np.logaddexp.reduce(cells._values(latent, found, at_one).log_integral)
+        return np.logaddexp.reduce(cells._values(chart, found, at_one).log_integral)
 
     monkeypatch.setattr(cells, "_log_density", log_density)
+    monkeypatch.setattr(cells, "_information", lambda *_: n)
     with jax.enable_x64(True):
-        parts = SimpleNamespace(scale=1.0, noise=1.0, weights=np.array([n]))
-        found = log_integral(cells.cells_of(latent, parts, parts, [parts], 1.0, 4.0))
-        at_once = cells.settled_cells(latent, at_one, 0.002, cells.first_cells(latent))
-        missed = log_integral(at_once)
+        found = log_integral(cells.cells_of(chart, None, None, [], 1.0, RESOLUTIONS[1])[0])
+        at_once = cells.settled_cells(chart, at_one, 0.002, cells.first_cells(chart))
+        missed = log_integral(at_once[0])
     exact = np.log(2 / n) - 0.5 * np.sum(peaks[0] ** 2)
     assert abs(found - exact) < 1e-3
     assert missed < exact - 0.6
@@ -113,7 +115,8 @@ def test_sums_by_units_are_those_of_nodes():
     lists = np.random.default_rng(0).standard_normal((9, 5, 2))
     places = np.random.default_rng(1).integers(0, 9, (80, 2))
     at = functools.partial(statistics_at, oracle.structure, problem.model, pieces)
-    seen = cells._some_at_a_time(oracle.structure, problem.model, pieces, lists[places])
+    chart = prior_chart(oracle.structure.latent)
+    seen = cells._some_at_a_time(chart, oracle.structure, problem.model, pieces, lists[places])
     rows, by_units = zip(*((rows, at(combinations)) for rows, combinations in seen), strict=True)
     assert sorted(np.concatenate(rows)) == list(range(80))
     assert len(rows) > 1
@@ -130,11 +133,12 @@ def test_parts_of_the_integral_are_those_of_the_cells():
     problem = at_zero("pairs", BIASED)
     structure, model = oracle_for(problem, 1, costly=True).structure, problem.model
     pieces = pieces_of(summarise(problem, data_of(problem, 40)), structure)
-    found = cells.cells_of(structure.latent, structure, model, pieces, 0.8, 4.0)
-    density = functools.partial(cells._log_density, structure, model, pieces, 0.8)
-    expected = cells._values(structure.latent, found, density).log_integral
+    chart = prior_chart(structure.latent)
+    found, _ = cells.cells_of(chart, structure, model, pieces, 0.8, RESOLUTIONS[1])
+    density = functools.partial(cells._log_density, chart, structure, model, pieces, 0.8)
+    expected = cells._values(chart, found, density).log_integral
     order = cells.SEARCH_ORDER + 2
-    blocks = cells.cell_blocks(structure.latent, structure, model, pieces, found, order)
+    blocks = cells.cell_blocks(chart, structure, model, pieces, found, order)
     sums = rule_sums(structure, model, pieces, 0.8, blocks)
     assert len(expected) > cells.CELLS_AT_ONCE
     np.testing.assert_allclose(sums.log_masses, expected, atol=1e-9)
@@ -146,7 +150,7 @@ def test_cells_that_make_up_for_one_another_leave_a_doubt():
     moments = (np.float64(2.0), np.float64(3.0), np.float64(4.0), *np.zeros((3, 0)))
     one, two = (RuleSums(*moments, np.log(shares) - 2.0) for shares in ([0.5, 0.5], [0.6, 0.4]))
     none = np.zeros(1)
-    exact = Evaluation.of([one], [two], none, none).moments()
+    exact = Evaluation.of([one], [two], none, none, none, 1.0).moments()
     np.testing.assert_allclose([each.error[0] for each in exact], np.array([1, 2, 4]) * 3 * 0.2)
 
 
@@ -200,13 +204,13 @@ def test_what_takes_long_is_there_for_who_asks():
 def test_more_cells_than_time_allows_are_refused(monkeypatch):
     monkeypatch.setattr(cells, "MAX_CELLS", 5)
     problem = at_zero("two", ShallowNet())
-    with pytest.raises(ValueError, match=r"cells leave .* in doubt: 0\.0015 is allowed"):
+    with pytest.raises(ValueError, match=r"cells leave .* in doubt: 1e-05 is allowed"):
         oracle_for(problem).moments(summarise(problem, data_of(problem, 10)))
 
 
 def test_a_density_that_is_not_a_number_is_refused():
-    latent = CellsLatent((AXIS,), 2)
+    chart = prior_chart(CellsLatent((AXIS,), 2))
     with pytest.raises(ValueError, match="NaN"):
         cells.settled_cells(
-            latent, lambda units: np.full((len(units), 16), np.nan), 0.1, cells.first_cells(latent)
+            chart, lambda units: np.full((len(units), 16), np.nan), 0.1, cells.first_cells(chart)
         )
