@@ -25,7 +25,7 @@ def two_inputs(key):
     return jax.random.normal(key, (2,))
 
 
-MODEL = NumpyroModel(hierarchical, two_inputs)
+MODEL = NumpyroModel(function=hierarchical, sample_input=two_inputs)
 VALUES = {"tau": 0.7, "w": np.array([0.1, -0.2]), "sigma": 0.4}
 
 
@@ -94,7 +94,7 @@ def with_factor(x, y=None):
 )
 def test_impossible_models_are_refused(function, observed, message):
     with pytest.raises(ValueError, match=message):
-        NumpyroModel(function, two_inputs, observed)
+        NumpyroModel(function=function, sample_input=two_inputs, observed=observed)
 
 
 def test_unknown_sites_are_refused():

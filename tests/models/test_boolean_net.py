@@ -69,7 +69,7 @@ def test_counts_add_up_along_n():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"widths": (3,)}, "two or more"),
+        ({"widths": (3,)}, "2 or more"),
         ({"widths": (3, 0)}, "≥ 1"),
         ({"activation": "elu"}, "elu"),
     ],

@@ -46,7 +46,7 @@ def test_coefficients_are_powers():
     ("fields", "message"),
     [
         ({"basis": "hermite"}, "hermite"),
-        ({"powers": ()}, "one or more"),
+        ({"powers": ()}, "1 or more"),
         ({"powers": (1, 0)}, r"powers\[1\]"),
     ],
 )
