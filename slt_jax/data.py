@@ -91,8 +91,11 @@ def _real(name: str, values: Any) -> np.ndarray:
     if np.ma.isMaskedArray(values):
         refuse_first(name, values, ~np.ma.getmaskarray(values), "masked entries must be left out")
     array = np.asarray(values)
+    if np.iscomplexobj(array):
+        refuse_first(name, array, array.imag == 0, "allowed: real numbers")
+        array = array.real
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (np.bool_, np.integer, np.floating)):
-        raise ValueError(f"{name} is of type {array.dtype}; must be real numbers")
+        raise ValueError(f"{name}: array of type {array.dtype}; allowed: real numbers")
     return array.astype(np.float64)
 
 

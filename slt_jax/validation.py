@@ -40,7 +40,7 @@ class Above:
         return self.minimum < value < math.inf
 
     def __str__(self) -> str:
-        return f"finite and > {self.minimum}"
+        return f"> {self.minimum} and finite"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -206,6 +206,8 @@ class NumpyroModel(Model):
 
     def _some_input(self) -> Array:
         example = jax.eval_shape(self.sample_input, jax.random.key(0))
+        if not isinstance(example, jax.ShapeDtypeStruct):
+            raise ValueError(f"sample_input returns {example}; allowed: one array")
         return jnp.zeros(example.shape, example.dtype)
 
 
