@@ -17,7 +17,7 @@ from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Data, FeatureRegression, FeatureSummary, Problem, Summary
 from slt_jax.precision import in_float64
 from slt_jax.shapes import datum_of
-from slt_jax.validation import refuse_first
+from slt_jax.validation import Count, Size, check, refuse_first
 
 S = TypeVar("S", bound=Summary)
 
@@ -28,11 +28,11 @@ CHUNK = 4096
 def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     """Data ``start`` to ``start + n`` of the data set that ``key`` stands for.
 
-    Returns Data with leading axis n, in float64. Raises ValueError for n < 1, and for a problem
-    that ``shapes.datum_of`` refuses.
+    Returns Data with leading axis n, in float64. Raises ValueError where n is no integer
+    ≥ 1 or ``start`` none ≥ 0, and for a problem that ``shapes.datum_of`` refuses.
     """
-    if n < 1:
-        raise ValueError(f"n = {n}: a data set needs n ≥ 1")
+    check("n", n, Count)
+    check("start", start, Size)
     datum_of(problem)
     return _simulate(problem, key, start, n)
 
@@ -206,8 +206,12 @@ def designed_summaries(
     Given the inputs, U = Σ φ(y − f₀)ᵀ is exactly N(0, σ²M), so that n = 10⁹ costs as much as
     n = 10. Replicate r has the same standardised noise at every n: differences along n then vary
     far less between replicates than those of nested data. ``reference`` is its expectation.
-    Raises ValueError for a problem that is no realisable Gaussian regression.
+    Raises ValueError for a problem that is no realisable Gaussian regression, and for sample sizes
+    that are no integers ≥ 1.
     """
+    sizes = [int(n) for n in sample_sizes]
+    if sizes != list(sample_sizes) or min(sizes, default=1) < 1:
+        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be integers ≥ 1")
     model = problem.model
     if not (isinstance(model, FeatureRegression) and is_designable(problem)):
         raise ValueError(f"{problem.name}: a fixed design needs a realisable Gaussian regression")
@@ -233,7 +237,7 @@ def designed_summaries(
         )
         return batch._replace(cross=model.noise * math.sqrt(n) * (root @ noise))
 
-    return [_on_host(of_size(int(n))) for n in sample_sizes]
+    return [_on_host(of_size(n)) for n in sizes]
 
 
 def scaled(summary: S, beta: Array | float) -> S:

@@ -75,7 +75,7 @@ def check_fields(record: Any) -> None:
     family: Any = type(record)
     declared = _declared(family)
     for field in dataclasses.fields(record):
-        _check(field.name, getattr(record, field.name), declared.get(field.name))
+        check(field.name, getattr(record, field.name), declared.get(field.name))
 
 
 @functools.cache
@@ -88,7 +88,8 @@ def _declared(family: type) -> dict[str, Any]:
     return found
 
 
-def _check(name: str, value: Any, declared: Any) -> None:
+def check(name: str, value: Any, declared: Any) -> None:
+    """Refuse a value that is not of a declared type and in its bounds, as ``check_fields`` does."""
     bounds: list[Any] = []
     if get_origin(declared) is Annotated:
         declared, *bounds = get_args(declared)
@@ -111,7 +112,7 @@ def _check(name: str, value: Any, declared: Any) -> None:
         raise ValueError(f"{name} = {shown}: must be {' '.join([what, *map(str, bounds)])}")
     if isinstance(value, tuple) and len(choices) == 2 and choices[1] is ...:
         for place, entry in enumerate(value):
-            _check(f"{name}[{place}]", entry, choices[0])
+            check(f"{name}[{place}]", entry, choices[0])
 
 
 def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None:

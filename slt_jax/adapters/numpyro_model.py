@@ -75,57 +75,55 @@ class NumpyroModel(Model):
         support, value = site["fn"].support, site["value"]
         # Densities of numpyro are not zero outside their support, and class labels are indices.
         inside = jnp.all(support(value))
-        counted = value.astype(int) if support.is_discrete else value
-        return jnp.where(inside, jnp.sum(site["fn"].log_prob(counted)), -jnp.inf)
+        value = jnp.where(inside, value, support.feasible_like(value))
+        value = value.astype(int) if support.is_discrete else value
+        return jnp.where(inside, jnp.sum(site["fn"].log_prob(value)), -jnp.inf)
 
     def support(self) -> Support:
         """That of the observed site, or as much of it as is the same at every x and w."""
-        found = self._fixed_support()
-        if found is None:
-            is_discrete = self._support_at(self._some_w(0), self._some_input()).is_discrete
-            found = _Whole() if is_discrete else constraints.real
-        return Support(y=found)
+        support = self._declared_support()
+        if _is_known(support):
+            return Support(y=support)
+        return Support(y=_Whole() if support.is_discrete else constraints.real)
 
     def check_support(self, data: Data) -> None:
         super().check_support(data)
-        if self._fixed_support() is None:
+        if not _is_known(self._declared_support()):
             self._check_each(data)
 
     def _check_each(self, data: Data) -> None:
         """The same for a support that differs from x to x; one that depends on w allows all."""
-        here, there = (self._support_at(self._some_w(seed), data.x[0]) for seed in (0, 1))
+        first = (data.x[0], data.y[0])
+        here, there = (self._support_at(self.draw(jax.random.key(i)), *first) for i in (0, 1))
         if not all(map(np.array_equal, jax.tree.leaves(here), jax.tree.leaves(there))):
             return
-        w = self._some_w(0)
+        w = self.draw(jax.random.key(0))
 
         def inside(datum: Data) -> Array:
-            return jnp.all(self._support_at(w, datum.x)(datum.y[None]))
+            return jnp.all(self._support_at(w, *datum)(datum.y[None]))
 
         mask = np.asarray(jax.lax.map(inside, data, batch_size=SUMMED_AT_ONCE))
         if not np.all(mask):
-            allowed = self._support_at(w, data.x[np.argmin(mask)])
+            place = np.argmin(mask)
+            allowed = self._support_at(w, data.x[place], data.y[place])
             refuse_first("y", np.asarray(data.y), mask, f"allowed at its x: {allowed}")
 
-    def _fixed_support(self) -> Any:
-        """The support of the observed site if it depends on nothing, and None otherwise."""
+    def _declared_support(self) -> Any:
+        """The support of the observed site, whose bounds are abstract where they are computed."""
         found = []
 
-        def look(w: Array, x: Array) -> None:
-            found.append(self._support_at(w, x))
+        def look(key: Array) -> None:
+            found.append(self._support_at(self.draw(key), self._some_input(), None))
 
-        jax.eval_shape(look, self._some_w(0), self._some_input())
-        known = not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found))
-        return found[0] if known else None
+        jax.eval_shape(look, jax.random.key(0))
+        return found[0]
 
-    def _support_at(self, w: Array, x: Array) -> Any:
-        return self._observed_at(w, x, None)["fn"].support
+    def _support_at(self, w: Array, x: Array, y: Array | None) -> Any:
+        return self._observed_at(w, x, y)["fn"].support
 
     def _observed_at(self, w: Array, x: Array, y: Array | None) -> dict[str, Any]:
         sites, _ = self._at(w, jax.random.key(0), x, y)
         return sites[self.observed]
-
-    def _some_w(self, seed: int) -> Array:
-        return self.draw(jax.random.key(seed))
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         key_x, key_y = jax.random.split(key)
@@ -230,6 +228,10 @@ class _UnconstrainedPrior(dist.Distribution):  # type: ignore[misc] # numpyro ha
         for _ in range(jnp.ndim(value) - 1):
             density = jax.vmap(density)
         return density(value)
+
+
+def _is_known(support: Any) -> bool:
+    return not any(isinstance(bound, jax.Array) for bound in jax.tree.leaves(support))
 
 
 def _samples(trace: dict[str, Any]) -> dict[str, Any]:
