@@ -65,6 +65,14 @@ Count = Annotated[int, AtLeast(1)]
 """An integer ≥ 1."""
 
 
+KINDS: dict[Any, tuple[Any, str]] = {
+    bool: ((bool, np.bool_), "True or False"),
+    int: (Integral, "an integer"),
+    float: (Real, "a number"),
+    tuple: (tuple, "a tuple"),
+}
+
+
 def check_fields(record: Any) -> None:
     """Refuse a dataclass one of whose fields is not of the type and in the bounds it declares.
 
@@ -93,20 +101,14 @@ def check(name: str, value: Any, declared: Any) -> None:
     bounds: list[Any] = []
     if get_origin(declared) is Annotated:
         declared, *bounds = get_args(declared)
-    choices = get_args(declared)
-    match get_origin(declared) or declared:
-        case kind if kind is Literal:
-            right, what = value in choices, f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
-        case kind if kind is bool:
-            right, what = isinstance(value, bool | np.bool_), "True or False"
-        case kind if kind is int:
-            right, what = isinstance(value, Integral) and not isinstance(value, bool), "an integer"
-        case kind if kind is float:
-            right, what = isinstance(value, Real) and not isinstance(value, bool), "a number"
-        case kind if kind is tuple:
-            right, what = isinstance(value, tuple), "a tuple"
-        case _:
-            return
+    kind, choices = get_origin(declared) or declared, get_args(declared)
+    if kind is Literal:
+        right, what = value in choices, f"one of {', '.join(map(str, choices))}"
+    elif kind in KINDS:
+        types, what = KINDS[kind]
+        right = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
+    else:
+        return
     if not (right and all(bound.allows(value) for bound in bounds)):
         shown = repr(value) if isinstance(value, str) else " ".join(str(value).split())
         raise ValueError(f"{name} = {shown}: must be {' '.join([what, *map(str, bounds)])}")

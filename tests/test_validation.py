@@ -80,7 +80,7 @@ def test_every_field_is_checked(family):
             {"exponents": [1, 1]},
             "exponents = [1, 1]: must be a tuple with 1 or more entries",
         ),
-        (BooleanNet, {"activation": "elu"}, "activation = 'elu': must be tanh or relu"),
+        (BooleanNet, {"activation": "elu"}, "activation = 'elu': must be one of tanh, relu"),
         (BooleanNet, {"signed": 1}, "signed = 1: must be True or False"),
         (PowerLawRegression, {"alpha": -1.0}, "alpha = -1.0: must be a number > -1 and finite"),
     ],

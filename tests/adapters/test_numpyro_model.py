@@ -104,8 +104,8 @@ def categories(x, y=None):
 
 def successes(x, y=None):
     """x is the number of trials: the support of y is another at every x."""
-    p = numpyro.sample("p", dist.Beta(1.0, 1.0))
-    numpyro.sample("y", dist.Binomial(total_count=x.astype(int), probs=p), obs=y)
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Binomial(total_count=x.astype(int), logits=w), obs=y)
 
 
 def counts(x, y=None):
@@ -191,7 +191,7 @@ def test_a_density_whose_support_depends_on_a_parameter_is_zero_outside():
 
 def test_draws_of_a_density_are_not_rounded_where_x_is_an_integer():
     """y was cast to the type of x."""
-    problem = at_zero(shares, one_count)
+    problem = at_zero(below_a_bound, one_count)
     y = np.asarray(simulate(problem, jax.random.key(0), 8).y)
     assert np.all((y > 0) & (y < 1))
 
