@@ -16,6 +16,8 @@ from jax import Array
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Data, FeatureRegression, FeatureSummary, Problem, Summary
 from slt_jax.precision import in_float64
+from slt_jax.shapes import datum_of
+from slt_jax.validation import Count, Size, check, refuse_first
 
 S = TypeVar("S", bound=Summary)
 
@@ -26,10 +28,12 @@ CHUNK = 4096
 def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     """Data ``start`` to ``start + n`` of the data set that ``key`` stands for.
 
-    Returns Data with leading axis n, in float64. Raises ValueError for n < 1.
+    Returns Data with leading axis n, in float64. Raises ValueError where n is no integer
+    ≥ 1 or ``start`` none ≥ 0, and for a problem that ``shapes.datum_of`` refuses.
     """
-    if n < 1:
-        raise ValueError(f"n = {n}: a data set needs n ≥ 1")
+    check("n", n, Count)
+    check("start", start, Size)
+    datum_of(problem)
     return _simulate(problem, key, start, n)
 
 
@@ -58,41 +62,75 @@ def validate_data(problem: Problem, data: Data) -> None:
     """Refuse data that the model cannot have produced.
 
     Raises ValueError for different lengths of x and y, for shapes that differ from what the
-    problem simulates, and for values that are not finite, naming the first offender.
+    problem simulates, for values that are masked, no real numbers, not finite, or outside the
+    model's ``support``, naming the first offender, and for a problem that ``shapes.datum_of``
+    refuses.
     """
-    example = jax.eval_shape(problem.simulate, jax.random.key(0))
-    for name, values, expected in zip(("x", "y"), data, example, strict=True):
-        if np.ndim(values) == 0 or np.shape(values)[1:] != expected.shape:
+    in_doubles(problem, data)
+
+
+def in_doubles(problem: Problem, data: Data) -> Data:
+    """The data as float64 arrays of NumPy, or the ValueError of ``validate_data``."""
+    parts: Any = [_real(name, part) for name, part in zip(Data._fields, data, strict=True)]
+    checked = Data(*parts)
+    for name, values, expected in zip(Data._fields, checked, datum_of(problem), strict=True):
+        if values.ndim == 0 or values.shape[1:] != expected.shape:
             raise ValueError(
-                f"{name} has shape {np.shape(values)}; {problem.name} needs "
+                f"{name} has shape {values.shape}; {problem.name} needs "
                 f"(n, {', '.join(map(str, expected.shape))})".replace(", )", ",)")
             )
-        bad = np.argwhere(~np.isfinite(np.asarray(values)))
-        if bad.size:
-            place = ", ".join(map(str, bad[0]))
-            value = np.asarray(values)[tuple(bad[0])]
-            raise ValueError(f"{name}[{place}] is {value}; data must be finite")
-    if len(data.x) != len(data.y):
-        raise ValueError(f"x has {len(data.x)} data and y has {len(data.y)}; they must agree")
+        refuse_first(name, np.asarray(values), np.isfinite(values), "data must be finite")
+    if len(checked.x) != len(checked.y):
+        raise ValueError(f"x has {len(checked.x)} data and y has {len(checked.y)}; they must agree")
+    problem.model.check_support(checked)
+    return checked
+
+
+def _real(name: str, values: Any) -> np.ndarray:
+    """An array of real numbers in float64; a mask or an imaginary part would be lost in it."""
+    if np.ma.isMaskedArray(values):
+        refuse_first(name, values, ~np.ma.getmaskarray(values), "masked entries must be left out")
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        refuse_first(name, array, array.imag == 0, "allowed: real numbers")
+        array = array.real
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (np.bool_, np.integer, np.floating)):
+        raise ValueError(f"{name}: array of type {array.dtype}; allowed: real numbers")
+    return array.astype(np.float64)
+
+
+def real_weights(weights: Any, n: int) -> np.ndarray:
+    """One weight a_i per datum in float64, ones for None.
+
+    Raises ValueError for weights that are masked, no real numbers, not finite, or not of shape [n].
+    """
+    if weights is None:
+        return np.ones(n)
+    array = _real("weights", weights)
+    if array.shape != (n,):
+        raise ValueError(f"weights have shape {array.shape}; they must be ({n},)")
+    refuse_first("weights", array, np.isfinite(array), "they must be finite")
+    return array
 
 
 @in_float64
 def summarise(problem: Problem, data: Data, weights: Array | None = None) -> Summary:
     """Summary of given data with one weight a_i per datum (ones by default), in float64.
 
-    Raises ValueError for data that ``validate_data`` refuses and for weights that are not
-    finite or not of shape [n].
+    Raises ValueError for data that ``validate_data`` refuses, for weights that are not finite or
+    not of shape [n], and where the data have no likelihood at the optimum.
     """
-    validate_data(problem, data)
-    data = Data(*(jnp.asarray(part, float) for part in data))
-    weights = jnp.ones(len(data.y)) if weights is None else jnp.asarray(weights, float)
-    if weights.shape != (len(data.y),):
-        raise ValueError(f"weights have shape {weights.shape}; they must be ({len(data.y)},)")
-    bad = np.asarray(weights)[~np.isfinite(np.asarray(weights))]
-    if bad.size:
-        raise ValueError(f"weights hold {bad[0]}; they must be finite")
+    checked = in_doubles(problem, data)
+    data = Data(*map(jnp.asarray, checked))
+    weights = jnp.asarray(real_weights(weights, len(checked.y)))
     optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
-    return _on_host(problem.model.summarise(optimum, data, weights))
+    summary = _on_host(problem.model.summarise(optimum, data, weights))
+    if not np.isfinite(summary.reference):
+        raise ValueError(
+            f"the log-likelihood of the data at the optimum of {problem.name} is "
+            f"{summary.reference}; must be finite"
+        )
+    return summary
 
 
 @in_float64
@@ -103,7 +141,8 @@ def summaries_along_n(
 
     Sufficient statistics are accumulated chunk by chunk, so memory does not grow with n and one
     program serves every n; without them the data are padded to the largest n and weighted.
-    Raises ValueError for sample sizes that are not increasing integers ≥ 1.
+    Raises ValueError for sample sizes that are not increasing integers ≥ 1, and for a problem that
+    ``shapes.datum_of`` refuses.
     """
     sizes = [int(n) for n in sample_sizes]
     if (
@@ -113,6 +152,7 @@ def summaries_along_n(
         or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False))
     ):
         raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing integers ≥ 1")
+    datum_of(problem)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
     if not problem.model.summary_is_additive:
         return _padded_summaries(problem, keys, sizes)
@@ -166,11 +206,16 @@ def designed_summaries(
     Given the inputs, U = Σ φ(y − f₀)ᵀ is exactly N(0, σ²M), so that n = 10⁹ costs as much as
     n = 10. Replicate r has the same standardised noise at every n: differences along n then vary
     far less between replicates than those of nested data. ``reference`` is its expectation.
-    Raises ValueError for a problem that is no realisable Gaussian regression.
+    Raises ValueError for a problem that is no realisable Gaussian regression, and for sample sizes
+    that are no integers ≥ 1.
     """
+    sizes = [int(n) for n in sample_sizes]
+    if sizes != list(sample_sizes) or min(sizes, default=1) < 1:
+        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be integers ≥ 1")
     model = problem.model
     if not (isinstance(model, FeatureRegression) and is_designable(problem)):
         raise ValueError(f"{problem.name}: a fixed design needs a realisable Gaussian regression")
+    datum_of(problem)
     design_key, noise_key = jax.random.split(key)
     one = jax.tree.map(lambda leaf: leaf[0], _chunk_summary(problem, design_key[None], 0, CHUNK))
     gram = one.gram / CHUNK
@@ -192,7 +237,7 @@ def designed_summaries(
         )
         return batch._replace(cross=model.noise * math.sqrt(n) * (root @ noise))
 
-    return [_on_host(of_size(int(n))) for n in sample_sizes]
+    return [_on_host(of_size(n)) for n in sizes]
 
 
 def scaled(summary: S, beta: Array | float) -> S:

@@ -21,11 +21,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from numpyro.distributions import Distribution
+from numpyro.distributions import Distribution, constraints
 
 from slt_jax.structures import Structure
 from slt_jax.theory import Theory
+from slt_jax.validation import Positive, check_fields, refuse_first
 
 Params = Mapping[str, Any]
 
@@ -37,6 +39,16 @@ class Data(NamedTuple):
 
     x: Array
     y: Array
+
+
+class Support(NamedTuple):
+    """The values that the entries of x and y may have: constraints of numpyro.
+
+    A constraint of several entries at once, as the simplex, is one of the last axes.
+    """
+
+    x: Any = constraints.real
+    y: Any = constraints.real
 
 
 class Summary(Protocol):
@@ -94,15 +106,20 @@ class FeatureSummary(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model(abc.ABC):
     """A parametric conditional density p(y | x, w) with its prior φ(w).
 
     Subclasses are frozen dataclasses whose fields are hyperparameters, so that a model is a
-    hashable constant to a compiled function while data, n and β are arguments of it.
+    hashable constant to a compiled function while data, n and β are arguments of it. Raises
+    ValueError for a field that is not of its type or outside the bounds that its annotation
+    declares in the terms of ``slt_jax/validation.py``.
     """
 
     summary_is_additive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abc.abstractmethod
     def priors(self) -> dict[str, Distribution]:
@@ -115,6 +132,23 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         """Draw one datum (x, y) from q(x) p(y | x, w)."""
+
+    def support(self) -> Support:
+        """What x and y may be, the whole real line by default: other data are refused.
+
+        A model that would read a datum as another one, or has no density for it, says so here.
+        """
+        return Support()
+
+    def check_support(self, data: Data) -> None:
+        """Raise ValueError for data outside the support, with the first entry that is.
+
+        ``data`` are finite NumPy arrays of the shapes that the model simulates, with axis n first.
+        """
+        for name, part, constraint in zip(data._fields, data, self.support(), strict=True):
+            if constraint is not constraints.real:
+                values = np.asarray(part)
+                refuse_first(name, values, constraint(values), f"allowed: {constraint}")
 
     def exact(self, optimum: Params) -> Structure | None:
         """The structure by which an oracle integrates this model, or None if it has none."""
@@ -189,11 +223,17 @@ class Model(abc.ABC):
         return jax.lax.scan(add_again, part(0, beginning), starts)[0]
 
 
-@dataclass(frozen=True)
+def class_log_probability(logits: Array, y: Array) -> Array:
+    """log softmax_y(logits) of the class y [], a float, and −∞ where that is none of 0 … C − 1."""
+    is_class = constraints.integer_interval(0, len(logits) - 1)(y)
+    return jnp.where(is_class, jax.nn.log_softmax(logits)[jnp.asarray(y).astype(int)], -jnp.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Regression(Model):
     """y = f(x, w) + N(0, noise² I), with y of shape [q]."""
 
-    noise: float = 1.0
+    noise: Positive = 1.0
 
     @abc.abstractmethod
     def predict(self, params: Params, x: Array) -> Array:
@@ -223,7 +263,7 @@ class Regression(Model):
         return x, mean + self.noise * jax.random.normal(key_y, mean.shape, mean.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureRegression(Regression):
     """f(x, w) = c(w)ᵀφ(x): the cost of a likelihood does not depend on n.
 

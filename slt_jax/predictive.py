@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from slt_jax.data import validate_data
 from slt_jax.devices import JobFunction
 from slt_jax.estimators import (
     Estimate,
@@ -154,7 +155,10 @@ def errors_of_draws(
 
     ``positions`` [R, S, D, d] are of S independent runs with D draws; each ``x`` [replicate]
     comes with ``x_se``, its Monte-Carlo standard error over runs. ``held_out`` is a quadrature.
+    Raises ValueError for data or points that ``validate_data`` refuses.
     """
+    for part in (held_out.data, *map(Data, *data)):
+        validate_data(problem, part)
     chosen = held_out.weights != 0
     weights = held_out.weights[chosen]
     trained, fresh = _moments(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any, TypeVar
 
+import numpy as np
 from numpyro.distributions import Distribution, constraints
 
 from slt_jax.model import Model, Params
@@ -15,11 +16,25 @@ M = TypeVar("M", bound=Model)
 class Prior:
     """A distribution on the line as a value: the numpyro family and its arguments in order.
 
-    Distributions themselves are compared by identity, and would compile every program anew.
+    Distributions themselves are compared by identity, and would compile every program anew. Raises
+    ValueError for arguments that the family does not take or that are not finite.
     """
 
     family: type[Distribution]
     arguments: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        allowed = ", ".join(f"{name} in {c}" for name, c in self.family.arg_constraints.items())
+        try:
+            self.family(*self.arguments, validate_args=True)
+            finite = all(np.all(np.isfinite(argument)) for argument in self.arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self._written()}: {error}; allowed: {allowed}") from error
+        if not finite:
+            raise ValueError(f"{self._written()}: arguments must be finite")
+
+    def _written(self) -> str:
+        return " ".join(f"{self.family.__name__}{self.arguments}".split())
 
     def expanded(self, shape: tuple[int, ...]) -> Distribution:
         """Independent copies in an array of a shape.
@@ -28,7 +43,9 @@ class Prior:
         """
         one = self.family(*self.arguments)
         if one.shape() != () or one.support is not constraints.real:
-            raise ValueError(f"{self} has support {one.support}; allowed: scalars on the real line")
+            raise ValueError(
+                f"{self._written()} has support {one.support}; allowed: scalars on the real line"
+            )
         return one.expand(shape)
 
 
@@ -67,8 +84,9 @@ def _with_changed_priors(family: type[Model]) -> type[Model]:
 
     return dataclasses.make_dataclass(
         f"{family.__name__}WithPriors",
-        [("changed_priors", tuple[tuple[str, Prior], ...], dataclasses.field(kw_only=True))],
+        [("changed_priors", tuple[tuple[str, Prior], ...])],
         bases=(family,),
         namespace={"priors": priors, "exact": exact},
         frozen=True,
+        kw_only=True,
     )

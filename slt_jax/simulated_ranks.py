@@ -17,6 +17,7 @@ from slt_jax.jobs import target_of, unravelled
 from slt_jax.model import Data, Problem
 from slt_jax.samplers.sampling import SamplerSettings, draw_posterior
 from slt_jax.samplers.target import Target
+from slt_jax.shapes import datum_of
 
 QUANTITIES = ("energy", "log_prior", "first_parameter", "log_likelihood_of_one")
 
@@ -43,8 +44,10 @@ def simulated_ranks(
     for the tuning that they share. What is ranked are functions in which the symmetries of a
     singular model do not matter, nL_n(w) and log p(z|w) of one datum z, and, of the prior alone,
     log φ(w) and the first parameter. The problem gives the model and a reference point for the
-    summaries; its truth is not used. All data sets are sampled by one compiled program.
+    summaries; its truth is not used. All data sets are sampled by one compiled program. Raises
+    ValueError for a problem that ``shapes.datum_of`` refuses.
     """
+    datum_of(problem)
     case = simulated_cases(problem, n, num_chains, jax.random.split(key, num_truths))
     positions, divergent = _ends(
         target_of(problem.model), settings, case.keys, case.summaries, case.starts, step_size

@@ -15,6 +15,7 @@ import pytest
 from slt_jax.compilations import CompilationCounter
 from slt_jax.data import (
     CHUNK,
+    designed_summaries,
     scaled,
     simulate,
     summaries_along_n,
@@ -245,6 +246,44 @@ def test_bad_data_are_refused(data, named, allowed):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("part", ["x", "y"])
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda v: np.ma.array(v, mask=spoiled(np.zeros_like(v), 1.0)), "[1, 0] is --; masked"),
+        (lambda v: spoiled(v.astype(complex), 2 + 1j), "[1, 0] is (2+1j); allowed: real"),
+        (lambda v: v.astype(str), ": array of type <U32; allowed: real"),
+        (lambda v: spoiled(v.astype(object), None), ": array of type object; allowed: real"),
+        (lambda v: v.astype("datetime64[s]"), ": array of type datetime64[s]; allowed: real"),
+    ],
+)
+def test_data_that_are_no_real_numbers_are_refused(part, spoil, named):
+    """A mask, an imaginary part or a date would be lost in float64."""
+    data = Data(X, Y)._replace(**{part: spoil(getattr(Data(X, Y), part))})
+    for check in (validate_data, summarise):
+        with pytest.raises(ValueError) as error:
+            check(LINEAR, data)
+        assert f"{part}{named}" in str(error.value)
+
+
+def test_a_mask_of_nothing_and_an_imaginary_part_of_zero_lose_nothing():
+    data = Data(np.ma.array(X, mask=False), (Y + 1).astype(complex))
+    assert_same(summarise(LINEAR, data), summarise(LINEAR, Data(X, Y + 1)), rtol=0)
+
+
+def test_data_without_a_likelihood_at_the_optimum_are_refused():
+    class Bounded(Coin):
+        """No datum with y = 1 is possible."""
+
+        def log_likelihood(self, params, x, y):
+            return jnp.where(y > 0.5, -jnp.inf, 0.0)
+
+    problem = Problem("bounded", Bounded(), COIN.optimum)
+    summarise(problem, Data(np.zeros(2), np.zeros(2)))
+    with pytest.raises(ValueError, match="at the optimum of bounded is -inf; must be finite"):
+        summarise(problem, Data(np.zeros(2), np.array([0.0, 1.0])))
+
+
 def test_shapes_of_scalar_data_are_named():
     with pytest.raises(ValueError) as error:
         validate_data(COIN, Data(np.zeros((3, 1)), np.zeros(3)))
@@ -259,7 +298,9 @@ def test_shapes_of_scalar_data_are_named():
         (np.ones((3, 1)), "(3, 1)", "(3,)"),
         (np.float64(1.0), "()", "(3,)"),
         (np.array([1.0, np.nan, 1.0]), "nan", "finite"),
-        (np.array([1.0, np.inf, 1.0]), "inf", "finite"),
+        (np.array([1.0, np.inf, 1.0]), "weights[1] is inf", "finite"),
+        (np.array([1.0, 1j, 1.0]), "weights[1] is 1j", "real"),
+        (np.ma.array(np.ones(3), mask=[False, False, True]), "weights[2] is --", "masked"),
     ],
 )
 def test_bad_weights_are_refused(weights, named, allowed):
@@ -269,12 +310,24 @@ def test_bad_weights_are_refused(weights, named, allowed):
     assert allowed in str(error.value)
 
 
-@pytest.mark.parametrize("n", [0, -3])
+@pytest.mark.parametrize("n", [0, -3, 2.5, True])
 def test_empty_data_sets_are_refused(n):
     with pytest.raises(ValueError) as error:
         simulate(LINEAR, KEY, n)
     assert f"n = {n}" in str(error.value)
     assert "≥ 1" in str(error.value)
+
+
+@pytest.mark.parametrize("start", [-1, 0.5])
+def test_data_before_the_first_are_refused(start):
+    with pytest.raises(ValueError, match=f"start = {start}: must be an integer ≥ 0"):
+        simulate(LINEAR, KEY, 3, start)
+
+
+@pytest.mark.parametrize("sizes", [(10, 2.5), (0,), (-1, 10)])
+def test_bad_sizes_of_a_design_are_refused(sizes):
+    with pytest.raises(ValueError, match="must be integers ≥ 1"):
+        designed_summaries(LINEAR, KEY, 2, sizes)
 
 
 @pytest.mark.parametrize(

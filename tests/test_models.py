@@ -30,6 +30,7 @@ from slt_jax.model import (
 )
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.shapes import datum_of
 from slt_jax.structures import Structure
 
 NUM_DATA = 10_000
@@ -312,6 +313,23 @@ def test_simulated_data_are_valid(problem):
     data = data_of(problem)
     validate_data(problem, data)
     assert all(part.dtype == np.float64 for part in data)
+
+
+@EVERY
+def test_data_outside_the_support_are_refused(problem):
+    """Where a model does not take every real number, the first entry that it does not is named."""
+    datum, support = datum_of(problem), problem.model.support()
+    inside = {name: np.ones((3, *shape.shape)) for name, shape in datum._asdict().items()}
+    validate_data(problem, Data(**inside))
+    for name, constraint in zip(Data._fields, support, strict=True):
+        out = inside | {
+            name: np.where(np.arange(inside[name].size) == 1, 7.5, 1).reshape(inside[name].shape)
+        }
+        if np.all(constraint(out[name])):
+            validate_data(problem, Data(**out))
+        else:
+            with pytest.raises(ValueError, match=rf"^{name}\[.*1\] is 7.5; allowed: "):
+                validate_data(problem, Data(**out))
 
 
 @GAUSSIAN

@@ -58,6 +58,22 @@ def test_statistics_stay_and_the_oracle_goes():
 
 
 @pytest.mark.parametrize(
+    ("family", "arguments", "message"),
+    [
+        (dist.Laplace, (0.5, -2.0), r"Laplace\(0.5, -2.0\): .*scale in Positive"),
+        (dist.Laplace, (np.nan, 1.0), r"Laplace\(nan, 1.0\): .*loc in Real"),
+        (dist.Laplace, (0.0, np.inf), r"Laplace\(0.0, inf\): arguments must be finite"),
+        (dist.Laplace, (0.0, 1.0, 2.0, 3.0), r"Laplace\(0.0, 1.0, 2.0, 3.0\): .*allowed: loc in"),
+        (dist.Laplace, ("a",), r"Laplace\('a',\): "),
+    ],
+)
+def test_impossible_arguments_are_refused(family, arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Prior(family, arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("name", "prior", "message"),
     [
         ("c", LAPLACE, "parameters c: choose from a, b"),

@@ -305,7 +305,7 @@ def test_memory_of_a_gradient_is_bounded(monkeypatch):
 
     The control sums all at once.
     """
-    problem = Problem("wide", WideNet(16), {"a": np.zeros(16), "b": np.zeros(16)})
+    problem = Problem("wide", WideNet(hidden_dim=16), {"a": np.zeros(16), "b": np.zeros(16)})
     bounded = temporary_bytes(problem, 10 * MILLION, chains=2)
     assert bounded < 4 * 10 * MILLION
     assert bounded <= 1.1 * temporary_bytes(problem, 3 * SUMMED_AT_ONCE, chains=2)

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from flax import linen
 from jax import Array
+from numpyro.distributions import constraints
 
-from slt_jax.model import Model, Params, Regression
+from slt_jax.model import Model, Params, Regression, Support, class_log_probability
+from slt_jax.validation import Count, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +21,16 @@ class FlaxModel(Model):
     A parameter is named by its path, as "Dense_0/kernel". The module is called on one input of
     ``input_shape``, without a batch axis. Other priors are set by ``slt_jax.priors.with_priors``,
     another q(x) by a subclass with its own ``sample_input``. Raises ValueError for a module that
-    cannot be hashed (one that holds a list; use a tuple), and for one with variables that are no
-    parameters, such as running means.
+    cannot be hashed (one that holds a list; use a tuple), for one with variables that are no
+    parameters, such as running means, and for one whose output is no vector.
     """
 
     module: linen.Module
-    input_shape: tuple[int, ...]
-    prior_scale: float = 1.0
+    input_shape: tuple[Count, ...]
+    prior_scale: Positive = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             hash(self.module)
         except TypeError as error:
@@ -35,6 +38,8 @@ class FlaxModel(Model):
         others = sorted(set(self._variables()) - {"params"})
         if others:
             raise ValueError(f"module has variables in {', '.join(others)}; allowed: params")
+        if len(self._output_shape()) != 1:
+            raise ValueError(f"module returns shape {self._output_shape()}; allowed: one axis")
 
     def priors(self) -> dict[str, dist.Distribution]:
         weight = dist.Normal(0.0, self.prior_scale)
@@ -55,6 +60,12 @@ class FlaxModel(Model):
             lambda path, _: params[_name(path)], self._variables()["params"]
         )
         return jnp.asarray(self.module.apply({"params": nested}, x))
+
+    def _output_shape(self) -> tuple[int, ...]:
+        def output(key: Array) -> Array:
+            return self.output(self.sample_prior(key), self.sample_input(key))
+
+        return jax.eval_shape(output, jax.random.key(0)).shape
 
     def _variables(self) -> Any:
         def variables(key: Array) -> Any:
@@ -79,10 +90,13 @@ class FlaxRegression(FlaxModel, Regression):
 class FlaxClassification(FlaxModel):
     """P(y = c | x) = softmax_c(module(x)) with logits [C]; y [] is the class as a float."""
 
+    def support(self) -> Support:
+        return Support(y=constraints.integer_interval(0, self._output_shape()[0] - 1))
+
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
-        return jax.nn.log_softmax(self.output(params, x))[jnp.asarray(y).astype(int)]
+        return class_log_probability(self.output(params, x), y)
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         key_x, key_y = jax.random.split(key)
         x = self.sample_input(key_x)
-        return x, jax.random.categorical(key_y, self.output(params, x)).astype(x.dtype)
+        return x, jax.random.categorical(key_y, self.output(params, x)).astype(float)

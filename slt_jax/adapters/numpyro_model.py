@@ -7,26 +7,40 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
-from slt_jax.model import Model, Params
+from slt_jax.model import SUMMED_AT_ONCE, Data, Model, Params, Support
+from slt_jax.validation import refuse_first
 
 
-@dataclass(frozen=True)
+class _Whole(constraints.ParameterFreeConstraint):  # type: ignore[misc] # numpyro has no types
+    is_discrete = True
+
+    def __call__(self, x: Any) -> Any:
+        return x % 1 == 0
+
+    def __repr__(self) -> str:
+        return "whole numbers"
+
+
+@dataclass(frozen=True, kw_only=True)
 class NumpyroModel(Model):
     """The model that ``function(x, y=None)`` of n data [n, …] describes, called with n = 1.
 
     Its latent sites, whatever their supports and however one depends on another, are one vector
     ``w`` [d] on the whole real space: in the order of their names, each through the inverse of
     ``biject_to(support)``, whose Jacobian is in the prior. The site ``observed``, which is y, is
-    the likelihood of one datum; y is a float. ``sample_input`` maps a key to one x. Both functions
-    are compared by identity, so that equal models need the same ones.
+    the likelihood of one datum; y is a float, and the likelihood 0 where it is outside the support
+    of the site. ``sample_input`` maps a key to one x. Both functions are compared by identity, so
+    that equal models need the same ones.
 
     Raises ValueError where there is no such site, where another one is observed (a factor, too),
-    and for discrete latent sites. The latent sites must not depend on x, n or y.
+    where the site is not one datum for one x, and for discrete latent sites. The latent sites must
+    not depend on x, n or y.
     """
 
     function: Callable[..., Any]
@@ -34,6 +48,8 @@ class NumpyroModel(Model):
     observed: str = "y"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+
         def check(key: Array) -> None:
             sites = _samples(self._trace(key, self._some_input(), None, lambda site: None))
             if self.observed not in sites:
@@ -43,6 +59,11 @@ class NumpyroModel(Model):
                     raise ValueError(f"site {name!r} is observed; allowed: {self.observed!r}")
                 if name != self.observed and site["fn"].support.is_discrete:
                     raise ValueError(f"site {name!r} is discrete; latent sites are continuous")
+            shape = sites[self.observed]["value"].shape
+            if shape[:1] != (1,):
+                raise ValueError(
+                    f"site {self.observed!r} has shape {shape}; allowed for one x: (1, …)"
+                )
 
         jax.eval_shape(check, jax.random.key(0))
 
@@ -50,14 +71,65 @@ class NumpyroModel(Model):
         return {"w": _UnconstrainedPrior(self)}
 
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
-        sites, _ = self._at(params["w"], jax.random.key(0), x, y)
-        return _log_prob(sites[self.observed])
+        site = self._observed_at(params["w"], x, y)
+        support, value = site["fn"].support, site["value"]
+        # Densities of numpyro are not zero outside their support, and class labels are indices.
+        inside = jnp.all(support(value))
+        value = jnp.where(inside, value, support.feasible_like(value))
+        value = value.astype(int) if support.is_discrete else value
+        return jnp.where(inside, jnp.sum(site["fn"].log_prob(value)), -jnp.inf)
+
+    def support(self) -> Support:
+        """That of the observed site, or as much of it as is the same at every x and w."""
+        support = self._declared_support()
+        if _is_known(support):
+            return Support(y=support)
+        return Support(y=_Whole() if support.is_discrete else constraints.real)
+
+    def check_support(self, data: Data) -> None:
+        super().check_support(data)
+        if not _is_known(self._declared_support()):
+            self._check_each(data)
+
+    def _check_each(self, data: Data) -> None:
+        """The same for a support that differs from x to x; one that depends on w allows all."""
+        first = (data.x[0], data.y[0])
+        here, there = (self._support_at(self.draw(jax.random.key(i)), *first) for i in (0, 1))
+        if not all(map(np.array_equal, jax.tree.leaves(here), jax.tree.leaves(there))):
+            return
+        w = self.draw(jax.random.key(0))
+
+        def inside(datum: Data) -> Array:
+            return jnp.all(self._support_at(w, *datum)(datum.y[None]))
+
+        mask = np.asarray(jax.lax.map(inside, data, batch_size=SUMMED_AT_ONCE))
+        if not np.all(mask):
+            place = np.argmin(mask)
+            allowed = self._support_at(w, data.x[place], data.y[place])
+            refuse_first("y", np.asarray(data.y), mask, f"allowed at its x: {allowed}")
+
+    def _declared_support(self) -> Any:
+        """The support of the observed site, whose bounds are abstract where they are computed."""
+        found = []
+
+        def look(key: Array) -> None:
+            found.append(self._support_at(self.draw(key), self._some_input(), None))
+
+        jax.eval_shape(look, jax.random.key(0))
+        return found[0]
+
+    def _support_at(self, w: Array, x: Array, y: Array | None) -> Any:
+        return self._observed_at(w, x, y)["fn"].support
+
+    def _observed_at(self, w: Array, x: Array, y: Array | None) -> dict[str, Any]:
+        sites, _ = self._at(w, jax.random.key(0), x, y)
+        return sites[self.observed]
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         key_x, key_y = jax.random.split(key)
         x = self.sample_input(key_x)
         sites, _ = self._at(params["w"], key_y, x, None)
-        return x, sites[self.observed]["value"][0].astype(x.dtype)
+        return x, sites[self.observed]["value"][0].astype(float)
 
     def unconstrained(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """The parameters at which the latent sites have the given values.
@@ -132,6 +204,8 @@ class NumpyroModel(Model):
 
     def _some_input(self) -> Array:
         example = jax.eval_shape(self.sample_input, jax.random.key(0))
+        if not isinstance(example, jax.ShapeDtypeStruct):
+            raise ValueError(f"sample_input returns {example}; allowed: one array")
         return jnp.zeros(example.shape, example.dtype)
 
 
@@ -154,6 +228,10 @@ class _UnconstrainedPrior(dist.Distribution):  # type: ignore[misc] # numpyro ha
         for _ in range(jnp.ndim(value) - 1):
             density = jax.vmap(density)
         return density(value)
+
+
+def _is_known(support: Any) -> bool:
+    return not any(isinstance(bound, jax.Array) for bound in jax.tree.leaves(support))
 
 
 def _samples(trace: dict[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
+from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import Data, Model, Params, Problem
+from slt_jax.model import Data, Model, Params, Problem, Support, class_log_probability
+from slt_jax.validation import Count, OrMore, Positive
 
 
 class CountSummary(NamedTuple):
@@ -39,7 +41,17 @@ class CountSummary(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
+class _Signs(constraints.ParameterFreeConstraint):  # type: ignore[misc] # numpyro has no types
+    is_discrete = True
+
+    def __call__(self, x: Any) -> Any:
+        return abs(x) == 1
+
+    def __repr__(self) -> str:
+        return "−1 or 1"
+
+
+@dataclass(frozen=True, kw_only=True)
 class BooleanNet(Model):
     """P(y = c | x) = softmax_c(W_L σ(…σ(W_1 x + b_1)…) + b_L), x uniform on {−1, 1}^k.
 
@@ -51,22 +63,14 @@ class BooleanNet(Model):
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = Σ_x (Σ_c excess·δ − totals·KL(x)),
         KL(x) = log Σ_c p₀e^δ − Σ_c p₀δ.
-
-    Raises ValueError for fewer than two widths, ones < 1, and an unknown activation.
     """
 
-    widths: tuple[int, ...] = (3, 2, 1)
+    widths: Annotated[tuple[Count, ...], OrMore(2)] = (3, 2, 1)
     activation: Literal["tanh", "relu"] = "tanh"
     signed: bool = True
-    prior_scale: float = 1.0
+    prior_scale: Positive = 1.0
 
     summary_is_additive: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if len(self.widths) < 2 or min(self.widths) < 1:
-            raise ValueError(f"widths = {self.widths}: must be two or more integers ≥ 1")
-        if self.activation not in ("tanh", "relu"):
-            raise ValueError(f"activation = {self.activation!r}: must be tanh or relu")
 
     @property
     def num_classes(self) -> int:
@@ -78,6 +82,10 @@ class BooleanNet(Model):
         layers = range(1, len(self.widths))
         matrices = {f"W{s}": weight.expand((self.widths[s], self.widths[s - 1])) for s in layers}
         return matrices | {f"b{s}": weight.expand((self.widths[s],)) for s in layers}
+
+    def support(self) -> Support:
+        cube = _Signs() if self.signed else constraints.boolean
+        return Support(cube, constraints.integer_interval(0, self.num_classes - 1))
 
     def inputs(self) -> np.ndarray:
         """All 2^k inputs [2^k, k]; the last coordinate changes fastest."""
@@ -94,7 +102,7 @@ class BooleanNet(Model):
         return hidden if len(hidden) > 1 else jnp.concatenate([jnp.zeros_like(hidden), hidden])
 
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
-        return jax.nn.log_softmax(self.logits(params, x))[jnp.asarray(y).astype(int)]
+        return class_log_probability(self.logits(params, x), y)
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         key_x, key_y = jax.random.split(key)

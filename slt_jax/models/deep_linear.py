@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +14,18 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
 from slt_jax.structures import Collapse, LayersLatent, single_direction
+from slt_jax.validation import Count, OrMore, Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeepLinearNetwork(FeatureRegression):
     """y = W_L…W₁x + noise with x ~ N(0, I) and all entries N(0, prior_scale²).
 
     ``widths`` [L + 1] go from input to output; layer s is ``W{s}`` [widths[s], widths[s − 1]].
     """
 
-    widths: tuple[int, ...] = (2, 2, 2, 2)
-    prior_scale: float = 1.0
+    widths: Annotated[tuple[Count, ...], OrMore(2)] = (2, 2, 2, 2)
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         entry = dist.Normal(0.0, self.prior_scale)

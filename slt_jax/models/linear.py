@@ -11,14 +11,15 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
 from slt_jax.structures import Collapse, NoLatent
+from slt_jax.validation import Positive, Size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearRegression(FeatureRegression):
     """y = wᵀx + noise with x ~ N(0, I_d) and w ~ N(0, prior_scale² I_d)."""
 
-    input_dim: int = 3
-    prior_scale: float = 1.0
+    input_dim: Size = 3
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         return {"w": dist.Normal(0.0, self.prior_scale).expand((self.input_dim,))}

@@ -1,6 +1,7 @@
 """Monomial regression y = w₁^{p₁}…w_d^{p_d} x + noise: normal crossings in pure form."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +12,15 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, Params, Problem
 from slt_jax.structures import Collapse, NoLatent, PowerLatent, ProductLatent
+from slt_jax.validation import Count, OrMore, Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MonomialRegression(FeatureRegression):
     """y = (∏ w_j^{p_j}) x + noise with x ~ N(0, 1) and w ~ N(0, prior_scale² I_d)."""
 
-    exponents: tuple[int, ...] = (1, 1)
-    prior_scale: float = 1.0
+    exponents: Annotated[tuple[Count, ...], OrMore(1)] = (1, 1)
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         return {"w": dist.Normal(0.0, self.prior_scale).expand((len(self.exponents),))}

@@ -11,13 +11,14 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import Model, Params, Problem
 from slt_jax.structures import REACH, BoxLatent, Coordinate, Direct, Strip, normal_coordinate
+from slt_jax.validation import Count, Positive
 
 NEGLIGIBLE = -40.0
 LARGE_GAIN = 30.0
 ENTROPY_REACH, ENTROPY_STEP = 12.0, 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NormalMixture(Model):
     """p(y | w) = Σ_{h≤H} a_h N(y; b_h, 1), without an input (x has shape [0]).
 
@@ -27,9 +28,9 @@ class NormalMixture(Model):
     H − 1, σ(u) = 1/(1 + e^{−u}); the pieces are a_H, a_{H−1}, …, a_1, so that a_2 = σ(u) if H = 2.
     """
 
-    num_components: int = 2
+    num_components: Count = 2
     first_mean_fixed: bool = False
-    prior_scale: float = 1.0
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         free = self.num_components - self.first_mean_fixed

@@ -15,7 +15,7 @@ from slt_jax.model import FeatureRegression, FeatureSummary, Params, Problem, Tr
 from slt_jax.structures import BoxLatent, Coordinate, Direct
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NormalOnParabola(FeatureRegression):
     """y ~ N((w, w²), noise² I) in the plane, w ~ U[−2, 2], without an input (x has shape [0]).
 
@@ -56,7 +56,7 @@ def _from_uniform(latent: Array) -> Params:
     return {"u": jax.scipy.special.ndtri((latent[0] + 2) / 4)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NormalInPlane(FeatureRegression):
     """y ~ N(mean, noise² I) in the plane, mean ~ N(0, I): the truths of ``normal_parabola``."""
 

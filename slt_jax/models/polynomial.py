@@ -3,42 +3,35 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
+from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Truth
+from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Support, Truth
 from slt_jax.structures import Collapse, NoLatent, PowersLatent
-from slt_jax.theory.arguments import checked_integer
+from slt_jax.validation import Count, OrMore, Positive
 
 Basis = Literal["monomial", "legendre", "fourier"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PolynomialRegression(FeatureRegression):
     """f(x) = Σ_i θ_i^{p_i} φ_i(x), x ~ U[−1, 1], θ ~ N(0, prior_scale²), with ``powers`` p ≥ 1.
 
     The basis φ_0, φ_1, … is 1, x, x², …; or the Legendre polynomials √(2i + 1) P_i; or
-    1, √2 cos πx, √2 sin πx, √2 cos 2πx, …. The last two are orthonormal under q(x). Raises
-    ValueError for an unknown basis and for powers that are no integers ≥ 1.
+    1, √2 cos πx, √2 sin πx, √2 cos 2πx, …. The last two are orthonormal under q(x). Legendre
+    polynomials are evaluated on |x| ≤ 1 alone.
     """
 
-    powers: tuple[int, ...] = (1, 1, 1, 1)
+    powers: Annotated[tuple[Count, ...], OrMore(1)] = (1, 1, 1, 1)
     basis: Basis = "monomial"
-    prior_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.basis not in ("monomial", "legendre", "fourier"):
-            raise ValueError(f"basis = {self.basis!r}: must be monomial, legendre or fourier")
-        if not self.powers:
-            raise ValueError("powers = (): must be one or more")
-        for i, power in enumerate(self.powers):
-            checked_integer(f"powers[{i}]", power, 1)
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         return {"theta": dist.Normal(0.0, self.prior_scale).expand((len(self.powers),))}
@@ -48,6 +41,9 @@ class PolynomialRegression(FeatureRegression):
 
     def input_distribution(self) -> dist.Distribution:
         return dist.Uniform(-1.0, 1.0)
+
+    def support(self) -> Support:
+        return Support(constraints.interval(-1.0, 1.0)) if self.basis == "legendre" else Support()
 
     def features(self, x: Array) -> Array:
         index = jnp.arange(len(self.powers))

@@ -1,6 +1,7 @@
 """Bayesian linear regression on inputs with a power-law spectrum."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +12,20 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
 from slt_jax.structures import Collapse, NoLatent
+from slt_jax.validation import Above, Positive, Size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PowerLawRegression(FeatureRegression):
     """y = wᵀx + noise, x_i ~ N(0, i^{−1−α}) for i = 1 … d, w ~ N(0, prior_scale² I_d).
 
     Regular, with λ = d/2; but a direction is only seen from n ≈ i^{1+α} on, so that up to
-    n ≈ d^{1+α} the learning curve is a power law of n. Raises ValueError for α ≤ −1.
+    n ≈ d^{1+α} the learning curve is a power law of n.
     """
 
-    input_dim: int = 8
-    alpha: float = 1.0
-    prior_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.alpha > -1:
-            raise ValueError(f"alpha = {self.alpha}: must be > −1, for a spectrum that decays")
+    input_dim: Size = 8
+    alpha: Annotated[float, Above(-1)] = 1.0
+    prior_scale: Positive = 1.0
 
     def spectrum(self) -> np.ndarray:
         """Eigenvalues i^{−1−α} of the covariance of x, shape [d]."""

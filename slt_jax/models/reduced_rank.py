@@ -11,16 +11,17 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
 from slt_jax.structures import Collapse, MatrixLatent, single_direction
+from slt_jax.validation import Count, Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReducedRankRegression(FeatureRegression):
     """y = BAx + noise, A [hidden, input], B [output, hidden], all entries N(0, prior_scale²)."""
 
-    input_dim: int = 2
-    output_dim: int = 2
-    hidden_dim: int = 1
-    prior_scale: float = 1.0
+    input_dim: Count = 2
+    output_dim: Count = 2
+    hidden_dim: Count = 1
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         entry = dist.Normal(0.0, self.prior_scale)

@@ -20,9 +20,10 @@ from slt_jax.structures import (
     LinearBlock,
     normal_coordinate,
 )
+from slt_jax.validation import Positive, Size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReluNet(FeatureRegression):
     """f(x) = Σ_{h≤H} a_h relu(b_h x), all parameters N(0, prior_scale²).
 
@@ -30,8 +31,8 @@ class ReluNet(FeatureRegression):
     x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
     """
 
-    hidden_dim: int = 1
-    prior_scale: float = 1.0
+    hidden_dim: Size = 1
+    prior_scale: Positive = 1.0
     uniform_input: bool = False
 
     def priors(self) -> dict[str, dist.Distribution]:
@@ -95,7 +96,7 @@ class SortedSummary(NamedTuple):
         return self._replace(beta=beta * self.beta, reference=beta * self.reference)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BiasedReluNet(Regression):
     """f(x) = Σ_{h≤H} a_h relu(b_h x + c_h), all parameters N(0, prior_scale²).
 
@@ -108,8 +109,8 @@ class BiasedReluNet(Regression):
     x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
     """
 
-    hidden_dim: int = 2
-    prior_scale: float = 1.0
+    hidden_dim: Size = 2
+    prior_scale: Positive = 1.0
     uniform_input: bool = False
 
     def priors(self) -> dict[str, dist.Distribution]:

@@ -21,6 +21,7 @@ from slt_jax.structures import (
     Strip,
     normal_coordinate,
 )
+from slt_jax.validation import Count, Positive, Size
 
 # Distance to the real axis of the nearest singularity of smooth activations.
 SINGULARITY = {"tanh": np.pi / 2, "silu": np.pi, "softplus": np.pi}
@@ -33,33 +34,24 @@ MOST_IN_PANELS = 2
 Activation = Literal["tanh", "relu", "silu", "softplus"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShallowNet(Regression):
     """f(x) = Σ_{h≤H} a_h σ_k(b_hᵀx + c_h), all parameters N(0, prior_scale²).
 
     σ_k(z) = σ(kz)/k with k the ``sharpness`` and σ tanh, relu, silu: z/(1 + e^{−z}), or
     softplus: log(1 + e^z); the last two tend to relu as k grows, which is itself at every k.
     ``a`` [output_dim, H], ``b`` [H, input_dim], and with ``biases`` ``c`` [H].
-    x ~ N(0, I), or U[−1, 1]^input_dim with ``uniform_input``. Raises ValueError for an unknown
-    activation and a sharpness that is not positive and finite.
+    x ~ N(0, I), or U[−1, 1]^input_dim with ``uniform_input``.
     """
 
-    input_dim: int = 1
-    hidden_dim: int = 2
-    output_dim: int = 1
+    input_dim: Count = 1
+    hidden_dim: Size = 2
+    output_dim: Count = 1
     activation: Activation = "tanh"
     biases: bool = False
-    sharpness: float = 1.0
-    prior_scale: float = 1.0
+    sharpness: Positive = 1.0
+    prior_scale: Positive = 1.0
     uniform_input: bool = False
-
-    def __post_init__(self) -> None:
-        if self.activation not in ("tanh", "relu", "silu", "softplus"):
-            raise ValueError(
-                f"activation = {self.activation!r}: must be tanh, relu, silu or softplus"
-            )
-        if not 0 < self.sharpness < np.inf:
-            raise ValueError(f"sharpness = {self.sharpness}: must be positive and finite")
 
     def priors(self) -> dict[str, dist.Distribution]:
         weight = dist.Normal(0.0, self.prior_scale)

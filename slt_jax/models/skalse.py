@@ -13,13 +13,14 @@ from jax import Array
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, Params, Problem
 from slt_jax.structures import Collapse, ProductLatent
+from slt_jax.validation import Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SkalsePolynomial(FeatureRegression):
     """f = θ₁x⁴ + θ₂θ₃x³ + θ₄θ₅θ₆x² + θ₇…θ₁₀x + θ₁₁…θ₁₅, x ~ U[−1, 1], θ ~ N(0, prior_scale²)."""
 
-    prior_scale: float = 1.0
+    prior_scale: Positive = 1.0
 
     factors: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
 

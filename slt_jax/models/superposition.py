@@ -12,9 +12,10 @@ from scipy.optimize import minimize
 
 from slt_jax import theory
 from slt_jax.model import Params, Problem, Regression, Truth
+from slt_jax.validation import Count, Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Superposition(Regression):
     """y = relu(WᵀWx + b) + noise, W [hidden_dim, num_features], b [num_features].
 
@@ -26,9 +27,9 @@ class Superposition(Regression):
     ‖y − f‖²/2 at noise 1.
     """
 
-    num_features: int = 4
-    hidden_dim: int = 2
-    prior_scale: float = 1.0
+    num_features: Count = 4
+    hidden_dim: Count = 2
+    prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
         weight = dist.Normal(0.0, self.prior_scale)

@@ -9,15 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
+from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Truth
+from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Support, Truth
 from slt_jax.structures import CellsLatent, Collapse, UnitsLatent, normal_coordinate
+from slt_jax.validation import Count, Positive, Size
 
 MOST_UNITS, MOST_IN_PANELS = 4, 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TanhNet(FeatureRegression):
     """f(x) = Σ_{h≤H} a_h tanh(b_h x), x ~ U[−1, 1], a and b standard normal.
 
@@ -26,12 +28,13 @@ class TanhNet(FeatureRegression):
     ellipse through the poles of tanh(bx) (Trefethen, *Approximation Theory and Approximation
     Practice*, Theorem 8.2): at 32 nodes 3e−9 for |b| = 5 and 5e−6 for |b| = 8. The interpolation
     weights are the features, the net at the nodes the coefficients, and the likelihood of any
-    number of data costs as much as that of 32.
+    number of data costs as much as that of 32. Data with |x| > 1, where there is no interpolant,
+    are refused; ``ShallowNet`` is the same net without sufficient statistics, for any x.
     """
 
-    hidden_dim: int = 2
-    prior_scale: float = 1.0
-    num_nodes: int = 32
+    hidden_dim: Size = 2
+    prior_scale: Positive = 1.0
+    num_nodes: Count = 32
 
     def priors(self) -> dict[str, dist.Distribution]:
         weight = dist.Normal(0.0, self.prior_scale).expand((self.hidden_dim,))
@@ -42,6 +45,9 @@ class TanhNet(FeatureRegression):
 
     def input_distribution(self) -> dist.Distribution:
         return dist.Uniform(-1.0, 1.0)
+
+    def support(self) -> Support:
+        return Support(constraints.interval(-1.0, 1.0))
 
     def features(self, x: Array) -> Array:
         degrees = 2 * jnp.arange(self.num_nodes) + 1
@@ -108,7 +114,7 @@ def _analysis_matrix(num_nodes: int) -> np.ndarray:
     return 2.0 / num_nodes * np.cos(np.outer(degrees, angles))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parabola(FeatureRegression):
     """y = wx² + noise, x ~ U[−1, 1], w ~ N(0, 1): an even truth, which no odd net can fit."""
 

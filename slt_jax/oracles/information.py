@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from slt_jax.data import validate_data
 from slt_jax.model import Data, Problem
 from slt_jax.oracles.exact import SAFETY, Exact
 from slt_jax.oracles.expectation import HeldOut
@@ -27,10 +28,11 @@ class Information(NamedTuple):
 def information(problem: Problem, held_out: HeldOut) -> Information:
     """I and J by the quadrature of ``quadrature_points``, whose coarser rule gives the bounds.
 
-    Raises ValueError for held-out data that were simulated.
+    Raises ValueError for held-out data that were simulated or that ``validate_data`` refuses.
     """
     if held_out.check is None:
         raise ValueError(f"{problem.name}: information needs points of a quadrature")
+    validate_data(problem, held_out.data)
     optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
     flat, unravel = ravel_pytree(optimum)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slt_jax.data import validate_data
+from slt_jax.data import in_doubles, real_weights
 from slt_jax.model import Data, FeatureRegression, FeatureSummary, Model, Problem
 from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
 from slt_jax.oracles.collapse import total_weight, unit_gram
@@ -37,7 +37,9 @@ from slt_jax.oracles.moments import (
 )
 from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summaries_of
 from slt_jax.precision import in_float64
+from slt_jax.shapes import datum_of
 from slt_jax.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
+from slt_jax.validation import refuse_first
 
 ROUNDING = 1e-13
 # Of what a fixed rule leaves out, relative to what it holds, and of nats by which two orders of it
@@ -120,12 +122,10 @@ class Oracle(NamedTuple):
         of shape [n], and for β < 0 or not finite.
         """
         _validate_beta(beta)
-        data = _in_doubles(self.problem, data)
-        ones = np.ones(len(data.y))
-        weights = ones if weights is None else np.asarray(weights, float)
-        if weights.shape != ones.shape or not np.all((weights >= 0) & np.isfinite(weights)):
-            raise ValueError(f"weights {weights}: {len(ones)} finite numbers ≥ 0 are needed")
-        at = data if points is None else _in_doubles(self.problem, points)
+        data = Data(*map(jnp.asarray, in_doubles(self.problem, data)))
+        weights = real_weights(weights, len(data.y))
+        refuse_first("weights", weights, weights >= 0, "they must be ≥ 0")
+        at = data if points is None else Data(*map(jnp.asarray, in_doubles(self.problem, points)))
         own = beta * weights if points is None else np.zeros(len(at.y))
         summaries = summaries_of(self.problem, data, weights)
         return self._by_two_rules([summaries], beta, points_of(self.problem, at, own))
@@ -304,11 +304,6 @@ def _validate_beta(beta: float) -> None:
         raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
 
 
-def _in_doubles(problem: Problem, data: Data) -> Data:
-    validate_data(problem, data)
-    return Data(jnp.asarray(data.x, jnp.float64), jnp.asarray(data.y, jnp.float64))
-
-
 def _in_steps(values: np.ndarray) -> tuple[float, ...]:
     return tuple(np.exp(0.02 * np.round(np.log(values + 1e-3) / 0.02)).tolist())
 
@@ -324,10 +319,12 @@ def oracle_for(problem: Problem, level: int = 2, *, costly: bool = False) -> Ora
     """The oracle of a problem, or None if its model declares no exact structure.
 
     Some integrals in four dimensions take many seconds for each data set; their oracles are
-    returned only with ``costly``. Raises ValueError for a level outside 1 … 3.
+    returned only with ``costly``. Raises ValueError for a level outside 1 … 3, and for a problem
+    that ``shapes.datum_of`` refuses.
     """
     if level not in RESOLUTIONS:
         raise ValueError(f"level = {level}: must be 1 to {max(RESOLUTIONS)}")
+    datum_of(problem)
     structure = problem.model.exact(problem.optimum)
     if structure is None:
         return None

@@ -8,7 +8,7 @@ from flax import linen
 
 from slt_jax.adapters.flax_module import FlaxClassification, FlaxRegression
 from slt_jax.data import simulate, summarise
-from slt_jax.model import Problem
+from slt_jax.model import Data, Problem
 from slt_jax.models.tanh_net import TanhNet
 
 
@@ -60,6 +60,35 @@ def test_sums_are_in_the_precision_of_the_parameters():
     ratio = MODEL.log_likelihood_ratio(*single)
     assert (double.dtype, ratio.dtype) == (np.float64, np.float32)
     assert float(ratio) == pytest.approx(float(double), rel=1e-4)
+
+
+def test_labels_that_are_no_class_are_refused_and_have_no_likelihood():
+    model = FlaxClassification(module=Net(2, outputs=3), input_shape=(1,))
+    params = {name: np.zeros(prior.shape()) for name, prior in model.priors().items()}
+    problem, x = Problem("classes", model, params), np.ones((2, 1))
+    reference = summarise(problem, Data(x, np.array([0, 2]))).reference
+    assert float(reference) == pytest.approx(-2 * np.log(3))
+    for label in (-1.0, 3.0, 0.5):
+        assert float(model.log_likelihood(params, x[0], label)) == -np.inf
+        with pytest.raises(ValueError, match=rf"^y\[1\] is {label}; allowed: Integer"):
+            summarise(problem, Data(x, np.array([0, label])))
+
+
+class Scalar(linen.Module):
+    """A number where a vector is asked for."""
+
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(1)(x)[0]
+
+
+@pytest.mark.parametrize("family", [FlaxRegression, FlaxClassification])
+def test_modules_of_another_shape_are_refused(family):
+    """A scalar, and a batch of inputs, would broadcast against y."""
+    with pytest.raises(ValueError, match=r"module returns shape \(\); allowed: one axis"):
+        family(module=Scalar(), input_shape=(1,))
+    with pytest.raises(ValueError, match=r"module returns shape \(4, 1\); allowed: one axis"):
+        family(module=Net(2), input_shape=(4, 1))
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def two_inputs(key):
     return jax.random.normal(key, (2,))
 
 
-MODEL = NumpyroModel(hierarchical, two_inputs)
+MODEL = NumpyroModel(function=hierarchical, sample_input=two_inputs)
 VALUES = {"tau": 0.7, "w": np.array([0.1, -0.2]), "sigma": 0.4}
 
 
@@ -94,7 +94,122 @@ def with_factor(x, y=None):
 )
 def test_impossible_models_are_refused(function, observed, message):
     with pytest.raises(ValueError, match=message):
-        NumpyroModel(function, two_inputs, observed)
+        NumpyroModel(function=function, sample_input=two_inputs, observed=observed)
+
+
+def categories(x, y=None):
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((3,)).to_event(1))
+    numpyro.sample("y", dist.Categorical(logits=x[:, None] * w), obs=y)
+
+
+def successes(x, y=None):
+    """x is the number of trials: the support of y is another at every x."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Binomial(total_count=x.astype(int), logits=w), obs=y)
+
+
+def counts(x, y=None):
+    rate = numpyro.sample("rate", dist.HalfNormal(1.0))
+    with numpyro.plate("data", x.shape[0]):
+        numpyro.sample("y", dist.Poisson(rate), obs=y)
+
+
+def shares(x, y=None):
+    c = numpyro.sample("c", dist.HalfNormal(1.0))
+    with numpyro.plate("data", x.shape[0]):
+        numpyro.sample("y", dist.Beta(c, 1.0), obs=y)
+
+
+def below_a_bound(x, y=None):
+    """The support of y depends on a parameter: what is outside of it has density zero."""
+    high = numpyro.sample("high", dist.HalfNormal(1.0))
+    with numpyro.plate("data", x.shape[0]):
+        numpyro.sample("y", dist.Uniform(0.0, high), obs=y)
+
+
+def one_input(key):
+    return jax.random.normal(key)
+
+
+def one_count(key):
+    return jax.random.randint(key, (), 1, 9)
+
+
+def at_zero(function, sample_input=one_input):
+    model = NumpyroModel(function=function, sample_input=sample_input)
+    return Problem("numpyro", model, {"w": np.zeros(model.dimension)})
+
+
+@pytest.mark.parametrize(
+    ("problem", "x", "y", "expected"),
+    [
+        (at_zero(categories), [0.5, 2.0], [0, 2], -2 * np.log(3)),
+        (at_zero(successes, one_count), [3, 5], [3, 4], stats.binom(8, 0.5).logpmf(0) + np.log(5)),
+        (at_zero(counts), [0.0, 0.0], [0, 2], stats.poisson(1).logpmf([0, 2]).sum()),
+        (at_zero(shares), [0.0, 0.0], [0.5, 0.1], 0.0),
+        (at_zero(below_a_bound), [0.0, 0.0], [0.5, 1.0], 0.0),
+    ],
+)
+def test_likelihoods_of_any_support(problem, x, y, expected):
+    """Counts and classes are floats here, and indices or integers to numpyro."""
+    reference = summarise(problem, Data(np.array(x), np.array(y, float))).reference
+    assert float(reference) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("problem", "x", "y", "message"),
+    [
+        (at_zero(categories), [0.5, 2.0], [0, 3], "3.0; allowed: IntegerInterval"),
+        (at_zero(categories), [0.5, 2.0], [0, -1], "-1.0; allowed: IntegerInterval"),
+        (at_zero(categories), [0.5, 2.0], [0, 0.5], "0.5; allowed: IntegerInterval"),
+        (at_zero(successes, one_count), [6, 5], [6, 6], "6.0; allowed at its x: IntegerInterval"),
+        (at_zero(successes, one_count), [6, 5], [6, 0.5], "0.5; allowed: whole numbers"),
+        (at_zero(counts), [0.0, 0.0], [0, -1], "-1.0; allowed: IntegerNonnegative"),
+        (at_zero(counts), [0.0, 0.0], [0, 1.5], "1.5; allowed: IntegerNonnegative"),
+        (at_zero(shares), [0.0, 0.0], [0.5, 1.5], "1.5; allowed: UnitInterval"),
+    ],
+)
+def test_data_outside_the_support_are_refused(problem, x, y, message):
+    data = Data(np.array(x), np.array(y, float))
+    with pytest.raises(ValueError) as error:
+        summarise(problem, data)
+    assert str(error.value).startswith(f"y[1] is {message}")
+    with jax.enable_x64(True):
+        log_p = problem.model.log_likelihood(problem.optimum, data.x[1], data.y[1])
+    assert float(log_p) == -np.inf
+
+
+def test_a_density_whose_support_depends_on_a_parameter_is_zero_outside():
+    """numpyro's is not: Uniform(0, b) has density 1/b everywhere."""
+    problem = at_zero(below_a_bound)
+    params = problem.model.unconstrained({"high": 2.0})
+    densities = [problem.model.log_likelihood(params, 0.0, np.array(y)) for y in (1.5, 2.5, -0.5)]
+    np.testing.assert_allclose(densities, [-np.log(2), -np.inf, -np.inf], rtol=1e-6)
+    with pytest.raises(ValueError, match="at the optimum of numpyro is -inf"):
+        summarise(problem, Data(np.zeros(1), np.array([2.5])))
+
+
+def test_draws_of_a_density_are_not_rounded_where_x_is_an_integer():
+    """y was cast to the type of x."""
+    problem = at_zero(below_a_bound, one_count)
+    y = np.asarray(simulate(problem, jax.random.key(0), 8).y)
+    assert np.all((y > 0) & (y < 1))
+
+
+def without_a_plate(x, y=None):
+    numpyro.sample("y", dist.Normal(numpyro.sample("w", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("function", "sample_input", "message"),
+    [
+        (without_a_plate, one_input, r"site 'y' has shape \(\); allowed for one x: \(1, …\)"),
+        (counts, lambda key: (0.0, 1.0), "sample_input returns .*; allowed: one array"),
+    ],
+)
+def test_sites_of_another_shape_are_refused(function, sample_input, message):
+    with pytest.raises(ValueError, match=message):
+        NumpyroModel(function=function, sample_input=sample_input)
 
 
 def test_unknown_sites_are_refused():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import summaries_along_n, summarise
+from slt_jax.data import summaries_along_n, summarise, validate_data
 from slt_jax.model import Data, Problem, discover_problems
 from slt_jax.models.boolean_net import BooleanNet
 
@@ -66,10 +66,38 @@ def test_counts_add_up_along_n():
         np.testing.assert_allclose(summary.excess.sum(axis=2), 0, atol=1e-9)
 
 
+def boolean_data(x, y):
+    return Data(np.array(x, float), np.array(y, float))
+
+
+SIGNED, BITS = [[1, -1], [-1, -1]], [[1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_other_data_are_refused_and_have_no_likelihood(signed, outputs):
+    """Labels are 0 … C − 1 and nothing else: −1 is not the last class and 0.7 not 0."""
+    model = BooleanNet(widths=(2, outputs), signed=signed)
+    zero = {name: np.zeros(prior.shape()) for name, prior in model.priors().items()}
+    problem = Problem("net", model, zero)
+    x, other = (SIGNED, BITS) if signed else (BITS, SIGNED)
+    classes = max(2, outputs)
+    each = summarise(problem, boolean_data(x, [0, classes - 1])).reference
+    assert float(each) == pytest.approx(-2 * np.log(classes))
+    for label in (-1, classes, 0.7, -0.5):
+        assert float(model.log_likelihood(zero, np.array(x[0], float), label)) == -np.inf
+        for ask in (summarise, validate_data):
+            with pytest.raises(ValueError, match=rf"^y\[1\] is {float(label)}; allowed: Integer"):
+                ask(problem, boolean_data(x, [0, label]))
+    for place, spoiled in ((r"\d, \d", other), ("1, 0", [x[0], [3, x[0][1]]])):
+        with pytest.raises(ValueError, match=rf"^x\[{place}\] is .*; allowed: "):
+            summarise(problem, boolean_data(spoiled, [0, 1]))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"widths": (3,)}, "two or more"),
+        ({"widths": (3,)}, "2 or more"),
         ({"widths": (3, 0)}, "≥ 1"),
         ({"activation": "elu"}, "elu"),
     ],

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from scipy.special import eval_legendre
 
+from slt_jax.data import summarise
+from slt_jax.model import Data, Problem
 from slt_jax.models.polynomial import PolynomialRegression, polynomial
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -46,13 +48,30 @@ def test_coefficients_are_powers():
     ("fields", "message"),
     [
         ({"basis": "hermite"}, "hermite"),
-        ({"powers": ()}, "one or more"),
+        ({"powers": ()}, "1 or more"),
         ({"powers": (1, 0)}, r"powers\[1\]"),
     ],
 )
 def test_impossible_models_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         PolynomialRegression(**fields)
+
+
+@pytest.mark.parametrize("basis", ["monomial", "legendre", "fourier"])
+def test_data_beyond_the_interval(basis):
+    """Refused where a feature would be that of ±1, and else the features are those of x."""
+    model = PolynomialRegression(powers=(1, 1, 1), basis=basis)
+    problem, x = Problem("p", model, {"theta": np.array([0.2, 0.3, 0.5])}), 1.5
+    data = Data(np.array([0.5, x]), np.ones((2, 1)))
+    if basis == "legendre":
+        with pytest.raises(ValueError, match=r"^x\[1\] is 1.5; allowed: Interval"):
+            summarise(problem, data)
+        return
+    waves = [1, np.sqrt(2) * np.cos(np.pi * x), np.sqrt(2) * np.sin(np.pi * x)]
+    phi = np.array([1, x, x**2] if basis == "monomial" else waves)
+    cross = summarise(problem, data, np.array([0.0, 1.0])).cross
+    expected = phi[:, None] * (1 - phi @ problem.optimum["theta"])
+    np.testing.assert_allclose(cross, expected, rtol=1e-12)
 
 
 def test_a_truth_beyond_monomials_is_refused():

@@ -1,5 +1,7 @@
 """Activations and their limits, and teachers inside students."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -98,7 +100,7 @@ def test_impossible_models_are_refused(fields, message):
 )
 def test_theory_of_one_unit(net, expected):
     """|a|²|b|² where σ(0) = 0; not where softplus or a bias keep the unit alive at b = 0."""
-    empty = ShallowNet(net.noise, net.input_dim, 0, net.output_dim, net.activation)
+    empty = dataclasses.replace(net, hidden_dim=0, biases=False)
     known = teacher_student("zero", net, empty, {}, "").theory
     found = known and (float(known.learning_coefficient), known.multiplicity)
     assert found == expected

@@ -303,9 +303,17 @@ def test_bad_data_are_refused(value):
         pointwise_moments(oracle, data, points=Data(data.x, y))
 
 
-@pytest.mark.parametrize("weights", [np.ones(5), np.array([1, 1, -1, 1, 1, 1.0]), 6 * [np.nan]])
-def test_bad_weights_are_refused(weights):
-    with pytest.raises(ValueError, match="6 finite numbers ≥ 0"):
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(5), r"weights have shape \(5,\); they must be \(6,\)"),
+        (np.array([1, 1, -1, 1, 1, 1.0]), r"weights\[2\] is -1.0; they must be ≥ 0"),
+        (6 * [np.nan], r"weights\[0\] is nan; they must be finite"),
+        (np.ones(6) + 1j, r"weights\[0\] is \(1\+1j\); allowed: real numbers"),
+    ],
+)
+def test_bad_weights_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
         pointwise_moments(
             oracle_of("monomial_1_1"), data_of("monomial_1_1"), weights=np.array(weights)
         )

@@ -1,0 +1,149 @@
+"""Whether all that a problem's model returns has the shape that sums over data need.
+
+A likelihood of shape [1] would broadcast against weights [n] to a sum over n × n terms, and a
+prediction of another shape against y: nothing later on would notice.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from slt_jax.model import Data, FeatureRegression, Model, Params, Problem, Regression
+from slt_jax.precision import in_float64
+
+# Two data, so that a sum over data is not mistaken for one over the entries of a datum.
+SOME_DATA = 2
+
+Shape = tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+@in_float64
+def datum_of(problem: Problem) -> Data:
+    """The shapes and types of x and y of one datum, once those of all else are checked.
+
+    By abstract evaluation, which compiles nothing and touches no device; in float64, as data are
+    simulated, since what JAX traces is kept and must not be of another type then. Raises
+    ValueError where the parameters at the optimum, of the truth or of ``optimal_set`` have not the
+    names and shapes of the priors, or something that the model returns is of another shape than
+    its docstring says.
+    """
+    model, truth = problem.model, problem.truth
+    _check_params(f"{problem.name}: optimum", problem.optimum, model)
+    datum = _datum_of(model)
+    if truth is not None:
+        _check_params(f"{problem.name}: truth", truth.params, truth.model)
+        for part, own, of_truth in zip(Data._fields, datum, _datum_of(truth.model), strict=True):
+            if of_truth.shape != own.shape:
+                raise ValueError(
+                    f"{problem.name}: {part} has shape {of_truth.shape} in the truth: must be "
+                    f"{own.shape}, as in the model"
+                )
+    if problem.optimal_set is not None:
+        drawn = jax.eval_shape(problem.optimal_set, _key())
+        _check_params(f"{problem.name}: optimal_set", drawn, model)
+    return datum
+
+
+@functools.lru_cache(maxsize=1024)
+def _datum_of(model: Model) -> Data:
+    """One datum of a model, of which each method that it defines is asked once.
+
+    Those that come from the base classes are right where the methods are that they call. The
+    simplest come first, as what follows is made of what has been checked.
+    """
+    family, params, key = type(model).__name__, _params_of(model), _key()
+
+    def evaluated(method: str, *arguments: Any) -> Any:
+        found = jax.eval_shape(getattr(model, method), *arguments)
+        if not _is_array(found):
+            raise ValueError(f"{family}.{method} returns {found}: must be one array")
+        return found
+
+    def expect(method: str, found: Shape, expected: Shape) -> None:
+        if found != expected:
+            raise ValueError(
+                f"{family}.{method} returns shape {found}: must be {expected} for one datum"
+            )
+
+    def is_own(*methods: str) -> bool:
+        return any(getattr(type(model), m).__module__ != Model.__module__ for m in methods)
+
+    if is_own("sample_prior"):
+        _check_params(f"{family}.sample_prior", jax.eval_shape(model.sample_prior, key), model)
+    if is_own("log_prior"):
+        expect("log_prior", evaluated("log_prior", params).shape, ())
+    if is_own("entropy") and (entropy := jax.eval_shape(model.entropy, params)) is not None:
+        expect("entropy", entropy.shape, ())
+    if isinstance(model, Regression):
+        x = evaluated("sample_input", key)
+        if (inputs := model.input_distribution()) is not None:
+            expect("input_distribution", inputs.shape(), x.shape)
+        if isinstance(model, FeatureRegression):
+            features = evaluated("features", x).shape
+            expect("features", features, features[:1] or (1,))
+            coefficients = evaluated("coefficients", params).shape
+            expect("coefficients", coefficients, features + (coefficients[1:2] or (1,)))
+        prediction = evaluated("predict", params, x).shape
+        expect("predict", prediction, prediction[:1] or (1,))
+    datum = _simulated(model, params, key)
+    if isinstance(model, Regression):
+        expect("simulate", datum.x.shape, x.shape)
+        expect("predict", prediction, datum.y.shape)
+    if is_own("log_likelihood"):
+        expect("log_likelihood", evaluated("log_likelihood", params, *datum).shape, ())
+    if is_own("summarise", "log_likelihood_ratio"):
+        reference, ratio = _sums(model, params, datum)
+        expect("summarise", reference.shape, ())
+        expect("log_likelihood_ratio", ratio.shape, ())
+    return datum
+
+
+def _simulated(model: Model, params: Params, key: Any) -> Data:
+    found = jax.eval_shape(model.simulate, params, key)
+    if not isinstance(found, tuple) or len(found) != 2 or not all(map(_is_array, found)):
+        raise ValueError(
+            f"{type(model).__name__}.simulate returns {found}: must be two arrays, x and y"
+        )
+    return Data(*found)
+
+
+def _key() -> Any:
+    """A key in the abstract: one with a value would start a backend."""
+    return jax.eval_shape(jax.random.key, 0)
+
+
+def _floats(shape: Shape) -> Any:
+    return jax.eval_shape(functools.partial(jnp.zeros, shape))
+
+
+def _params_of(model: Model) -> dict[str, Any]:
+    return {name: _floats(prior.shape()) for name, prior in model.priors().items()}
+
+
+def _check_params(name: str, params: Params, model: Model) -> None:
+    """Raise ValueError where parameters have not the names and shapes of the priors."""
+    expected = {parameter: prior.shape() for parameter, prior in model.priors().items()}
+    if set(params) != set(expected):
+        raise ValueError(f"{name} has {', '.join(params)}: must have {', '.join(expected)}")
+    for parameter, shape in expected.items():
+        if (found := np.shape(params[parameter])) != shape:
+            raise ValueError(f"{name}[{parameter!r}] has shape {found}: must be {shape}")
+
+
+def _is_array(found: Any) -> bool:
+    return isinstance(found, jax.ShapeDtypeStruct)
+
+
+def _sums(model: Model, params: Params, datum: Data) -> Any:
+    """The reference of a summary and the ratio that is made of it, in the abstract."""
+
+    def sums(params: Params, data: Data, weights: Any) -> tuple[Any, Any]:
+        summary = model.summarise(params, data, weights)
+        return summary.reference, model.log_likelihood_ratio(params, summary)
+
+    data = Data(*(_floats((SOME_DATA, *part.shape)) for part in datum))
+    return jax.eval_shape(sums, params, data, _floats((SOME_DATA,)))

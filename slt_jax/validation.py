@@ -1,0 +1,129 @@
+"""What a value may be: bounds that a field declares, and the first entry of an array that is out.
+
+Every refusal is a ValueError of one line that names the field or entry, its value and what is
+allowed.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+from contextlib import suppress
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """Bound of a number: finite and ≥ ``minimum``."""
+
+    minimum: float
+
+    def allows(self, value: Any) -> bool:
+        """Whether a number is within the bound."""
+        return self.minimum <= value < math.inf
+
+    def __str__(self) -> str:
+        return f"≥ {self.minimum}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Above:
+    """Bound of a number: finite and > ``minimum``."""
+
+    minimum: float
+
+    def allows(self, value: Any) -> bool:
+        """Whether a number is within the bound."""
+        return self.minimum < value < math.inf
+
+    def __str__(self) -> str:
+        return f"> {self.minimum} and finite"
+
+
+@dataclasses.dataclass(frozen=True)
+class OrMore:
+    """Bound of a tuple: at least so many entries."""
+
+    entries: int
+
+    def allows(self, value: Any) -> bool:
+        """Whether a tuple has as many entries."""
+        return len(value) >= self.entries
+
+    def __str__(self) -> str:
+        return f"with {self.entries} or more entries"
+
+
+Positive = Annotated[float, Above(0)]
+"""A number that is positive and finite."""
+Size = Annotated[int, AtLeast(0)]
+"""An integer ≥ 0."""
+Count = Annotated[int, AtLeast(1)]
+"""An integer ≥ 1."""
+
+
+KINDS: dict[Any, tuple[Any, str]] = {
+    bool: ((bool, np.bool_), "True or False"),
+    int: (Integral, "an integer"),
+    float: (Real, "a number"),
+    tuple: (tuple, "a tuple"),
+}
+
+
+def check_fields(record: Any) -> None:
+    """Refuse a dataclass one of whose fields is not of the type and in the bounds it declares.
+
+    Integers, floats, booleans, literals and tuples of them are checked, with the bounds in
+    ``Annotated``; fields of other types are not, nor those of a class that has annotations with
+    names that only a type checker knows. Raises ValueError for the first field that is wrong.
+    """
+    family: Any = type(record)
+    declared = _declared(family)
+    for field in dataclasses.fields(record):
+        check(field.name, getattr(record, field.name), declared.get(field.name))
+
+
+@functools.cache
+def _declared(family: type) -> dict[str, Any]:
+    """Annotations of a class and its bases, with those that are strings evaluated."""
+    found: dict[str, Any] = {}
+    for base in reversed(family.__mro__):
+        with suppress(NameError):
+            found |= inspect.get_annotations(base, eval_str=True)
+    return found
+
+
+def check(name: str, value: Any, declared: Any) -> None:
+    """Refuse a value that is not of a declared type and in its bounds, as ``check_fields`` does."""
+    bounds: list[Any] = []
+    if get_origin(declared) is Annotated:
+        declared, *bounds = get_args(declared)
+    kind, choices = get_origin(declared) or declared, get_args(declared)
+    if kind is Literal:
+        right, what = value in choices, f"one of {', '.join(map(str, choices))}"
+    elif kind in KINDS:
+        types, what = KINDS[kind]
+        right = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
+    else:
+        return
+    if not (right and all(bound.allows(value) for bound in bounds)):
+        shown = repr(value) if isinstance(value, str) else " ".join(str(value).split())
+        raise ValueError(f"{name} = {shown}: must be {' '.join([what, *map(str, bounds)])}")
+    if isinstance(value, tuple) and len(choices) == 2 and choices[1] is ...:
+        for place, entry in enumerate(value):
+            check(f"{name}[{place}]", entry, choices[0])
+
+
+def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None:
+    """Refuse an array of which not all is ``allowed``, a mask of its shape or of leading axes.
+
+    Raises ValueError with the place and the value of the first entry that is not.
+    """
+    mask = np.asarray(allowed)
+    if not np.all(mask):
+        place = tuple(np.argwhere(~mask)[0])
+        value = " ".join(str(values[place]).split())
+        raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value}; {what}")

@@ -1,0 +1,146 @@
+"""Fields of models are keywords of a declared type within declared bounds, or refused."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from slt_jax.adapters import flax_module, numpyro_model
+from slt_jax.model import FeatureRegression, Model, Regression, discover_problems
+from slt_jax.models.boolean_net import BooleanNet
+from slt_jax.models.monomial import MonomialRegression
+from slt_jax.models.power_law import PowerLawRegression
+from slt_jax.models.skalse import SkalsePolynomial
+from slt_jax.models.tanh_net import TanhNet
+from slt_jax.priors import Prior, with_priors
+from slt_jax.validation import AtLeast, OrMore, Size, check_fields, refuse_first
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+PROBLEMS = discover_problems()
+FAMILIES = {type(problem.model) for problem in PROBLEMS.values()}
+ADAPTERS = {
+    flax_module.FlaxModel,
+    flax_module.FlaxRegression,
+    flax_module.FlaxClassification,
+    numpyro_model.NumpyroModel,
+}
+
+
+@pytest.mark.parametrize(
+    "family",
+    sorted({Model, Regression, FeatureRegression} | FAMILIES | ADAPTERS, key=lambda c: c.__name__),
+)
+def test_fields_are_keywords(family):
+    """A positional argument would be the noise, or any other field that is inherited."""
+    assert all(field.kw_only for field in dataclasses.fields(family))
+
+
+def test_a_positional_argument_is_refused():
+    with pytest.raises(TypeError, match="positional"):
+        TanhNet(3)
+    model = with_priors(TanhNet(hidden_dim=3), a=Prior(dist.Laplace, (0.0, 1.0)))
+    with pytest.raises(TypeError, match="positional"):
+        type(model)(3)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES, key=lambda c: c.__name__))
+def test_every_field_is_checked(family):
+    """No field takes a value of another type, −1 where it is a number, or a tuple of that."""
+    for field in dataclasses.fields(family):
+        for wrong in (object, complex(1), np.nan, "wrong", -1, (-1,)):
+            with pytest.raises(ValueError) as error:
+                family(**{field.name: wrong})
+            assert str(error.value).startswith(field.name)
+            assert "must be" in str(error.value)
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "message"),
+    [
+        (TanhNet, {"noise": 0.0}, "noise = 0.0: must be a number > 0 and finite"),
+        (TanhNet, {"noise": np.inf}, "noise = inf: must be a number > 0 and finite"),
+        (TanhNet, {"noise": True}, "noise = True: must be a number > 0 and finite"),
+        (SkalsePolynomial, {"prior_scale": 0}, "prior_scale = 0: must be a number > 0 and finite"),
+        (TanhNet, {"hidden_dim": 2.0}, "hidden_dim = 2.0: must be an integer ≥ 0"),
+        (TanhNet, {"hidden_dim": True}, "hidden_dim = True: must be an integer ≥ 0"),
+        (MonomialRegression, {"exponents": (1, 0)}, "exponents[1] = 0: must be an integer ≥ 1"),
+        (MonomialRegression, {"exponents": (1.5,)}, "exponents[0] = 1.5: must be an integer ≥ 1"),
+        (
+            MonomialRegression,
+            {"exponents": ()},
+            "exponents = (): must be a tuple with 1 or more entries",
+        ),
+        (
+            MonomialRegression,
+            {"exponents": [1, 1]},
+            "exponents = [1, 1]: must be a tuple with 1 or more entries",
+        ),
+        (BooleanNet, {"activation": "elu"}, "activation = 'elu': must be one of tanh, relu"),
+        (BooleanNet, {"signed": 1}, "signed = 1: must be True or False"),
+        (PowerLawRegression, {"alpha": -1.0}, "alpha = -1.0: must be a number > -1 and finite"),
+    ],
+)
+def test_refusals_name_field_value_and_what_is_allowed(family, fields, message):
+    with pytest.raises(ValueError) as error:
+        family(**fields)
+    assert str(error.value) == message
+
+
+def test_numpy_numbers_are_numbers():
+    model = MonomialRegression(exponents=(np.int64(2), 1), noise=np.float32(0.5), prior_scale=2)
+    assert model == MonomialRegression(exponents=(2, 1), noise=0.5, prior_scale=2.0)
+
+
+def test_bounds_hold_after_a_replacement_and_a_change_of_priors():
+    model = with_priors(TanhNet(hidden_dim=2), b=Prior(dist.Laplace, (0.0, 1.0)))
+    for one in (model, TanhNet()):
+        with pytest.raises(ValueError, match="noise = -1"):
+            dataclasses.replace(one, noise=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Newcomer:
+    """Types that are checked, others, and an annotation that only a type checker can read."""
+
+    size: Size = 0
+    pair: Annotated[tuple[float, ...], OrMore(2)] = (0.0, 1.0)
+    level: Literal[1, 2] = 1
+    any_of: list[int] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Later(Newcomer):
+    share: "Fraction | None" = None
+    count: "Annotated[int, AtLeast(1)]" = 1
+
+
+def test_what_is_not_declared_is_not_checked():
+    assert Newcomer(any_of=["anything"]).any_of == ["anything"]
+    assert Later(share=0.5, count=-1).count == -1
+    with pytest.raises(ValueError, match="size = -1"):
+        Later(size=-1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": -1}, {"pair": (1.0,)}, {"pair": (1.0, "a")}, {"level": 3}]
+)
+def test_declared_fields_of_any_dataclass_are_checked(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Newcomer(**wrong)
+
+
+def test_the_first_entry_that_is_out_is_named():
+    values = np.array([[1.0, 2.0], [3.0, 4.0]])
+    refuse_first("v", values, values > 0, "allowed: > 0")
+    with pytest.raises(ValueError, match=r"^v\[1, 0\] is 3.0; allowed: < 3$"):
+        refuse_first("v", values, values < 3, "allowed: < 3")
+    with pytest.raises(ValueError, match=r"^v\[1\] is \[3. 4.\]; allowed"):
+        refuse_first("v", values, np.array([True, False]), "allowed")
