@@ -13,8 +13,10 @@ Floats = NDArray[np.float64]
 
 # Of an increment of log Z: smaller residuals tell nothing.
 _ROUNDING = 1e-10
-# Exact values exclude a multiplicity whose residuals are so many times those of another.
-_EXCLUDED_RATIO = 100.0
+# Exact values exclude a multiplicity whose sum of squares is so many times that of another.
+_EXCLUDED_RATIO = 1e4
+# Nor do they need the next pole where a fit without it comes so near to the best with it.
+_SAME_RATIO = 10.0
 # With fewer n than this, what is fitted leaves too little over to compare.
 _MIN_LATE = 10
 
@@ -64,12 +66,14 @@ def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int =
     poles. Where n is not yet large a wrong m with its c imitates it, and fits better than the true
     m without it. To compare multiplicities, a n^-d with a and d > 0 free is therefore added to
     each, and the first third of the n is left out if 10 remain. The misfit is then, of replicates,
-    chi-square with the variance of the increments over the replicates, and 4 more if m > 1, for
-    its c; of exact values, the logarithm of the sum of squares, and log 30 more if m > 1. The
-    least one is chosen. Of replicates those within 9 of it are plausible. Of exact values a fit
-    leaves out all further poles, which a wrong m can imitate by chance, so that m is excluded only
-    if its residuals are a hundred times those of another: in 787 sums of two to nine poles over
-    windows between log n = 5 and 60 those of the true m never were.
+    chi-square with the jackknife variance of the increments, and 4 more if m > 1, for its c; of
+    exact values, the logarithm of the sum of squares, and log 30 more if m > 1. The least one is
+    chosen. Of replicates those within 9 of it are plausible. Of exact values a fit leaves out all
+    further poles, which a wrong m can imitate by chance, so that m is excluded only if its
+    residuals are a hundred times those of another: in 787 sums of two to nine poles over windows
+    between log n = 5 and 60 those of the true m never were. Where some m fits without the next pole
+    nearly as well as any does with it, there is no such term to be seen, and fits without it are
+    compared.
 
     multiplicity: None to choose m, or the m at which lambda is wanted. largest: the largest m that
     is tried, >= 1. Raises ValueError for m out of range, fewer than 8 n, n that are not equally
@@ -86,31 +90,36 @@ def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int =
     mean = logsumexp(log_z, axis=0)
     late = slice(len(log_n) // 3, None)
     compared = late if len(log_n[late]) >= _MIN_LATE else slice(None)
-    squares = np.array(
-        [_fit(log_n[compared], mean[compared], int(m), next_pole=True).squares for m in orders]
+    without, squares = (
+        np.array([_fit(log_n[compared], mean[compared], int(m), pole).squares for m in orders])
+        for pole in (False, True)
+    )
+    left_out = np.array(
+        [logsumexp(np.delete(log_z, r, axis=0), axis=0) for r in range(replicates)]
+        if replicates > 1
+        else []
     )
     if replicates > 1:
-        noise = np.diff(log_z, axis=1).var(axis=0, ddof=1).mean() / replicates
+        # A mean of exponentials can rest on few of the replicates, as their spread does not say.
+        noise = (replicates - 1) * np.diff(left_out, axis=1).var(axis=0).mean()
         misfits = squares / noise + 4.0 * (orders > 1)
         possible = misfits <= misfits.min() + 9.0
     else:
         noise = _ROUNDING**2
-        logs = np.log(squares + len(log_n) * noise)
-        misfits = logs + np.log(30.0) * (orders > 1)
-        possible = logs <= logs.min() + 2 * np.log(_EXCLUDED_RATIO)
+        squares, without = (s + len(log_n) * noise for s in (squares, without))
+        chosen = without if without.min() < _SAME_RATIO * squares.min() else squares
+        misfits = np.log(chosen) + np.log(30.0) * (orders > 1)
+        possible = chosen <= _EXCLUDED_RATIO * chosen.min()
     plausible = tuple(int(m) for m in orders[possible])
     if multiplicity is None:
         m = int(orders[np.argmin(misfits)])
     else:
         m = checked_integer("multiplicity", multiplicity, 1)
-    plain, corrected = (_fit(log_n, mean, m, next_pole=pole) for pole in (False, True))
+    plain, corrected = (_fit(log_n, mean, m, pole) for pole in (False, True))
     drift = plain.coefficient - _fit(log_n[late], mean[late], m).coefficient
     seen = plain.squares - corrected.squares > 9.0 * noise
     neglected = (plain.coefficient - corrected.coefficient) / 2 if seen else 0.0
-    jackknife = [
-        _fit(log_n, logsumexp(np.delete(log_z, r, axis=0), axis=0), m).coefficient
-        for r in range(replicates if replicates > 1 else 0)
-    ]
+    jackknife = [_fit(log_n, rest, m).coefficient for rest in left_out]
     variance = (replicates - 1) * np.var(jackknife) if jackknife else 0.0
     error = float(np.sqrt(variance + max(drift**2, neglected**2)))
     return Measurement(plain.coefficient, error, m, plausible)
@@ -141,11 +150,11 @@ class _Fit(NamedTuple):
 def _fit(log_n: Floats, log_z: Floats, m: int, next_pole: bool = False) -> _Fit:
     """Least squares of the increments at a given m; c is searched for, lambda follows.
 
-    With the ``next_pole`` a n^-d is part of the fit too, and d is searched for.
+    With the next pole, a n^-d is part of the fit too, and d is searched for.
     """
     # log n + c at the first n, from a tenth of log n to far beyond the last one: with a larger c
-    # the logarithm is a straight line, which is m = 1.
-    # n^-d from what is half gone at the last n to what is gone from one n to the next.
+    # the logarithm is a straight line, which is m = 1. d from what n^-d is nearly a straight line
+    # at to what is gone from log n to log n + 1.
     low = np.log([0.1 * log_n[0], 0.5 / (log_n[-1] - log_n[0])])
     high = np.log([2 * log_n[-1], 2.0])
     for _ in range(7):

@@ -24,7 +24,7 @@ by `slt_jax.theory.check`, which fits log Z = −λ log n + (m − 1) log(log n 
 
 *quadrature*: Z = E exp(−nK), up to the n stated. The error of λ is its change when the first third
 of the n is left out, or half its change when the next pole is fitted too if that is larger, and m
-are all whose residuals are less than a hundred times those of the best. *volume*: the prior volume
+are all whose residuals are at most a hundred times those of the best. *volume*: the prior volume
 of {K < 1/n} by multilevel splitting, unbiased. The standard error over 12 independent runs is added
 to the change, and m are all that these runs do not exclude at about three standard errors.
 
