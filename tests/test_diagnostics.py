@@ -125,11 +125,33 @@ def test_draws_that_are_not_finite(bad: float) -> None:
     assert all(words in verdict.reason for words in ("not finite", "R-hat nan", "ESS nan"))
 
 
-def test_constant_draws_are_undefined() -> None:
-    draws = np.full((CHAINS, 99), 0.1)
-    assert np.isnan(r_hat(draws))
-    assert np.isnan(effective_sample_size(draws))
-    assert not judge(draws).converged
+# Their mean is not one of them by rounding, which must not look like a variance.
+CONSTANT = np.full((CHAINS, 100), 0.1)
+
+
+def test_one_constant_is_agreement_that_the_acceptance_must_confirm() -> None:
+    """As of a likelihood that does not depend on w: R-hat is 1, the mean has no error."""
+    assert r_hat(CONSTANT) == 1
+    assert effective_sample_size(CONSTANT) == CONSTANT.size
+    np.testing.assert_allclose(mean_and_standard_error(CONSTANT), (0.1, 0), rtol=1e-12)
+    assert judge(CONSTANT, acceptance=0.8).converged
+    stuck = judge(CONSTANT, acceptance=0.0)
+    assert stuck.reason == "acceptance 0.000 is not in [0.5, 1]"
+    # Without an acceptance nothing says that chains move, unless another quantity does.
+    assert "no acceptance says that chains move" in judge(CONSTANT).reason
+    moving = np.stack([CONSTANT, autoregressive(0.0, *CONSTANT.shape)], axis=-1)
+    assert judge(moving).converged
+
+
+@pytest.mark.parametrize("places", [[0.1, 0.1, 0.1, 0.2] * 2, [1.0, -1.0] * 4, np.arange(8.0)])
+def test_chains_stuck_at_different_constants_do_not_agree(places: list[float]) -> None:
+    """Also where all are as far from the median, which the folded half of R-hat compares."""
+    draws = np.repeat(np.array(places)[:, None], 100, axis=1)
+    assert r_hat(draws) == np.inf
+    verdict = judge(draws, acceptance=0.8)
+    assert not verdict.converged
+    assert "8 of 8 chains never moved" in verdict.reason
+    assert "R-hat inf" in verdict.reason
 
 
 @pytest.mark.parametrize("shape", [(100,), (4, 3), (0, 10), ()])
@@ -235,6 +257,18 @@ def test_nested_r_hat_compares_populations() -> None:
 def test_nested_r_hat_without_chains_to_compare() -> None:
     one_chain = autoregressive(0.0, 8, 100).reshape(8, 1, 100)
     assert 1.0 <= nested_r_hat(one_chain) < 1.02
+
+
+def test_nested_r_hat_of_constants() -> None:
+    """One constant everywhere is agreement, one for each run is none."""
+    same = np.full((3, 4, 5, 10), 0.1)
+    np.testing.assert_array_equal(nested_r_hat(same), 1)
+    apart = same + 0.1 * np.arange(4)[:, None, None]
+    np.testing.assert_array_equal(nested_r_hat(apart), np.inf)
+    # A run that has left the constant of the others is not hidden by their lack of variance.
+    one_off = same.copy()
+    one_off[0, 2] += 0.1
+    np.testing.assert_array_equal(nested_r_hat(one_off), [np.inf, 1, 1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

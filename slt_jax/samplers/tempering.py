@@ -47,9 +47,10 @@ class ParallelTemperingResult(NamedTuple):
 
     ``beta`` [T] increases from 0 to 1, with the β asked for among them. ``energies`` [T, C, D] are
     nL_n(w) − nL_n(w₀) in total nats, and ``positions`` [T, C, d] where the replicas ended.
-    ``acceptance`` [T, C] of trajectories (1 at β = 0) and ``num_divergent`` [T, C]; ``rejection``
-    [T − 1] of exchanges between neighbours; ``round_trips`` [C], how many replicas went from β = 0
-    to 1 and came back; ``step_size`` [T].
+    ``acceptance`` [T, C] of trajectories (1 at β = 0) and ``num_divergent`` [T, C], draws whose
+    trajectory lost more than 1000 nats; ``rejection`` [T − 1] of exchanges between neighbours, NaN
+    if none was tried; ``round_trips`` [C], how many replicas went from β = 0 to 1 and came back;
+    ``step_size`` [T].
     """
 
     beta: Array
@@ -181,7 +182,7 @@ def parallel_tempering(
         positions=state.positions,
         acceptance=jnp.mean(done.info.acceptance, axis=0).at[0].set(1.0),
         num_divergent=jnp.sum(done.info.divergent, axis=0).at[0].set(0),
-        rejection=jnp.sum(done.rejection, axis=0) / jnp.maximum(jnp.sum(done.tried, axis=0), 1),
+        rejection=jnp.sum(done.rejection, axis=0) / jnp.sum(done.tried, axis=0),
         round_trips=jnp.sum(done.returned, axis=0),
         step_size=tuning.step_size,
     )

@@ -102,6 +102,16 @@ def test_what_is_not_finite_or_never_moves_has_no_error() -> None:
     assert np.isnan(found.value[0])
 
 
+def test_one_constant_has_no_error_and_two_are_not_one() -> None:
+    """All draws 0.1, as of a likelihood that does not depend on w; then one chain elsewhere."""
+    draws = np.full((2, 4, 50), 0.1)
+    draws[1, 2] = 0.3
+    found = mean_over_chains(draws)
+    np.testing.assert_array_equal(found.standard_error, [0, np.nan])
+    assert found.value[0] == pytest.approx(0.1)
+    assert found.half_width()[0] == 0
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"shape \(5,\)"):
         mean_over_chains(np.zeros(5))
