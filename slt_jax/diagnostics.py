@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from numpyro import diagnostics as numpyro_diagnostics
 from scipy.special import ndtri
 from scipy.stats import rankdata
+from scipy.stats import t as student_t
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +76,27 @@ def _split_r_hat(array: Floats) -> Floats:
         found = numpyro_diagnostics.split_gelman_rubin(array)
     found = np.where(np.all(np.ptp(array, axis=1) == 0, axis=0), np.inf, found)
     return np.where(_is_constant(array), 1.0, found)
+
+
+def drift_p_value(draws: ArrayLike) -> Floats:
+    """Probability that chains which have settled would drift as far as these, by Student's t.
+
+    Each chain gives the difference between the mean rank scores, as of ``r_hat``, of its second and
+    its first half. Chains are independent, whatever the correlation of their draws, so that the
+    mean difference over its standard error between C chains is Student-t with C − 1 degrees of
+    freedom in chains that have settled. Draws have shape [chain, draw, ...] with at least 4 draws
+    (ValueError). 1 where all draws are one constant, NaN for a single chain.
+    """
+    array, finite = _read(draws)
+    chains, half = array.shape[0], array.shape[1] // 2
+    if chains < 2:
+        return np.full(array.shape[2:], np.nan)
+    scores = _normal_scores(array)
+    moved = scores[:, -half:].mean(axis=1) - scores[:, :half].mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = moved.mean(axis=0) / (moved.std(axis=0, ddof=1) / np.sqrt(chains))
+    p_value = 2 * student_t.sf(np.abs(statistic), chains - 1)
+    return np.where(finite, np.where(_is_constant(array), 1.0, p_value), np.nan)
 
 
 def effective_sample_size(draws: ArrayLike) -> Floats:

@@ -14,6 +14,7 @@ from numpyro.diagnostics import split_gelman_rubin
 from slt_jax.diagnostics import (
     Thresholds,
     compare_starts,
+    drift_p_value,
     effective_sample_size,
     judge,
     mean_and_standard_error,
@@ -114,11 +115,29 @@ def test_rank_statistics_ignore_monotone_changes_and_float32() -> None:
     assert r_hat(draws**3) == pytest.approx(r_hat(draws), rel=1e-12)
 
 
+def test_a_drift_of_chains_is_told_from_chance() -> None:
+    """Of 400 ensembles that have settled, a share p has a p-value below p within 5 standard errors;
+    one that all move by half a standard deviation is found, however long their memory."""
+    draws = autoregressive(0.9, 16, 200, 400)
+    p_values = drift_p_value(draws)
+    for p in (0.5, 0.1, 0.01):
+        assert abs(np.mean(p_values < p) - p) < 5 * np.sqrt(p * (1 - p) / 400)
+    drifting = draws + np.linspace(0, 2, 200)[:, None]
+    assert np.mean(drift_p_value(drifting) < 1e-3) > 0.99
+    assert drift_p_value(np.full((4, 10), 0.1)) == 1
+    assert np.isnan(drift_p_value(draws[:1, :, 0]))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_draws_that_are_not_finite(bad: float) -> None:
     draws = autoregressive(0.0, CHAINS, DRAWS, 2)
     draws[3, 7, 1] = bad
-    for values in (r_hat(draws), effective_sample_size(draws), *mean_and_standard_error(draws)):
+    for values in (
+        r_hat(draws),
+        drift_p_value(draws),
+        effective_sample_size(draws),
+        *mean_and_standard_error(draws),
+    ):
         np.testing.assert_array_equal(np.isnan(values), [False, True])
     verdict = judge(draws)
     assert not verdict.converged
@@ -155,7 +174,9 @@ def test_chains_stuck_at_different_constants_do_not_agree(places: list[float]) -
 
 
 @pytest.mark.parametrize("shape", [(100,), (4, 3), (0, 10), ()])
-@pytest.mark.parametrize("function", [r_hat, effective_sample_size, mean_and_standard_error, judge])
+@pytest.mark.parametrize(
+    "function", [r_hat, drift_p_value, effective_sample_size, mean_and_standard_error, judge]
+)
 def test_refuses_too_few_draws(function: Callable[..., Any], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\[chain, draw, \.\.\.\] with at least 4 draws"):
         function(np.zeros(shape))
