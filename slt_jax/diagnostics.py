@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 MIN_DRAWS = 4
 MISSED_BEYOND = 3.0
+MAX_STEP_ERRORS = 3.0
 
 
 class Thresholds(NamedTuple):
@@ -137,14 +138,16 @@ def judge(
     acceptance: ArrayLike | None = None,
     num_divergent: ArrayLike | None = None,
     thresholds: Thresholds | None = None,
+    coarse: ArrayLike | None = None,
 ) -> Convergence:
     """Whether all traced quantities have converged, and if not, everything that is wrong.
 
     ``draws`` [chain, draw, ...] are energies or parameters; ``acceptance`` and ``num_divergent``
     are per chain or totals, as the samplers return them. Where all draws are one constant, as of a
     likelihood that does not depend on w, chains agree; whether they move at all is then seen by
-    other quantities or by the acceptance, and without either nothing has converged. Raises
-    ValueError for fewer than 4 draws.
+    other quantities or by the acceptance, and without either nothing has converged. ``coarse`` are
+    draws of the same quantities with twice the step, of a sampler that its step biases: means must
+    agree within 3 standard errors. Raises ValueError for fewer than 4 draws.
     """
     limits = thresholds or Thresholds()
     array, finite = _read(draws)
@@ -172,6 +175,12 @@ def judge(
         low, high = limits.min_acceptance, limits.max_acceptance
         if not low <= mean_acceptance <= high:
             wrong.append(f"acceptance {mean_acceptance:.3f} is not in [{low:g}, {high:g}]")
+    if coarse is not None:
+        mean, error = mean_and_standard_error(draws)
+        other_mean, other_error = mean_and_standard_error(coarse)
+        change, allowed = np.abs(other_mean - mean), MAX_STEP_ERRORS * np.hypot(error, other_error)
+        if not np.all(change <= allowed):
+            wrong.append(f"twice the step changes the mean by {np.max(change):.3g}: a bias")
     if divergences is not None:
         total = array.shape[0] * array.shape[1]
         if not divergences <= limits.max_divergent * total:

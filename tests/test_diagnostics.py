@@ -218,6 +218,10 @@ def test_judge_passes_what_is_good() -> None:
     assert [type(field) for field in verdict] == [float, float, int, float, bool, str]
 
 
+def test_judge_takes_what_twice_the_step_leaves_as_it_is() -> None:
+    assert judge(GOOD, coarse=GOOD[::-1]).converged
+
+
 def test_judge_without_a_kernel_to_report() -> None:
     verdict = judge(GOOD)
     assert verdict.converged
@@ -236,6 +240,8 @@ def test_judge_without_a_kernel_to_report() -> None:
         (GOOD, {"num_divergent": [0] * 7 + [9]}, "9 of 8000 draws diverged"),
         (GOOD, {"thresholds": Thresholds(min_ess=20_000)}, "is below 20000"),
         (GOOD, {"thresholds": Thresholds(max_r_hat=0.9)}, "is above 0.9"),
+        (GOOD, {"coarse": GOOD + 0.1}, "twice the step changes the mean by 0.1: a bias"),
+        (GOOD, {"coarse": GOOD * np.nan}, "twice the step changes the mean by nan: a bias"),
     ],
 )
 def test_judge_says_what_is_wrong(draws: np.ndarray, arguments: dict, reason: str) -> None:

@@ -11,7 +11,9 @@ from slt_jax.estimators.estimate import Basis, ErrorSources, Estimate, Floats
 FREEDOM_PER_EFFECTIVE_DRAW = 0.2
 
 
-def mean_over_chains(draws: ArrayLike, basis: Basis | None = None) -> Estimate:
+def mean_over_chains(
+    draws: ArrayLike, basis: Basis | None = None, coarse: ArrayLike | None = None
+) -> Estimate:
     """Mean over chains and draws, in the units of the draws; ``draws`` is [..., chain, draw].
 
     ``within_chains`` is √(Σ_c s_c²/ESS_c)/C with the effective sample size of each chain by
@@ -19,13 +21,21 @@ def mean_over_chains(draws: ArrayLike, basis: Basis | None = None) -> Estimate:
     ``between_chains`` is √ of the difference (0 if it is negative, None for one chain). Their
     squares add: the larger of both is taken, so that intervals of few chains cover more than
     they claim. The error is 0 where all draws are one constant, and NaN where a draw is not finite
-    or a chain never moves while others do or are elsewhere. Raises ValueError for fewer than 4
-    draws.
+    or a chain never moves while others do or are elsewhere. ``coarse`` are independent draws of the
+    same quantities [..., chain, draw] with twice the step: the change of the mean is to first order
+    the bias of the step, and with its own Monte-Carlo error in squares it is ``discretisation``.
+    Raises ValueError for fewer than 4 draws.
     """
     draws = np.asarray(draws, float)
     if draws.ndim < 2:
         raise ValueError(f"draws have shape {draws.shape}; allowed is [..., chain, draw]")
-    return propagated(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
+    estimate = propagated(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
+    if coarse is None:
+        return estimate
+    other = mean_over_chains(coarse)
+    change = other.value - estimate.value
+    bias = np.sqrt(change**2 + estimate.standard_error**2 + other.standard_error**2)
+    return estimate.with_part("discretisation", bias, np.inf)
 
 
 def propagated(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:

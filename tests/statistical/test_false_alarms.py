@@ -51,7 +51,7 @@ COUNTED: tuple[tuple[str, int, float | tuple[float, int], bool], ...] = (
     ("samplers/test_hmc.py", 3, 5.5, True),
     ("samplers/test_nuts.py", 20, 5.5, True),
     ("samplers/test_reference.py", 1, 5.0, True),
-    ("samplers/test_sampling.py", 12, 5.5, True),
+    ("samplers/test_sampling.py", 16, 5.5, True),
     ("samplers/test_sgld.py", 40, 5.5, True),
     ("samplers/test_smc.py", 6, 1e-6, False),
     ("samplers/test_tempering.py", 4, 5.5, True),
