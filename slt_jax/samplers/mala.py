@@ -21,11 +21,11 @@ from slt_jax.samplers.hmc import (
     move_noise,
     one_move_noise,
     relative_lengths,
+    scale_of,
 )
 from slt_jax.samplers.target import Target, tempered_density
 
 STEP_SIZE_GAIN = 0.5
-VARIANCE_FLOOR = 1e-6
 
 
 class MALASettings(NamedTuple):
@@ -88,8 +88,7 @@ def mala(
         chains, step, scale = carry
         # The scale follows the ensemble at steps 1, 2, 4, 8, …: then it is left in peace.
         doubling = (index & (index - 1)) == 0
-        spread = jnp.sqrt(jnp.var(chains.positions, axis=0) + VARIANCE_FLOOR)
-        scale = jnp.where(doubling, spread, scale)
+        scale = jnp.where(doubling, scale_of(jnp.var(chains.positions, axis=0)), scale)
         noise_key, length_key = jax.random.split(jax.random.fold_in(warmup_key, index))
         noise = one_move_noise(noise_key, positions)
         length = relative_lengths(length_key, (len(positions),), dtype)

@@ -16,12 +16,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.samplers.hmc import Chains, MoveInfo, Noise, chains_at, hmc_move, one_move_noise
+from slt_jax.samplers.hmc import (
+    Chains,
+    MoveInfo,
+    Noise,
+    chains_at,
+    hmc_move,
+    one_move_noise,
+    scale_of,
+)
 from slt_jax.samplers.target import Target, tempered_density
 
 TARGET_ACCEPTANCE = 0.75
 STEP_SIZE_GAIN = 1.0
-VARIANCE_FLOOR = 1e-6
 FIRST_LADDER_POWER = 5.0
 TINY = 1e-30
 
@@ -151,9 +158,7 @@ def parallel_tempering(
             (jnp.arange(settings.round_length), keys),
         )
         # The first half of a round may still remember the last ladder.
-        scale = jnp.sqrt(
-            jnp.var(visited[settings.round_length // 2 :], axis=(0, 2)) + VARIANCE_FLOOR
-        )
+        scale = scale_of(jnp.var(visited[settings.round_length // 2 :], axis=(0, 2)))
         beta = _tuned_ladder(tuning.beta, 2 * rejections / settings.round_length, betas)
         return _Tuning(beta, steps, scale), state
 

@@ -104,6 +104,23 @@ def test_the_default_step_of_sgld_knows_the_units() -> None:
         assert abs(float(jnp.mean(draws.acceptance)) - 0.995) < 0.003
 
 
+def test_mala_is_the_same_in_other_units() -> None:
+    """Parameters 2²⁰ times as small, three scales among them: the same chains but for rounding."""
+    sizes = np.array([1.0, 0.1, 0.01])
+    settings, energies = MALASettings(num_warmup=64, num_draws=5, thinning=2), []
+    for unit in (1.0, 2.0**-20):
+        target = Target(
+            lambda key: jax.random.normal(key, (3,)),
+            lambda w: jnp.zeros(()),
+            lambda w, widths: -jnp.sum((w / widths) ** 2) / 2,
+        )
+        widths = jnp.asarray(unit * sizes, jnp.float32)
+        starts = widths * jax.random.normal(jax.random.key(1), (CHAINS, 3))
+        run = sample(target, settings, jax.random.key(2), widths, jnp.ones(1), starts)
+        energies.append(run.energies)
+    np.testing.assert_allclose(*energies, rtol=1e-4, atol=1e-4)
+
+
 def test_a_step_of_sgld_that_is_too_long_is_marked() -> None:
     """Six times the default: MALA would accept most steps, and energies are too large."""
     target, data, starts, exact = start()
