@@ -215,7 +215,8 @@ compiling is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is against 
   at R̂ before its error bars.
 - MALA is the cheapest chain where the posterior is regular or its likelihood dear.
 - NUTS takes few gradients and much time, as all chains wait for the longest tree: a reference.
-- SGLD is off by its step: up to six errors with so many draws. Halve it until nothing changes.
+- SGLD is off by its step: up to six errors with so many draws. `draw_posterior` gives it a step in
+  units of one that it measures, and draws with twice the step that put the bias into the error.
 """
 
 if __name__ == "__main__":

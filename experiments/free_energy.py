@@ -13,7 +13,7 @@ from slt_jax.cli import ExperimentConfig, compute, publish, run_experiment
 from slt_jax.compare import against_asymptote, calibration_of, curve_table
 from slt_jax.compilations import CompilationCounter
 from slt_jax.curves import EVIDENCE_SIZE, CurvePlan, assemble_curve, curve_batches
-from slt_jax.estimators import mean_over_data_sets
+from slt_jax.estimators import in_standard_errors, mean_over_data_sets
 from slt_jax.jobs import temperature_nodes
 from slt_jax.model import Problem, discover_problems
 from slt_jax.samplers.smc import SMCSettings
@@ -190,7 +190,7 @@ def statement(config: Config, rows: dict[str, Any], compilations: int, models: i
     count = sum(c["comparisons"] for c in compared)
     covered = sum(c["comparisons"] * c["coverage_95"] for c in compared)
     integrals = [
-        abs(row["evidence_integral"] - 1) / row["evidence_integral_se"]
+        abs(float(in_standard_errors(row["evidence_integral"] - 1, row["evidence_integral_se"])))
         for row in rows.values()
         if "evidence_integral" in row
     ]

@@ -44,7 +44,8 @@ def calibration_of(curve: xr.Dataset, names: tuple[str, ...]) -> dict[str, dict[
             value=sampled.value[usable], standard_error=sampled.standard_error[usable]
         )
         if usable.any():
-            found[name] = calibrate(chosen, exact.to_numpy()[usable])._asdict()
+            bound = curve[f"{exact.name}_error"].to_numpy()[usable]
+            found[name] = calibrate(chosen, exact.to_numpy()[usable], bound)._asdict()
     return found
 
 

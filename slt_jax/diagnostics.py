@@ -1,8 +1,9 @@
 """Whether chains have converged, and how much their draws are worth.
 
 Functions of draws [chain, draw, ...] on the host, in float64: the result has the axes after the
-second, one number for each quantity that was traced. A draw that is not finite makes it NaN, and
-so do draws that never change; NaN never counts as converged.
+second, one number for each quantity that was traced. A draw that is not finite makes it NaN, which
+never counts as converged. Draws that are all one constant agree, which says nothing of whether
+chains move: that is for the acceptance to say.
 
 Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner, Rank-normalization, folding, and
 localization: an improved R̂, Bayesian Analysis 16, 2021.
@@ -15,11 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from numpyro import diagnostics as numpyro_diagnostics
 from scipy.special import ndtri
 from scipy.stats import rankdata
+from scipy.stats import t as student_t
 
 Floats = NDArray[np.float64]
 
 MIN_DRAWS = 4
 MISSED_BEYOND = 3.0
+MAX_STEP_ERRORS = 3.0
 
 
 class Thresholds(NamedTuple):
@@ -57,15 +60,44 @@ def r_hat(draws: ArrayLike) -> Floats:
     """Rank-normalised split R̂, the larger of that of the draws and of their distance to the median.
 
     Chains are halved, ranks r of all S draws become Φ⁻¹((r − 3/8)/(S + 1/4)), and
-    R̂ = √(marginal variance / variance within half chains). Draws have shape [chain, draw, ...]
-    with at least 4 draws (ValueError); one chain is enough, many are better.
+    R̂ = √(marginal variance / variance within half chains). 1 where all draws are one constant, ∞
+    where chains stay at different constants. Draws have shape [chain, draw, ...] with at least 4
+    draws (ValueError); one chain is enough, many are better.
 
     Source: Vehtari et al. 2021, equations 4 and 13–14.
     """
     array, finite = _read(draws)
     folded = np.abs(array - np.median(array, axis=(0, 1)))
-    both = [numpyro_diagnostics.split_gelman_rubin(_normal_scores(a)) for a in (array, folded)]
+    both = [_split_r_hat(_normal_scores(a)) for a in (array, folded)]
     return np.where(finite, np.maximum(*both), np.nan)
+
+
+def _split_r_hat(array: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = numpyro_diagnostics.split_gelman_rubin(array)
+    found = np.where(np.all(np.ptp(array, axis=1) == 0, axis=0), np.inf, found)
+    return np.where(_is_constant(array), 1.0, found)
+
+
+def drift_p_value(draws: ArrayLike) -> Floats:
+    """Probability that chains which have settled would drift as far as these, by Student's t.
+
+    Each chain gives the difference between the mean rank scores, as of ``r_hat``, of its second and
+    its first half. Chains are independent, whatever the correlation of their draws, so that the
+    mean difference over its standard error between C chains is Student-t with C − 1 degrees of
+    freedom in chains that have settled. Draws have shape [chain, draw, ...] with at least 4 draws
+    (ValueError). 1 where all draws are one constant, NaN for a single chain.
+    """
+    array, finite = _read(draws)
+    chains, half = array.shape[0], array.shape[1] // 2
+    if chains < 2:
+        return np.full(array.shape[2:], np.nan)
+    scores = _normal_scores(array)
+    moved = scores[:, -half:].mean(axis=1) - scores[:, :half].mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = moved.mean(axis=0) / (moved.std(axis=0, ddof=1) / np.sqrt(chains))
+    p_value = 2 * student_t.sf(np.abs(statistic), chains - 1)
+    return np.where(finite, np.where(_is_constant(array), 1.0, p_value), np.nan)
 
 
 def effective_sample_size(draws: ArrayLike) -> Floats:
@@ -73,7 +105,8 @@ def effective_sample_size(draws: ArrayLike) -> Floats:
 
     ESS = S/τ with τ from Geyer's initial monotone sequence over half chains. Draws have shape
     [chain, draw, ...] with at least 4 draws (ValueError). At most S log₁₀ S, as in Stan: for
-    antithetic draws the estimate of τ can come out as zero or less.
+    antithetic draws the estimate of τ can come out as zero or less. S where all draws are one
+    constant, whose mean has no error.
 
     Source: Vehtari et al. 2021, section 3.2.
     """
@@ -85,8 +118,7 @@ def effective_sample_size(draws: ArrayLike) -> Floats:
         ess = numpyro_diagnostics.effective_sample_size(halves)
     most = size * np.log10(size)
     ess = np.where((ess <= 0) | (ess > most), most, ess)
-    # The rounding of a mean can give constant draws a variance.
-    return np.where(finite & (np.ptp(array, axis=(0, 1)) > 0), ess, np.nan)
+    return np.where(finite, np.where(_is_constant(array), size, ess), np.nan)
 
 
 def mean_and_standard_error(draws: ArrayLike) -> tuple[Floats, Floats]:
@@ -97,7 +129,8 @@ def mean_and_standard_error(draws: ArrayLike) -> tuple[Floats, Floats]:
     """
     array, finite = _read(draws)
     mean = np.where(finite, array.mean(axis=(0, 1)), np.nan)
-    return mean, array.std(axis=(0, 1), ddof=1) / np.sqrt(effective_sample_size(draws))
+    spread = np.where(_is_constant(array), 0.0, array.std(axis=(0, 1), ddof=1))
+    return mean, spread / np.sqrt(effective_sample_size(draws))
 
 
 def judge(
@@ -105,12 +138,16 @@ def judge(
     acceptance: ArrayLike | None = None,
     num_divergent: ArrayLike | None = None,
     thresholds: Thresholds | None = None,
+    coarse: ArrayLike | None = None,
 ) -> Convergence:
     """Whether all traced quantities have converged, and if not, everything that is wrong.
 
     ``draws`` [chain, draw, ...] are energies or parameters; ``acceptance`` and ``num_divergent``
-    are per chain or totals, as the samplers return them. Raises ValueError for fewer than 4
-    draws.
+    are per chain or totals, as the samplers return them. Where all draws are one constant, as of a
+    likelihood that does not depend on w, chains agree; whether they move at all is then seen by
+    other quantities or by the acceptance, and without either nothing has converged. ``coarse`` are
+    draws of the same quantities with twice the step, of a sampler that its step biases: means must
+    agree within 3 standard errors. Raises ValueError for fewer than 4 draws.
     """
     limits = thresholds or Thresholds()
     array, finite = _read(draws)
@@ -118,7 +155,8 @@ def judge(
     worst_ess = float(np.min(effective_sample_size(draws)))
     mean_acceptance = None if acceptance is None else float(np.mean(np.asarray(acceptance)))
     divergences = None if num_divergent is None else int(np.sum(np.asarray(num_divergent)))
-    still = (np.ptp(array, axis=1) == 0) & finite
+    constant = _is_constant(array)
+    still = (np.ptp(array, axis=1) == 0) & finite & ~constant
     stuck = int(np.sum(np.any(still.reshape(len(array), -1), axis=1)))
 
     wrong = []
@@ -126,6 +164,8 @@ def judge(
         wrong.append("draws are not finite")
     if stuck:
         wrong.append(f"{stuck} of {array.shape[0]} chains never moved")
+    if np.all(constant) and acceptance is None:
+        wrong.append("no draw ever changes, and no acceptance says that chains move")
     # Written so that NaN fails.
     if not worst_r_hat <= limits.max_r_hat:
         wrong.append(f"R-hat {worst_r_hat:.3f} is above {limits.max_r_hat:g}")
@@ -135,6 +175,12 @@ def judge(
         low, high = limits.min_acceptance, limits.max_acceptance
         if not low <= mean_acceptance <= high:
             wrong.append(f"acceptance {mean_acceptance:.3f} is not in [{low:g}, {high:g}]")
+    if coarse is not None:
+        mean, error = mean_and_standard_error(draws)
+        other_mean, other_error = mean_and_standard_error(coarse)
+        change, allowed = np.abs(other_mean - mean), MAX_STEP_ERRORS * np.hypot(error, other_error)
+        if not np.all(change <= allowed):
+            wrong.append(f"twice the step changes the mean by {np.max(change):.3g}: a bias")
     if divergences is not None:
         total = array.shape[0] * array.shape[1]
         if not divergences <= limits.max_divergent * total:
@@ -208,6 +254,11 @@ def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     return np.where(finite, array, 0.0), finite
 
 
+def _is_constant(array: Floats) -> NDArray[np.bool_]:
+    """Which quantities are the same in all draws; the rounding of a mean would give a variance."""
+    return np.asarray(np.ptp(array, axis=(0, 1)) == 0)
+
+
 def _normal_scores(array: Floats) -> Floats:
     size = array.shape[0] * array.shape[1]
     ranks = rankdata(array.reshape(size, *array.shape[2:]), axis=0).reshape(array.shape)
@@ -221,8 +272,9 @@ def nested_r_hat(draws: ArrayLike) -> Floats:
     √(1 + B/W) with B the variance of the runs' means and W the mean over runs of the variance
     between a run's chain means plus that within its chains; ``draws`` is [..., run, chain, draw].
     It compares whole populations, so chains may be far shorter than their autocorrelation
-    (Margossian et al., Bayesian Analysis, 2024). NaN where a draw is not finite or no
-    draw ever changes. Raises ValueError for fewer than two runs or draws.
+    (Margossian et al., Bayesian Analysis, 2024). 1 where all draws are one constant, ∞ where those
+    of every run are one, but not the same; NaN where a draw is not finite. Raises ValueError for
+    fewer than two runs or draws.
     """
     array = np.asarray(draws, dtype=np.float64)
     if array.ndim < 3 or array.shape[-3] < 2 or array.shape[-1] < 2:
@@ -237,4 +289,7 @@ def nested_r_hat(draws: ArrayLike) -> Floats:
         between_chains = chain_means.var(axis=-1, ddof=1) if array.shape[-2] > 1 else 0.0
         within = np.mean(within_chains + between_chains, axis=-1)
         ratio: Floats = np.sqrt(1 + between_runs / within)
-    return ratio
+    # The rounding of means gives constants a variance: what is one is seen by the range.
+    same_in_run = np.all(np.ptp(array, axis=(-1, -2)) == 0, axis=-1)
+    same = np.ptp(array, axis=(-1, -2, -3)) == 0
+    return np.where(same, 1.0, np.where(same_in_run, np.inf, ratio))

@@ -11,6 +11,7 @@ from slt_jax.estimators import (
     Estimate,
     bayes_fluctuation,
     gibbs_fluctuation,
+    in_standard_errors,
     mean_over_data_sets,
     variance_fluctuation,
 )
@@ -122,7 +123,7 @@ def judge_errors(problem: Problem, curve: xr.Dataset) -> dict[str, Any]:
     left = residuals(curve)
     twice_nu = mean_of(curve, "functional_variance").value
     control = mean_over_data_sets(n[:, None] * curve["exact_control"].to_numpy())
-    scores = control.value / control.standard_error
+    scores = in_standard_errors(control.value, control.standard_error)
     states = {
         name: bool(abs(r.value[-1]) <= max(AGREE * r.standard_error[-1], NEAR * twice_nu[-1]))
         for name, r in left.items()

@@ -308,8 +308,7 @@ def scaled_up(
     left_out = (means.sum(axis=1, keepdims=True) - means) / (num_chains - 1)
     spread = error_of(left_out).std(axis=1) * math.sqrt(num_chains - 1)
     traces = np.moveaxis(np.asarray(draws.log_likelihood, float), 0, -1)
-    # Where no input is near ±1 no modulus changes the likelihood: there is nothing to mix.
-    r_hat = np.where(np.ptp(traces, axis=(0, 1)) == 0, 1.0, diagnostics.r_hat(traces))
+    r_hat = diagnostics.r_hat(traces)
     found = xr.Dataset(
         {
             "prediction_error": ("replicate", error_of(means.mean(axis=1))),

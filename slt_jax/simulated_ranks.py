@@ -23,7 +23,7 @@ QUANTITIES = ("energy", "log_prior", "first_parameter", "log_likelihood_of_one")
 
 
 class SimulatedRanks(NamedTuple):
-    """``uniformity`` of the ranks by quantity; ``divergent`` moves per chain, on average."""
+    """``uniformity`` of the ranks by quantity; ``divergent`` draws per chain, on average."""
 
     uniformity: dict[str, RankUniformity]
     divergent: float
@@ -36,7 +36,7 @@ def simulated_ranks(
     num_truths: int,
     n: int,
     num_chains: int,
-    step_size: float = 0.3,
+    step_size: float | None = None,
 ) -> SimulatedRanks:
     """Ranks of ``num_truths`` draws of the prior, each with a data set of size n of its own.
 
@@ -90,7 +90,7 @@ def chain_ends(
     keys: Array,
     summaries: Any,
     starts: Array,
-    step_size: Array | float,
+    step_size: Array | float | None,
 ) -> tuple[Array, Array]:
     """Where the chains of every case ended [R, C, d], and how often they diverged [R, C]."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from slt_jax import theory
-from slt_jax.estimators import mean_over_data_sets, slope_coefficient
+from slt_jax.estimators import in_standard_errors, mean_over_data_sets, slope_coefficient
 from slt_jax.product_coefficients import FACTORS, FUNCTIONS, METHODS, TRUTHS, gram, targets
 from slt_jax.product_regression import decay_rate
 
@@ -37,7 +37,7 @@ def judge_truths(data: xr.Dataset) -> dict[str, Any]:
         ]
         logs = np.log(n[late])
         powered = np.polyfit(logs, at["power"].to_numpy()[late], 1)[0]
-        miss = np.abs(at["local"] - at["exact_local"]) / at["local_se"]
+        miss = np.abs(in_standard_errors(at["local"] - at["exact_local"], at["local_se"]))
         rows[truth] = {
             "learning_coefficient": str(exact.learning_coefficient),
             "multiplicity": exact.multiplicity,
@@ -114,7 +114,8 @@ def _design_gap(data: xr.Dataset) -> float:
     found = [mean_over_data_sets(data[v].sel({d: shared}).to_numpy())
              for v, d in (("free_energy", "n"), ("designed", "far_n"))]  # fmt: skip
     error = np.hypot(found[0].standard_error, found[1].standard_error)
-    return float(np.max(np.abs(found[0].value - found[1].value) / error, initial=0.0))
+    apart = np.abs(in_standard_errors(found[0].value - found[1].value, error))
+    return float(np.max(apart, initial=0.0))
 
 
 def judge_masses(data: xr.Dataset) -> dict[str, Any]:
@@ -241,10 +242,12 @@ def judge_scaling(data: xr.Dataset) -> dict[str, Any]:
         "beyond the largest degree sampled)."
     )
     if "exact_mean" in data and bool(np.isfinite(data["exact_mean"]).any()):
-        miss = np.abs(data["sampled_mean"] - data["exact_mean"]) / data["sampled_mean_se"]
-        found["one_datum_deviation"] = float(miss.max())
+        miss = np.abs(
+            in_standard_errors(data["sampled_mean"] - data["exact_mean"], data["sampled_mean_se"])
+        )
+        found["one_datum_deviation"] = largest = float(np.nanmax(miss))
         statement += (
-            f" At one datum the sampled mean is within {float(miss.max()):.1f} standard errors of "
+            f" At one datum the sampled mean is within {largest:.1f} standard errors of "
             "the exact one."
         )
     return found | {"statement": statement}

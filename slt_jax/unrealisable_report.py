@@ -7,7 +7,12 @@ import numpy as np
 import xarray as xr
 
 from slt_jax.compare import calibration_of, sampled_coverage
-from slt_jax.estimators import Estimate, gibbs_fluctuation, mean_over_data_sets
+from slt_jax.estimators import (
+    Estimate,
+    gibbs_fluctuation,
+    in_standard_errors,
+    mean_over_data_sets,
+)
 from slt_jax.learning_report import AGREE, NEAR, fluctuations, mean_of
 from slt_jax.model import Problem
 from slt_jax.predictive import QUANTITIES, controlled
@@ -132,7 +137,8 @@ def _expected_row(curve: xr.Dataset) -> dict[str, Any]:
     for name, found in (("bayes", bayes), ("gibbs", gibbs)):
         shared = [i for i, size in enumerate(curve["n"].to_numpy()) if size in n]
         at = [int(np.flatnonzero(n == curve["n"].to_numpy()[i])[0]) for i in shared]
-        scores += list((found.value[shared] - exact[name][at]) / found.standard_error[shared])
+        difference = found.value[shared] - exact[name][at]
+        scores += list(in_standard_errors(difference, found.standard_error[shared]))
     step = np.diff(np.log(n))
     return {
         "last": {

@@ -54,6 +54,7 @@ COMPARABLE = {
     "free_energy_ti": 1.5,
     "free_energy_ti_se": 0.5,
     "exact_free_energy": 1.0,
+    "exact_free_energy_error": 1e-9,
     "wbic": 0.0,
     "wbic_se": 1.0,
     "converged": True,

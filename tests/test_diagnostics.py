@@ -14,6 +14,7 @@ from numpyro.diagnostics import split_gelman_rubin
 from slt_jax.diagnostics import (
     Thresholds,
     compare_starts,
+    drift_p_value,
     effective_sample_size,
     judge,
     mean_and_standard_error,
@@ -114,26 +115,68 @@ def test_rank_statistics_ignore_monotone_changes_and_float32() -> None:
     assert r_hat(draws**3) == pytest.approx(r_hat(draws), rel=1e-12)
 
 
+def test_a_drift_of_chains_is_told_from_chance() -> None:
+    """Of 400 ensembles that have settled, a share p has a p-value below p within 5 standard errors;
+    one that all move by half a standard deviation is found, however long their memory."""
+    draws = autoregressive(0.9, 16, 200, 400)
+    p_values = drift_p_value(draws)
+    for p in (0.5, 0.1, 0.01):
+        assert abs(np.mean(p_values < p) - p) < 5 * np.sqrt(p * (1 - p) / 400)
+    drifting = draws + np.linspace(0, 2, 200)[:, None]
+    assert np.mean(drift_p_value(drifting) < 1e-3) > 0.99
+    assert drift_p_value(np.full((4, 10), 0.1)) == 1
+    assert np.isnan(drift_p_value(draws[:1, :, 0]))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_draws_that_are_not_finite(bad: float) -> None:
     draws = autoregressive(0.0, CHAINS, DRAWS, 2)
     draws[3, 7, 1] = bad
-    for values in (r_hat(draws), effective_sample_size(draws), *mean_and_standard_error(draws)):
+    for values in (
+        r_hat(draws),
+        drift_p_value(draws),
+        effective_sample_size(draws),
+        *mean_and_standard_error(draws),
+    ):
         np.testing.assert_array_equal(np.isnan(values), [False, True])
     verdict = judge(draws)
     assert not verdict.converged
     assert all(words in verdict.reason for words in ("not finite", "R-hat nan", "ESS nan"))
 
 
-def test_constant_draws_are_undefined() -> None:
-    draws = np.full((CHAINS, 99), 0.1)
-    assert np.isnan(r_hat(draws))
-    assert np.isnan(effective_sample_size(draws))
-    assert not judge(draws).converged
+# Their mean is not one of them by rounding, which must not look like a variance.
+CONSTANT = np.full((CHAINS, 100), 0.1)
+
+
+def test_one_constant_is_agreement_that_the_acceptance_must_confirm() -> None:
+    """As of a likelihood that does not depend on w: R-hat is 1, the mean has no error."""
+    assert r_hat(CONSTANT) == 1
+    assert effective_sample_size(CONSTANT) == CONSTANT.size
+    np.testing.assert_allclose(mean_and_standard_error(CONSTANT), (0.1, 0), rtol=1e-12)
+    assert judge(CONSTANT, acceptance=0.8).converged
+    stuck = judge(CONSTANT, acceptance=0.0)
+    assert stuck.reason == "acceptance 0.000 is not in [0.5, 1]"
+    # Without an acceptance nothing says that chains move, unless another quantity does.
+    assert "no acceptance says that chains move" in judge(CONSTANT).reason
+    moving = np.stack([CONSTANT, autoregressive(0.0, *CONSTANT.shape)], axis=-1)
+    assert judge(moving).converged
+
+
+@pytest.mark.parametrize("places", [[0.1, 0.1, 0.1, 0.2] * 2, [1.0, -1.0] * 4, np.arange(8.0)])
+def test_chains_stuck_at_different_constants_do_not_agree(places: list[float]) -> None:
+    """Also where all are as far from the median, which the folded half of R-hat compares."""
+    draws = np.repeat(np.array(places)[:, None], 100, axis=1)
+    assert r_hat(draws) == np.inf
+    verdict = judge(draws, acceptance=0.8)
+    assert not verdict.converged
+    assert "8 of 8 chains never moved" in verdict.reason
+    assert "R-hat inf" in verdict.reason
 
 
 @pytest.mark.parametrize("shape", [(100,), (4, 3), (0, 10), ()])
-@pytest.mark.parametrize("function", [r_hat, effective_sample_size, mean_and_standard_error, judge])
+@pytest.mark.parametrize(
+    "function", [r_hat, drift_p_value, effective_sample_size, mean_and_standard_error, judge]
+)
 def test_refuses_too_few_draws(function: Callable[..., Any], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\[chain, draw, \.\.\.\] with at least 4 draws"):
         function(np.zeros(shape))
@@ -175,6 +218,10 @@ def test_judge_passes_what_is_good() -> None:
     assert [type(field) for field in verdict] == [float, float, int, float, bool, str]
 
 
+def test_judge_takes_what_twice_the_step_leaves_as_it_is() -> None:
+    assert judge(GOOD, coarse=GOOD[::-1]).converged
+
+
 def test_judge_without_a_kernel_to_report() -> None:
     verdict = judge(GOOD)
     assert verdict.converged
@@ -193,6 +240,8 @@ def test_judge_without_a_kernel_to_report() -> None:
         (GOOD, {"num_divergent": [0] * 7 + [9]}, "9 of 8000 draws diverged"),
         (GOOD, {"thresholds": Thresholds(min_ess=20_000)}, "is below 20000"),
         (GOOD, {"thresholds": Thresholds(max_r_hat=0.9)}, "is above 0.9"),
+        (GOOD, {"coarse": GOOD + 0.1}, "twice the step changes the mean by 0.1: a bias"),
+        (GOOD, {"coarse": GOOD * np.nan}, "twice the step changes the mean by nan: a bias"),
     ],
 )
 def test_judge_says_what_is_wrong(draws: np.ndarray, arguments: dict, reason: str) -> None:
@@ -235,6 +284,18 @@ def test_nested_r_hat_compares_populations() -> None:
 def test_nested_r_hat_without_chains_to_compare() -> None:
     one_chain = autoregressive(0.0, 8, 100).reshape(8, 1, 100)
     assert 1.0 <= nested_r_hat(one_chain) < 1.02
+
+
+def test_nested_r_hat_of_constants() -> None:
+    """One constant everywhere is agreement, one for each run is none."""
+    same = np.full((3, 4, 5, 10), 0.1)
+    np.testing.assert_array_equal(nested_r_hat(same), 1)
+    apart = same + 0.1 * np.arange(4)[:, None, None]
+    np.testing.assert_array_equal(nested_r_hat(apart), np.inf)
+    # A run that has left the constant of the others is not hidden by their lack of variance.
+    one_off = same.copy()
+    one_off[0, 2] += 0.1
+    np.testing.assert_array_equal(nested_r_hat(one_off), [np.inf, 1, 1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

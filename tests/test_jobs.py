@@ -282,6 +282,22 @@ def test_each_failure_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(curve[name].isnull(), np.isin(range(R), [UNFINISHED, LOST]))
 
 
+def test_energies_that_never_change_agree_and_stuck_chains_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A likelihood that does not depend on w: 0/0 between the seeds is no disagreement."""
+    runs = runs_by_hand()
+    runs.node_energies[GOOD] = 0.1
+    runs.node_energies[SLOW] = 0.1
+    runs.node_energies[APART] = 0.1 * np.arange(S)[:, None, None, None]
+    curve = curve_of(runs, monkeypatch)
+    reasons = curve["reason"].to_numpy()
+    assert reasons[GOOD] == ""
+    assert curve["nested_r_hat"][GOOD] == 1
+    assert reasons[SLOW] == "acceptance 0.10 < 0.15"
+    assert reasons[APART].startswith("seeds disagree: nested R-hat inf")
+
+
 def test_estimates_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimators get the nodes they are meant for, and the errors between seeds."""
     runs = jax.tree.map(lambda leaf: leaf[:UNFINISHED], runs_by_hand())

@@ -202,6 +202,7 @@ def results(nu: float = 0.5, late: float = 0.0) -> xr.Dataset:
     for name in QUANTITIES:
         variables[name] = (axes, variables[f"exact_{name}"][1] + 1e-3 * error)
         variables[f"{name}_se"] = (axes, np.full(noise.shape, 1e-3))
+        variables[f"exact_{name}_error"] = (axes, np.zeros(noise.shape))
     growth = 0.5 * np.log(FAR)[:, None] + np.array([0.0, 1e-3]) * np.log(FAR)[:, None]
     variables["growth"] = (
         ("prior_scale", "far_n", "design"),

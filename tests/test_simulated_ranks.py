@@ -22,9 +22,9 @@ def test_the_step_of_sgld_is_caught_and_a_small_one_is_not() -> None:
     """One program: steps, data and keys are its arguments."""
     settings = SGLDSettings(num_burn_in=800, num_draws=1)
     key = jax.random.key(0)
-    small = simulated_ranks(PROBLEM, settings, key, TRUTHS, N, CHAINS, step_size=0.01)
+    small = simulated_ranks(PROBLEM, settings, key, TRUTHS, N, CHAINS, step_size=1.0)
     with CompilationCounter() as counter:
-        large = simulated_ranks(PROBLEM, settings, key, TRUTHS, N, CHAINS, step_size=0.2)
+        large = simulated_ranks(PROBLEM, settings, key, TRUTHS, N, CHAINS, step_size=30.0)
     assert counter.counts["chain_ends"] == 0
     assert tuple(small.uniformity) == QUANTITIES
     assert min(ranks.p_value for ranks in small.uniformity.values()) > FALSE_ALARM

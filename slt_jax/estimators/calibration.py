@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from slt_jax.estimators.estimate import Estimate
+from slt_jax.estimators.estimate import Estimate, in_standard_errors
 
 
 class Calibration(NamedTuple):
@@ -34,8 +34,11 @@ class Calibration(NamedTuple):
         )
 
 
-def calibrate(estimate: Estimate, exact: ArrayLike) -> Calibration:
+def calibrate(estimate: Estimate, exact: ArrayLike, bound: ArrayLike = 0.0) -> Calibration:
     """Compare independent estimates with exact values of the same shape.
+
+    The exact values are known to within ``bound``: no smaller difference counts, so that draws that
+    never vary, and have no error, agree with an oracle that rounds.
 
     Raises ValueError for NaN, for shapes that differ, and for fewer than 3 degrees of freedom,
     at which a t-distribution has no variance.
@@ -47,7 +50,9 @@ def calibrate(estimate: Estimate, exact: ArrayLike) -> Calibration:
         raise ValueError(
             f"degrees of freedom = {estimate.degrees_of_freedom}: at least 3 (4 seeds) are needed"
         )
-    deviation = np.ravel((estimate.value - exact) / estimate.standard_error)
+    difference = estimate.value - exact
+    known = np.where(np.abs(difference) <= np.asarray(bound, float), 0.0, difference)
+    deviation = np.ravel(in_standard_errors(known, estimate.standard_error))
     if not np.isfinite(deviation).all():
         raise ValueError(f"{np.sum(~np.isfinite(deviation))} deviations are not finite")
     reference = stats.t(estimate.degrees_of_freedom)

@@ -11,20 +11,31 @@ from slt_jax.estimators.estimate import Basis, ErrorSources, Estimate, Floats
 FREEDOM_PER_EFFECTIVE_DRAW = 0.2
 
 
-def mean_over_chains(draws: ArrayLike, basis: Basis | None = None) -> Estimate:
+def mean_over_chains(
+    draws: ArrayLike, basis: Basis | None = None, coarse: ArrayLike | None = None
+) -> Estimate:
     """Mean over chains and draws, in the units of the draws; ``draws`` is [..., chain, draw].
 
     ``within_chains`` is √(Σ_c s_c²/ESS_c)/C with the effective sample size of each chain by
     itself. The variance of the chains' means over C is larger where chains have not mixed, and
     ``between_chains`` is √ of the difference (0 if it is negative, None for one chain). Their
     squares add: the larger of both is taken, so that intervals of few chains cover more than
-    they claim. NaN where a draw is not finite or a chain never moves. Raises ValueError for fewer
-    than 4 draws.
+    they claim. The error is 0 where all draws are one constant, and NaN where a draw is not finite
+    or a chain never moves while others do or are elsewhere. ``coarse`` are independent draws of the
+    same quantities [..., chain, draw] with twice the step: the change of the mean is to first order
+    the bias of the step, and with its own Monte-Carlo error in squares it is ``discretisation``.
+    Raises ValueError for fewer than 4 draws.
     """
     draws = np.asarray(draws, float)
     if draws.ndim < 2:
         raise ValueError(f"draws have shape {draws.shape}; allowed is [..., chain, draw]")
-    return propagated(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
+    estimate = propagated(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
+    if coarse is None:
+        return estimate
+    other = mean_over_chains(coarse)
+    change = other.value - estimate.value
+    bias = np.sqrt(change**2 + estimate.standard_error**2 + other.standard_error**2)
+    return estimate.with_part("discretisation", bias, np.inf)
 
 
 def propagated(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:
@@ -38,7 +49,10 @@ def propagated(value: ArrayLike, influence: Floats, basis: Basis | None = None) 
     chains, length = influence.shape[-2:]
     each_alone = np.moveaxis(influence, -1, 0)[None]
     ess = effective_sample_size(each_alone)
-    squares = np.sum(influence.var(axis=-1, ddof=1) / ess, axis=(-1, -2)) / chains**2
+    still = np.ptp(influence, axis=-1) == 0
+    constant = np.ptp(influence, axis=(-1, -2), keepdims=True)[..., 0] == 0
+    variance = np.where(still, np.where(constant, 0.0, np.nan), influence.var(axis=-1, ddof=1))
+    squares = np.sum(variance / ess, axis=(-1, -2)) / chains**2
     freedom = FREEDOM_PER_EFFECTIVE_DRAW * np.minimum(ess, length).sum(axis=(-1, -2))
     return _with_spread(value, squares, freedom, influence.mean(axis=-1).sum(axis=-2), basis)
 

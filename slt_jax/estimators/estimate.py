@@ -93,6 +93,17 @@ class Estimate(NamedTuple):
         )
 
 
+def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
+    """Differences in units of their standard errors: 0 where there is neither of both.
+
+    An error of 0 belongs to what never varies, as energies of a likelihood that does not depend on
+    w: such values agree if they are the same, and are infinitely many errors apart if not.
+    """
+    difference, error = np.broadcast_arrays(np.asarray(difference, float), np.asarray(error, float))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((difference == 0) & (error == 0), 0.0, difference / error)
+
+
 def mean_over_seeds(draws: ArrayLike) -> Estimate:
     """Monte-Carlo mean over independent sampler runs on the same data.
 

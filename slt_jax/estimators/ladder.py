@@ -51,7 +51,10 @@ def multistate_bennett(energies: ArrayLike, beta: ArrayLike) -> BennettRatios:
     )
     centred = by_rung - by_rung.mean(axis=-1, keepdims=True)
     independent = np.einsum("iks,jks->ij", centred, centred)
-    scale = estimate.sources.within_chains / np.sqrt(np.diag(independent))
+    # Where no energy ever changes nothing has a variance to be scaled.
+    alone = np.sqrt(np.diag(independent))
+    within = np.asarray(estimate.sources.within_chains)
+    scale = np.divide(within, alone, out=np.zeros_like(alone), where=alone > 0)
     return BennettRatios(estimate, independent * np.outer(scale, scale))
 
 

@@ -2,13 +2,17 @@
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from slt_jax.diagnostics import drift_p_value, r_hat
 from slt_jax.estimators.chains import mean_over_chains
-from slt_jax.estimators.estimate import Basis, Estimate, Loss
+from slt_jax.estimators.estimate import Basis, Estimate, Loss, in_standard_errors
 
 MIN_ACCEPTANCE = 0.9
 MAX_ERROR = 3.0
+# Half a chain is then worth at least five independent draws.
+MAX_R_HAT = 1.1
+MIN_DRIFT_P_VALUE = 1e-3
 
 
 def local_learning_coefficient(
@@ -48,12 +52,19 @@ def local_scan(
     """The local learning coefficient by γ and step size, a table of dimensions (gamma, step_size).
 
     ``energies`` [γ, ε, chain, draw] and ``acceptance`` [γ, ε, chain] are of runs at every pair, as
-    ``sgld`` gives them. Variables: ``local_learning_coefficient``, its ``_se``, the mean
-    ``acceptance``, ``step_bias`` (the change from the next smaller step size in units of its
-    standard error; NaN for the smallest) and ``reliable``: finite, accepted at least 0.9 of
-    the time, and changed by no more than 3 standard errors. Where no range of γ gives one value,
-    the point has no scale of its own. Raises ValueError as ``local_learning_coefficient``, and for
-    shapes that differ or step sizes that do not increase.
+    ``sgld`` gives them. Chains have *settled* if their split R̂ is at most 1.1 and the difference
+    between their halves has a p-value of at least 1e-3: those that start at w* and have hardly left
+    it are accepted always. The bias of a step is (λ̂(ε) − λ̂(ε′)) ε/(ε − ε′), as it is linear in ε,
+    with ε′ the next smaller step whose chains have settled, or else the next larger one.
+
+    Variables: ``local_learning_coefficient``; ``discretisation``, the size of the bias; ``_se``,
+    the standard error that contains it; the mean ``acceptance``; ``r_hat`` and ``drift_p_value``;
+    ``step_bias``, the bias in units of its standard error, NaN where there is no other step to
+    compare with; and ``reliable``: the chains have settled and are accepted at least 0.9 of the
+    time, and the bias is known and at most 3 of its standard errors or of those of λ̂ without it.
+    One chain or one step is never reliable, as nothing shows a drift or a bias. Where no range of γ
+    gives one value, the point has no scale of its own. Raises ValueError as
+    ``local_learning_coefficient``, and for shapes that differ or step sizes that do not increase.
     """
     array = np.asarray(energies, float)
     gamma, step_size = np.asarray(gamma, float), np.asarray(step_size, float)
@@ -68,23 +79,43 @@ def local_scan(
     if not np.all(np.diff(step_size) > 0):
         raise ValueError(f"step_size = {step_size.tolist()}: must increase")
     found = local_learning_coefficient(array, energy_at_centre, n, beta, loss)
-    error = found.standard_error
-    change = np.full(found.value.shape, np.nan)
-    change[:, 1:] = np.diff(found.value, axis=1) / np.hypot(error[:, 1:], error[:, :-1])
+    by_pair = np.moveaxis(array, (2, 3), (0, 1))
+    mixing, drift = r_hat(by_pair), drift_p_value(by_pair)
+    # Written so that NaN fails.
+    settled = np.isfinite(found.value) & (mixing <= MAX_R_HAT) & (drift >= MIN_DRIFT_P_VALUE)
+    other = np.array([_compared_with(row) for row in settled])
+    value, error = found.value, found.standard_error
+    against, its_error = (
+        np.take_along_axis(a, np.maximum(other, 0), axis=1) for a in (value, error)
+    )
+    factor = step_size / (step_size - np.where(other < 0, np.nan, step_size[other]))
+    bias, bias_error = (value - against) * factor, np.hypot(error, its_error) * np.abs(factor)
+    step_bias = in_standard_errors(bias, bias_error)
+    unbiased = np.abs(bias) <= MAX_ERROR * np.maximum(bias_error, error)
     accepted = accepted.mean(axis=-1)
-    # The smallest step has nothing to be compared with; any other that is NaN is not reliable.
-    settled = np.abs(change) <= MAX_ERROR
-    settled[:, 0] = True
-    reliable = np.isfinite(found.value) & (accepted >= MIN_ACCEPTANCE) & settled
+    total = found.with_part("discretisation", np.abs(bias), np.inf).standard_error
     axes = ("gamma", "step_size")
     return xr.Dataset(
         {
-            "local_learning_coefficient": (axes, found.value),
-            "local_learning_coefficient_se": (axes, error),
+            "local_learning_coefficient": (axes, value),
+            "local_learning_coefficient_se": (axes, np.where(other < 0, error, total)),
+            "discretisation": (axes, np.abs(bias)),
             "acceptance": (axes, accepted),
-            "step_bias": (axes, change),
-            "reliable": (axes, reliable),
+            "r_hat": (axes, mixing),
+            "drift_p_value": (axes, drift),
+            "step_bias": (axes, step_bias),
+            "reliable": (axes, settled & (accepted >= MIN_ACCEPTANCE) & unbiased),
         },
         coords={"gamma": gamma, "step_size": step_size},
         attrs={"n": float(n), "beta": found.basis.beta, "reference": "w*", "loss": loss},
     )
+
+
+def _compared_with(settled: NDArray[np.bool_]) -> list[int]:
+    """For each step the next smaller one that has settled, else the next larger; −1 for none."""
+    others = np.flatnonzero(settled)
+    found = []
+    for i in range(len(settled)):
+        smaller, larger = others[others < i], others[others > i]
+        found.append(int(smaller[-1] if smaller.size else larger[0] if larger.size else -1))
+    return found

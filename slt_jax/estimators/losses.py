@@ -105,11 +105,13 @@ def energy_effective_sample_size(moments: LossMoments) -> Floats:
     """Var_β[nL_n] over the squared error of E_β[nL_n]: independent draws that would do as well.
 
     By the means of blocks and chains, so it needs neither the draws nor their order inside a
-    block; NaN where the energy never changes.
+    block; the number of draws where the energy never changes.
     """
     error = gibbs_training_loss(moments).scaled(moments.num_data).standard_error
+    variance = energy_variance(moments).value
+    draws = moments.num_draws * np.prod(moments.energy_variances.shape[-2:])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(energy_variance(moments).value / error**2)
+        return np.asarray(np.where((variance == 0) & (error == 0), draws, variance / error**2))
 
 
 def _log_mean(moments: LossMoments, power: int) -> tuple[Floats, Floats]:

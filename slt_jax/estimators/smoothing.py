@@ -58,9 +58,7 @@ def smoothed_leave_one_out(
         raise ValueError(f"{np.sum(~np.isfinite(array))} draws are not finite")
     chains, length, count = array.shape
     draws = array.reshape(-1, count)
-    ess = effective_sample_size(np.exp(array - array.max(axis=(0, 1))))
-    # A density that never changes has no autocorrelation, and weights that need no smoothing.
-    efficiency = np.where(np.isnan(ess), 1.0, ess / len(draws))
+    efficiency = effective_sample_size(np.exp(array - array.max(axis=(0, 1)))) / len(draws)
     pointwise, shapes, influence = np.empty(count), np.empty(count), np.zeros(len(draws))
     for i in range(count):
         weights = smoothed_weights(-beta * draws[:, i], float(efficiency[i]))

@@ -45,8 +45,8 @@ class ChEESResult(NamedTuple):
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
     where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
-    draws whose step was not shortened; ``num_divergent``, draws whose trajectory lost more than
-    1000 nats. Of all chains []:
+    draws whose step was not shortened, NaN if all were; ``num_divergent``, draws whose trajectory
+    lost more than 1000 nats. Of all chains []:
     ``step_size`` and ``trajectory_length`` (step size × longest number of steps) after warm-up;
     ``num_steps``, the mean number of gradients per draw.
     """
@@ -135,7 +135,7 @@ def chees(
     return ChEESResult(
         energies=energies.T,
         positions=chains.positions,
-        acceptance=jnp.sum(accepted, axis=0) / jnp.maximum(jnp.sum(whole, axis=0), 1),
+        acceptance=jnp.sum(accepted, axis=0) / jnp.sum(whole, axis=0),
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=tuned["step_size"],
         trajectory_length=longest * tuned["step_size"],

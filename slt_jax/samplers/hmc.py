@@ -17,6 +17,7 @@ DIVERGENCE = 1000.0
 # move in five is shorter, down to a hundredth, so that a chain that gets there also gets out.
 SHORT_MOVES = 0.2
 SHORTEST = 0.01
+VARIANCE_FLOOR = 1e-6
 
 Density = Callable[[Array], tuple[Array, Array]]
 
@@ -79,6 +80,16 @@ def move_noise(key: Array, count: int, positions: Array) -> Noise:
 def one_move_noise(key: Array, positions: Array) -> Noise:
     """Noise of a single move."""
     return jax.tree.map(lambda leaf: leaf[0], move_noise(key, 1, positions))
+
+
+def scale_of(variance: Array) -> Array:
+    """The scale [..., d] of every coordinate from its variance over an ensemble.
+
+    A coordinate that has hardly moved gets a thousandth of the others' scale: a floor of its own
+    would have the units of the parameters. 1 where all chains are in one place.
+    """
+    mean = jnp.mean(variance, axis=-1, keepdims=True)
+    return jnp.where(mean > 0, jnp.sqrt(variance + VARIANCE_FLOOR * mean), 1.0)
 
 
 def relative_lengths(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:

@@ -21,11 +21,11 @@ from slt_jax.samplers.hmc import (
     move_noise,
     one_move_noise,
     relative_lengths,
+    scale_of,
 )
 from slt_jax.samplers.target import Target, tempered_density
 
 STEP_SIZE_GAIN = 0.5
-VARIANCE_FLOOR = 1e-6
 
 
 class MALASettings(NamedTuple):
@@ -48,7 +48,8 @@ class MALAResult(NamedTuple):
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
     where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
-    steps that were not shortened; ``num_divergent``, steps that lost more than 1000 nats.
+    steps that were not shortened, NaN if all were; ``num_divergent``, draws on the way to which a
+    step lost more than 1000 nats.
     ``step_size`` [] after warm-up, in units of the scale of each coordinate.
     """
 
@@ -87,8 +88,7 @@ def mala(
         chains, step, scale = carry
         # The scale follows the ensemble at steps 1, 2, 4, 8, …: then it is left in peace.
         doubling = (index & (index - 1)) == 0
-        spread = jnp.sqrt(jnp.var(chains.positions, axis=0) + VARIANCE_FLOOR)
-        scale = jnp.where(doubling, spread, scale)
+        scale = jnp.where(doubling, scale_of(jnp.var(chains.positions, axis=0)), scale)
         noise_key, length_key = jax.random.split(jax.random.fold_in(warmup_key, index))
         noise = one_move_noise(noise_key, positions)
         length = relative_lengths(length_key, (len(positions),), dtype)
@@ -117,7 +117,7 @@ def mala(
         chains, info = jax.lax.scan(move, chains, (noise, lengths))
         whole = lengths == 1
         accepted = jnp.sum(jnp.where(whole, info.acceptance, 0.0), axis=0)
-        divergent = jnp.sum(info.divergent, axis=0)
+        divergent = jnp.any(info.divergent, axis=0)
         return chains, (-chains.log_likelihood, accepted, jnp.sum(whole, axis=0), divergent)
 
     chains, (energies, accepted, whole, divergent) = jax.lax.scan(
@@ -126,7 +126,7 @@ def mala(
     return MALAResult(
         energies=energies.T,
         positions=chains.positions,
-        acceptance=jnp.sum(accepted, axis=0) / jnp.maximum(jnp.sum(whole, axis=0), 1),
+        acceptance=jnp.sum(accepted, axis=0) / jnp.sum(whole, axis=0),
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=step_size,
     )

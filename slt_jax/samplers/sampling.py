@@ -9,7 +9,7 @@ from jax import Array
 from slt_jax.samplers.chees import ChEESSettings, chees
 from slt_jax.samplers.mala import MALASettings, mala
 from slt_jax.samplers.nuts import NUTSSettings, nuts
-from slt_jax.samplers.sgld import SGLDSettings, sgld
+from slt_jax.samplers.sgld import SGLDResult, SGLDSettings, reference_step, sgld
 from slt_jax.samplers.smc import SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.tempering import ParallelTemperingSettings, parallel_tempering
@@ -24,19 +24,26 @@ SamplerSettings = (
 )
 
 
+SMC_STEP = 0.3
+SGLD_STEP = 1.0
+
+
 class Draws(NamedTuple):
     """Of B temperatures: what C chains of D draws have in common, whatever made them.
 
     ``energies`` [B, C, D] are nL_n(w) − nL_n(w₀) in total nats; ``positions`` [B, C, d] where each
     chain ended; ``acceptance`` [B, C], the mean probability of accepting a move (of SGLD, what
-    MALA's would have been); ``num_divergent`` [B, C], moves that lost more than 1000 nats or left
-    the finite numbers.
+    MALA's would have been); ``num_divergent`` [B, C], draws on the way to which a move lost more
+    than 1000 nats or left the finite numbers. ``coarse_energies`` [B, C, D] are those of SGLD with
+    twice the step, None for samplers without a bias: ``diagnostics.judge`` compares both, and
+    ``estimators.mean_over_chains`` makes their difference a part of the error.
     """
 
     energies: Array
     positions: Array
     acceptance: Array
     num_divergent: Array
+    coarse_energies: Array | None = None
 
 
 def draw_posterior(
@@ -46,22 +53,25 @@ def draw_posterior(
     data: Any,
     betas: Array,
     initial_positions: Array,
-    step_size: Array | float = 0.3,
+    step_size: Array | float | None = None,
 ) -> Draws:
     """Draws from φ(w) exp(β · log_likelihood(w, data)) at each of the increasing ``betas`` [B].
 
     SMC and parallel tempering go through all of them in one run, which for SMC must end at β = 1;
     the others run once for each. ``initial_positions`` [chain, d] start the chains; SMC starts from
-    the prior instead, and its chains are those of its last population at a β. ``step_size`` is that
-    of SGLD, of which it is the error, and the first of SMC; the others have one to begin with in
-    their settings and tune it. Under ``jit`` the first two arguments are static. Raises ValueError
-    for settings or shapes out of range, and TypeError for settings of no sampler.
+    the prior instead, and its chains are those of its last population at a β. ``step_size`` is the
+    first of SMC, in standard deviations of its population (0.3 by default), and that of SGLD, of
+    which its error is a multiple, in units of the step that ``reference_step`` finds for each β (1
+    by default). The others have one to begin with in their settings and tune it. Under ``jit`` the
+    first two arguments are static. Raises ValueError for settings or shapes out of range, and
+    TypeError for settings of no sampler.
     """
     betas = jnp.asarray(betas, jnp.result_type(float))
     if betas.ndim != 1 or len(betas) < 1:
         raise ValueError(f"betas has shape {betas.shape}; allowed is [B] with B ≥ 1")
     if isinstance(settings, SMCSettings):
-        smc = tempered_smc(target, settings, key, data, betas, jnp.asarray(step_size))
+        first_step = jnp.asarray(SMC_STEP if step_size is None else step_size)
+        smc = tempered_smc(target, settings, key, data, betas, first_step)
         shape = (len(betas), settings.num_chains)
         return Draws(
             energies=jnp.swapaxes(smc.node_energies, 1, 2),
@@ -89,7 +99,7 @@ def _one_temperature(
     data: Any,
     beta: Array,
     initial_positions: Array,
-    step_size: Array | float,
+    step_size: Array | float | None,
 ) -> Draws:
     match settings:
         case ChEESSettings():
@@ -106,10 +116,34 @@ def _one_temperature(
                 trees.energies, trees.positions[:, -1], trees.acceptance, trees.num_divergent
             )
         case SGLDSettings():
-            centre = jnp.zeros(jnp.shape(initial_positions)[1])
-            with_prior = settings._replace(with_prior=True)
-            walk = sgld(
-                target, with_prior, key, data, beta, 0.0, centre, step_size, initial_positions
-            )
-            return Draws(walk.energies, walk.positions, walk.acceptance, walk.diverged.astype(int))
+            return _langevin(target, settings, key, data, beta, initial_positions, step_size)
     raise TypeError(f"settings of type {type(settings).__name__}; allowed are those of a sampler")
+
+
+def _langevin(
+    target: Target,
+    settings: SGLDSettings,
+    key: Array,
+    data: Any,
+    beta: Array,
+    initial_positions: Array,
+    step_size: Array | float | None,
+) -> Draws:
+    """SGLD with the step that was asked for, and with twice that as a measure of its bias."""
+    with_prior = settings._replace(with_prior=True)
+    centre = jnp.zeros(jnp.shape(initial_positions)[1])
+    tune_key, draw_key = jax.random.split(key)
+    unit, positions = reference_step(
+        target, with_prior, tune_key, data, beta, 0.0, centre, initial_positions
+    )
+    relative = jnp.asarray(SGLD_STEP if step_size is None else step_size, unit.dtype)
+
+    def run(run_key: Array, step: Array) -> SGLDResult:
+        return sgld(target, with_prior, run_key, data, beta, 0.0, centre, step, positions)
+
+    steps = relative * unit * jnp.array([1.0, 2.0], unit.dtype)
+    both = jax.vmap(run)(jax.random.split(draw_key), steps)
+    walk = jax.tree.map(lambda leaf: leaf[0], both)
+    return Draws(
+        walk.energies, walk.positions, walk.acceptance, walk.num_divergent, both.energies[1]
+    )

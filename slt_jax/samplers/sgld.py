@@ -15,10 +15,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.model import DataSummary
-from slt_jax.samplers.hmc import normal_rows
+from slt_jax.samplers.hmc import DIVERGENCE, normal_rows
 from slt_jax.samplers.target import Target
 
 NOISE_STEPS = 16
+# What MALA would reject of the steps that are the unit of others. Far from where the posterior is
+# rounding alone rejects more: on the way there more is allowed.
+REFERENCE_REJECTION = 0.005
+FIRST_REJECTION = 0.4
+TUNING_ROUNDS = 40
+STEPS_OF_A_ROUND = 20
+# Less cannot be told from nothing in a round, and the step grows by no more than it says.
+LEAST_REJECTION = 2.5e-4
 
 
 class RMSProp(NamedTuple):
@@ -61,14 +69,16 @@ class SGLDResult(NamedTuple):
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) of all data in total nats, and
     ``positions`` [chain, d] where the chains ended. Per chain [chain]: ``acceptance``, the mean
     over draws of the probability with which MALA on all data would have accepted the step that
-    led there (a step into NaN counts as 0): far below 1 the step is too long; ``diverged``,
-    whether a kept energy or the last position is not finite, after which no number of that chain
-    means anything.
+    led there (a step into NaN counts as 0): far below 1 the step is too long; ``num_divergent``,
+    draws that are not finite or whose last step would have lost MALA more than 1000 nats;
+    ``diverged``, whether a kept energy or the last position is not finite, after which no number of
+    that chain means anything.
     """
 
     energies: Array
     positions: Array
     acceptance: Array
+    num_divergent: Array
     diverged: Array
 
 
@@ -202,7 +212,7 @@ def sgld(
 
         return jax.lax.fori_loop(0, -(-(stop - start) // at_once), block, carry)
 
-    def draw(states: tuple[_State, _State], index: Array) -> tuple[Any, tuple[Array, Array]]:
+    def draw(states: tuple[_State, _State], index: Array) -> tuple[Any, tuple[Array, ...]]:
         # Burn-in is part of the first draw: a loop of its own would compile every step again.
         stop = settings.num_burn_in + (index + 1) * settings.thinning
         start = jnp.where(index == 0, 0, stop - settings.thinning)
@@ -217,14 +227,16 @@ def sgld(
             before = on_all_data(before.walk.positions, before.walk.second_moment)
             after = on_all_data(after.walk.positions, after.walk.second_moment)
         scaled = step_length(stop - 1) * scale(after.walk.second_moment)
-        return states, (-after.log_likelihood, _acceptance(before, after, scaled))
+        gain = _log_acceptance(before, after, scaled)
+        lost = (gain < -DIVERGENCE) | ~jnp.isfinite(after.log_likelihood)
+        return states, (-after.log_likelihood, jnp.exp(jnp.minimum(gain, 0.0)), lost)
 
     if settings.batch_size is None:
         first = on_all_data(positions, jnp.zeros_like(positions))
     else:
         none = jnp.zeros(len(positions), dtype)
         first = _State(_Walk(positions, *2 * (jnp.zeros_like(positions),)), none, none)
-    (_, last), (energies, acceptance) = jax.lax.scan(
+    (_, last), (energies, acceptance, lost) = jax.lax.scan(
         draw, (first, first), jnp.arange(settings.num_draws)
     )
     finite = jnp.isfinite(energies).all(axis=0) & jnp.isfinite(last.walk.positions).all(axis=1)
@@ -232,8 +244,72 @@ def sgld(
         energies=energies.T,
         positions=last.walk.positions,
         acceptance=jnp.mean(acceptance, axis=0),
+        num_divergent=jnp.sum(lost, axis=0),
         diverged=~finite,
     )
+
+
+def reference_step(
+    target: Target,
+    settings: SGLDSettings,
+    key: Array,
+    data: Any,
+    beta: Array | float,
+    gamma: Array | float,
+    centre: Array,
+    initial_positions: Array,
+) -> tuple[Array, Array]:
+    """The step of ``sgld`` of which MALA would reject 0.5 %, and where the chains then are.
+
+    A step has the units of the square of a parameter, and how long it may be depends on the data:
+    in units of this one, the same number means about the same bias whatever the units, n and β. For
+    a Gaussian of precision a in three dimensions it is 0.06/a, and the variance 1.4 % too large.
+    It is found in 40 rounds of 20 steps of the whole ensemble, as what is rejected grows with the
+    power 3/2 of the step, and 40 % is allowed at first. The first round has the harmonic mean of
+    the variance of the prior and the inverse square of the gradient, and chains that diverge go
+    back to where their round began.
+
+    Arguments and refusals as of ``sgld``; the schedule of the settings is left out.
+    """
+    short = settings._replace(
+        num_burn_in=STEPS_OF_A_ROUND // 2,
+        num_draws=STEPS_OF_A_ROUND // 2,
+        thinning=1,
+        schedule=None,
+    )
+    _check(short, data, centre, initial_positions)
+    dtype = jnp.result_type(float)
+    positions = jnp.asarray(initial_positions, dtype)
+    prior_key, round_key = jax.random.split(key)
+    prior = jax.vmap(target.sample_prior)(jax.random.split(prior_key, 64))
+
+    def log_density(w: Array) -> Array:
+        total = beta * target.log_likelihood(w, data) - gamma / 2 * jnp.sum((w - centre) ** 2)
+        return total + target.log_prior(w) if settings.with_prior else total
+
+    squares = jnp.mean(jax.vmap(jax.grad(log_density))(positions) ** 2, axis=1)
+    squares = jnp.median(jnp.where(jnp.isfinite(squares), squares, jnp.inf))
+    first = 1 / (1 / jnp.mean(jnp.var(prior, axis=0)) + squares)
+
+    def tune(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        log_step, positions = carry
+        run = sgld(
+            target, short, jax.random.fold_in(round_key, index), data, beta, gamma, centre,
+            jnp.exp(log_step), positions,
+        )  # fmt: skip
+        rejected = jnp.maximum(1 - jnp.mean(run.acceptance), LEAST_REJECTION)
+        half = TUNING_ROUNDS // 2
+        left = jnp.maximum(1 - index / half, 0.0)
+        allowed = REFERENCE_REJECTION * (FIRST_REJECTION / REFERENCE_REJECTION) ** left
+        # In the second half it settles as a mean of the rounds does.
+        gain = 2 / 3 / (1 + jnp.maximum(index - half, 0))
+        log_step = log_step + gain * jnp.log(allowed / rejected)
+        kept = run.num_divergent == 0
+        return log_step, jnp.where(kept[:, None], run.positions, positions)
+
+    start = (jnp.log(first).astype(dtype), positions)
+    log_step, positions = jax.lax.fori_loop(0, TUNING_ROUNDS, tune, start)
+    return jnp.exp(log_step), positions
 
 
 def subsample(data: DataSummary, key: Array, size: int) -> DataSummary:
@@ -254,8 +330,8 @@ def subsample(data: DataSummary, key: Array, size: int) -> DataSummary:
     return data._replace(data=drawn, weights=jnp.sign(weights) * total / size)
 
 
-def _acceptance(before: _State, after: _State, scaled: Array) -> Array:
-    """MALA's probability [chain] of accepting w → w′ by steps εG = ``scaled``.
+def _log_acceptance(before: _State, after: _State, scaled: Array) -> Array:
+    """log α [chain] of MALA for w → w′ by steps εG = ``scaled``, −∞ for NaN; it accepts min(α, 1).
 
     log α = log π(w′) − log π(w) − ½(g + g′)·(w′ − w) + (1/8) Σ εG(g² − g′²): the squares of the
     noise in the two proposal densities have been cancelled.
@@ -265,8 +341,7 @@ def _acceptance(before: _State, after: _State, scaled: Array) -> Array:
     trapezium = jnp.sum((old.gradient + new.gradient) * moved, axis=1) / 2
     squares = jnp.sum(scaled * (old.gradient**2 - new.gradient**2), axis=1) / 8
     log_ratio = after.log_density - before.log_density - trapezium + squares
-    probability = jnp.exp(jnp.minimum(log_ratio, 0.0))
-    return jnp.where(jnp.isnan(probability), 0.0, probability)
+    return jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
 
 
 def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: Array) -> None:

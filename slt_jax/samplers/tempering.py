@@ -16,12 +16,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.samplers.hmc import Chains, MoveInfo, Noise, chains_at, hmc_move, one_move_noise
+from slt_jax.samplers.hmc import (
+    Chains,
+    MoveInfo,
+    Noise,
+    chains_at,
+    hmc_move,
+    one_move_noise,
+    scale_of,
+)
 from slt_jax.samplers.target import Target, tempered_density
 
 TARGET_ACCEPTANCE = 0.75
 STEP_SIZE_GAIN = 1.0
-VARIANCE_FLOOR = 1e-6
 FIRST_LADDER_POWER = 5.0
 TINY = 1e-30
 
@@ -47,9 +54,10 @@ class ParallelTemperingResult(NamedTuple):
 
     ``beta`` [T] increases from 0 to 1, with the β asked for among them. ``energies`` [T, C, D] are
     nL_n(w) − nL_n(w₀) in total nats, and ``positions`` [T, C, d] where the replicas ended.
-    ``acceptance`` [T, C] of trajectories (1 at β = 0) and ``num_divergent`` [T, C]; ``rejection``
-    [T − 1] of exchanges between neighbours; ``round_trips`` [C], how many replicas went from β = 0
-    to 1 and came back; ``step_size`` [T].
+    ``acceptance`` [T, C] of trajectories (1 at β = 0) and ``num_divergent`` [T, C], draws whose
+    trajectory lost more than 1000 nats; ``rejection`` [T − 1] of exchanges between neighbours, NaN
+    if none was tried; ``round_trips`` [C], how many replicas went from β = 0 to 1 and came back;
+    ``step_size`` [T].
     """
 
     beta: Array
@@ -150,9 +158,7 @@ def parallel_tempering(
             (jnp.arange(settings.round_length), keys),
         )
         # The first half of a round may still remember the last ladder.
-        scale = jnp.sqrt(
-            jnp.var(visited[settings.round_length // 2 :], axis=(0, 2)) + VARIANCE_FLOOR
-        )
+        scale = scale_of(jnp.var(visited[settings.round_length // 2 :], axis=(0, 2)))
         beta = _tuned_ladder(tuning.beta, 2 * rejections / settings.round_length, betas)
         return _Tuning(beta, steps, scale), state
 
@@ -181,7 +187,7 @@ def parallel_tempering(
         positions=state.positions,
         acceptance=jnp.mean(done.info.acceptance, axis=0).at[0].set(1.0),
         num_divergent=jnp.sum(done.info.divergent, axis=0).at[0].set(0),
-        rejection=jnp.sum(done.rejection, axis=0) / jnp.maximum(jnp.sum(done.tried, axis=0), 1),
+        rejection=jnp.sum(done.rejection, axis=0) / jnp.sum(done.tried, axis=0),
         round_trips=jnp.sum(done.returned, axis=0),
         step_size=tuning.step_size,
     )

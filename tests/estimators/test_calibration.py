@@ -66,6 +66,16 @@ def test_by_hand() -> None:
     assert found.p_value == pytest.approx(p_value)
 
 
+def test_what_never_varies_agrees_within_the_bound_of_the_exact_value() -> None:
+    """Energies of a likelihood that does not depend on w have no error, and an oracle rounds."""
+    estimate = Estimate(np.zeros(4), np.array([0.0, 0.0, 1e-17, 1.0]), 7)
+    exact = np.array([0.0, 5e-12, 5e-12, 0.5])
+    found = calibrate(estimate, exact, 1e-11)
+    assert found.largest == 0.5
+    with pytest.raises(ValueError, match="1 deviations are not finite"):
+        calibrate(estimate, exact)
+
+
 @pytest.mark.parametrize(
     ("coverage_68", "coverage_95", "within"),
     [(0.68, 0.95, True), (0.68, 0.88, False), (0.53, 0.95, False), (0.55, 0.9, True)],

@@ -102,6 +102,32 @@ def test_what_is_not_finite_or_never_moves_has_no_error() -> None:
     assert np.isnan(found.value[0])
 
 
+def test_one_constant_has_no_error_and_two_are_not_one() -> None:
+    """All draws 0.1, as of a likelihood that does not depend on w; then one chain elsewhere."""
+    draws = np.full((2, 4, 50), 0.1)
+    draws[1, 2] = 0.3
+    found = mean_over_chains(draws)
+    np.testing.assert_array_equal(found.standard_error, [0, np.nan])
+    assert found.value[0] == pytest.approx(0.1)
+    assert found.half_width()[0] == 0
+
+
+def test_the_bias_of_a_step_is_part_of_the_error() -> None:
+    """Draws that twice the step shifts by 2: that, and what chance makes of it, in squares."""
+    fine = autoregressive((8, 200), 0.3)
+    coarse = autoregressive((8, 200), 0.3, seed=1) + 2
+    alone, other = mean_over_chains(fine), mean_over_chains(coarse)
+    found = mean_over_chains(fine, coarse=coarse)
+    assert found.value == alone.value
+    change = other.value - alone.value
+    expected = np.sqrt(change**2 + alone.standard_error**2 + other.standard_error**2)
+    assert found.sources.discretisation == pytest.approx(expected)
+    assert found.standard_error == pytest.approx(np.hypot(alone.standard_error, expected))
+    assert alone.sources.discretisation is None
+    coarse[0, 0] = np.nan
+    assert np.isnan(mean_over_chains(fine, coarse=coarse).standard_error)
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"shape \(5,\)"):
         mean_over_chains(np.zeros(5))

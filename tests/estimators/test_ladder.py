@@ -113,6 +113,18 @@ def test_disagreeing_chains_widen_the_error() -> None:
     assert np.all(parts.between_chains[-1] > 5 * parts.within_chains[-1])
 
 
+def test_energies_that_never_change() -> None:
+    """F(β) = βu without an error, by both routes."""
+    beta = ladder(8)
+    energies = np.full((len(beta), 3, 20), 0.7)
+    ratios, integral = multistate_bennett(energies, beta), ladder_integration(energies, beta)
+    np.testing.assert_allclose(ratios.free_energy.value, 0.7 * beta[1:], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(ratios.free_energy.standard_error, 0, atol=1e-12)
+    np.testing.assert_allclose(ratios.covariance, 0, atol=1e-12)
+    assert integral.sources.within_chains < 1e-12
+    assert abs(integral.value - 0.7) < 3 * integral.standard_error < 0.02
+
+
 def test_rungs_without_overlap_are_refused() -> None:
     beta = np.array([0.0, 1.0])
     energies = np.stack([1e6 + np.arange(20.0), np.arange(20.0)]).reshape(2, 2, 10)

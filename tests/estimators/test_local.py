@@ -61,16 +61,88 @@ def test_scan_marks_what_cannot_be_relied_on() -> None:
     at = found.sel(gamma=10.0, step_size=0.1)
     assert at["local_learning_coefficient"] == pytest.approx(float(alone.value))
     assert at["local_learning_coefficient_se"] == pytest.approx(float(alone.standard_error))
-    assert np.isnan(at["step_bias"])
+    assert at["step_bias"] == at["discretisation"] == 0
     assert found["step_bias"].sel(gamma=10.0, step_size=0.4) > 3
     assert found.attrs["reference"] == "w*"
+
+
+def test_a_smallest_step_that_is_too_long_is_marked_by_the_next() -> None:
+    """λ̂ grows by as much as ε does: the smallest step is as far off as it is from the next."""
+    table = np.stack([np.stack([energies(gamma)] * 3) for gamma in (1.0, 10.0)])
+    table[1] += 30.0 * np.array([1.0, 2.0, 4.0])[:, None, None]
+    found = scan(energies=table, acceptance=np.ones((2, 3, 50)))
+    np.testing.assert_array_equal(found["reliable"], [[True] * 3, [False] * 3])
+    np.testing.assert_allclose(found["discretisation"][1], 30 * np.array([1, 2, 4]) / np.log(N))
+    alone = local_learning_coefficient(table[1, 0], 7.0, N).standard_error
+    total = np.hypot(alone, 30 / np.log(N))
+    np.testing.assert_allclose(found["local_learning_coefficient_se"][1, 0], total)
+
+
+def test_one_step_or_one_chain_is_not_reliable() -> None:
+    """Nothing shows the bias of the one, nor the drift of the other."""
+    one_step = scan(
+        energies=np.stack([energies(gamma)[None] for gamma in (1.0, 10.0)]),
+        step_size=[0.1],
+        acceptance=np.ones((2, 1, 50)),
+    )
+    assert not one_step["reliable"].any()
+    assert np.isnan(one_step["step_bias"]).all()
+    assert np.isfinite(one_step["local_learning_coefficient_se"]).all()
+    table = np.stack([np.stack([energies(gamma, shape=(1, 2000))] * 3) for gamma in (1.0, 10.0)])
+    assert not scan(energies=table, acceptance=np.ones((2, 3, 1)))["reliable"].any()
+
+
+def test_energies_that_never_change_are_reliable() -> None:
+    """A likelihood that does not depend on w: no difference and no error is no bias."""
+    found = scan(energies=np.full((2, 3, 50, 40), 7.0), acceptance=np.ones((2, 3, 50)))
+    assert found["reliable"].all()
+    assert not found["local_learning_coefficient"].any()
+
+
+def test_chains_that_have_hardly_left_the_centre_are_marked() -> None:
+    """K = (w_1 w_2)^2 by SGLD from w* = 0: every step of 1e-5 is accepted, and λ̂ is near 0.
+
+    Whatever is called reliable is held to quadrature within 5.5 of its errors: 12 comparisons.
+    """
+    beta, chains = 1 / np.log(N), 32
+    target = Target(
+        sample_prior=lambda key: jax.random.normal(key, (2,)),
+        log_prior=lambda w: -jnp.sum(w**2) / 2,
+        log_likelihood=lambda w, n: -n * (w[0] * w[1]) ** 2,
+    )
+    gammas, steps = np.array([3.0, 10.0, 100.0]), np.array([1e-5, 1e-4, 1e-3, 4e-3])
+    settings, starts = SGLDSettings(), jnp.zeros((chains, 2))
+
+    def run(gamma, step_size, key):
+        data = jnp.float32(N)
+        return sgld(target, settings, key, data, beta, gamma, jnp.zeros(2), step_size, starts)
+
+    keys = jax.random.split(jax.random.key(0), (gammas.size, steps.size))
+    over_steps = jax.vmap(run, (None, 0, 0))
+    runs = jax.jit(jax.vmap(over_steps, (0, None, 0)))(gammas, steps, keys)
+    found = local_scan(runs.energies, 0.0, N, gammas, steps, runs.acceptance)
+    assert (found["acceptance"].sel(step_size=1e-5) > 0.999).all()
+    assert not found["reliable"].sel(step_size=1e-5).any()
+    assert found["reliable"].sel(step_size=[1e-3, 4e-3]).sum() >= 4
+    log_w = np.linspace(-14, 3, 800)
+    square = np.exp(2 * log_w)
+    k = N * beta * np.outer(square, square)
+    for gamma in gammas:
+        log_density = -k - gamma / 2 * np.add.outer(square, square) + np.add.outer(log_w, log_w)
+        weights = np.exp(log_density - log_density.max())
+        exact = np.sum(k * weights) / np.sum(weights)
+        at = found.sel(gamma=gamma)
+        miss = np.abs(at["local_learning_coefficient"] - exact)
+        assert (miss <= 5.5 * at["local_learning_coefficient_se"])[at["reliable"]].all()
+        assert (miss / at["local_learning_coefficient_se"]).sel(step_size=1e-5) > 5.5
 
 
 def test_scan_marks_nan() -> None:
     lost = np.stack([np.stack([energies(gamma)] * 3) for gamma in (1.0, 10.0)])
     lost[0, 0, 3, 5] = np.nan
     found = scan(energies=lost, acceptance=np.ones((2, 3, 50)))
-    np.testing.assert_array_equal(found["reliable"], [[False, False, True], [True, True, True]])
+    # The next larger step is there to compare with where the smaller one was lost.
+    np.testing.assert_array_equal(found["reliable"], [[False, True, True], [True, True, True]])
 
 
 @pytest.mark.slow
@@ -78,7 +150,8 @@ def test_scan_of_langevin_runs() -> None:
     """nL_n = n|w|²/2 in 4 dimensions by SGLD at every pair: (d/2)/(1 − εa/4) · nβ/a, a = nβ + γ.
 
     The bias of the Euler step is known for a Gaussian, so that every pair is compared, and
-    ``step_bias`` sees it where it is large. 12 intervals that miss once in a million each.
+    ``step_bias`` sees it where it is large, and the error with the bias in it covers the unbiased
+    λ̂. 24 intervals that miss once in a million each.
     """
     beta = 1 / np.log(N)
     settings = SGLDSettings(num_burn_in=300, num_draws=200, thinning=5)
@@ -100,10 +173,14 @@ def test_scan_of_langevin_runs() -> None:
     found = local_scan(runs.energies, 0.0, N, gammas, steps, runs.acceptance)
     precision = N * beta + gammas[:, None]
     exact = 2 * N * beta / precision / (1 - steps * precision / 4)
-    error = found["local_learning_coefficient_se"].to_numpy()
+    total = found["local_learning_coefficient_se"].to_numpy()
+    error = np.sqrt(total**2 - found["discretisation"].to_numpy() ** 2)
     assert error.max() < 0.1
-    deviation = np.abs(found["local_learning_coefficient"].to_numpy() - exact)
-    assert np.all(deviation <= 5.5 * error)
+    value = found["local_learning_coefficient"].to_numpy()
+    assert np.all(np.abs(value - exact) <= 5.5 * error)
+    unbiased = 2 * N * beta / precision
+    assert np.all(np.abs(value - unbiased) <= 5.5 * total)
+    assert np.any(np.abs(value - unbiased) > 5.5 * error)
     assert not found["reliable"].sel(step_size=6.4e-3).any()
     assert found["reliable"].sel(step_size=2e-4).all()
 

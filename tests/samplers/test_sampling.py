@@ -1,8 +1,8 @@
 """One call for all samplers, on a regular model: each against the closed form.
 
 Each comparison asks first for 200 effective draws and then for agreement within K = 5.5
-standard errors: with the 12 made here a false alarm has a probability below 5e-7. The bias of
-SGLD's step is far below its error. SMC runs in float64, as ``test_smc`` has it in float32.
+standard errors: with the 16 made here a false alarm has a probability below 7e-7. The bias of
+SGLD's step is part of its error. SMC runs in float64, as ``test_smc`` has it in float32.
 """
 
 import functools
@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.compilations import jit_at_first_call
+from slt_jax.compilations import CompilationCounter, jit_at_first_call
 from slt_jax.data import summaries_along_n
-from slt_jax.diagnostics import mean_and_standard_error
+from slt_jax.diagnostics import Thresholds, judge, mean_and_standard_error
+from slt_jax.estimators import mean_over_chains
 from slt_jax.jobs import in_precision, target_of
 from slt_jax.model import discover_problems
 from slt_jax.oracles import oracle_for
@@ -61,21 +62,111 @@ def start() -> tuple:
 def test_all_samplers_agree_with_the_closed_form(settings: SamplerSettings) -> None:
     target, data, starts, exact = start()
     key = jax.random.key(5)
-    step = 0.002 if isinstance(settings, SGLDSettings) else 0.3
     dtype = np.dtype(np.float64 if isinstance(settings, SMCSettings) else np.float32)
     with jax.enable_x64(dtype == np.float64):
         data, starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (data, starts))
-        draws: Draws = sample(target, settings, key, data, jnp.array(BETAS), starts, step)
+        draws: Draws = sample(target, settings, key, data, jnp.array(BETAS), starts)
         draws = jax.tree.map(np.asarray, draws)
     assert draws.energies.dtype == draws.positions.dtype == dtype
     assert draws.energies.shape[:2] == draws.acceptance.shape == (2, CHAINS)
     assert draws.positions.shape == (2, CHAINS, 3)
     assert draws.num_divergent.shape == (2, CHAINS)
     assert np.sum(draws.num_divergent) == 0
-    for energies, value in zip(draws.energies, exact, strict=True):
-        mean, error = mean_and_standard_error(energies)
-        assert np.var(energies) / error**2 > 200
-        assert abs(mean - value) < K * error
+    for i, value in enumerate(exact):
+        error = mean_and_standard_error(draws.energies[i])[1]
+        assert np.var(draws.energies[i]) / error**2 > 200
+        coarse = None if draws.coarse_energies is None else draws.coarse_energies[i]
+        found = mean_over_chains(draws.energies[i], coarse=coarse)
+        assert found.standard_error < 4 * error
+        assert abs(found.value - value) < K * found.standard_error
+
+
+def test_the_default_step_of_sgld_knows_the_units() -> None:
+    """Parameters in other units, and ten thousand times the data: an energy of 3/2 all the same.
+
+    Chains start from the prior, up to a thousand standard deviations away. The absolute step that
+    one of them needs is too long by far for the other.
+    """
+    unit = 1e-3
+    target = Target(
+        lambda key: unit * jax.random.normal(key, (3,)),
+        lambda w: -jnp.sum((w / unit) ** 2) / 2,
+        lambda w, n: -n * jnp.sum((w / unit) ** 2) / 2,
+    )
+    starts = unit * jax.random.normal(jax.random.key(8), (CHAINS, 3))
+    for n in (100.0, 1e6):
+        draws = sample(
+            target, SGLDSettings(), jax.random.key(9), jnp.asarray(n), jnp.ones(1), starts
+        )
+        found = mean_over_chains(draws.energies[0], coarse=draws.coarse_energies[0])
+        assert found.standard_error < 0.2
+        assert abs(found.value - 1.5 * n / (n + 1)) < K * found.standard_error
+        assert abs(float(jnp.mean(draws.acceptance)) - 0.995) < 0.003
+
+
+def test_mala_is_the_same_in_other_units() -> None:
+    """Parameters 2²⁰ times as small, three scales among them: the same chains but for rounding."""
+    sizes = np.array([1.0, 0.1, 0.01])
+    settings, energies = MALASettings(num_warmup=64, num_draws=5, thinning=2), []
+    for unit in (1.0, 2.0**-20):
+        target = Target(
+            lambda key: jax.random.normal(key, (3,)),
+            lambda w: jnp.zeros(()),
+            lambda w, widths: -jnp.sum((w / widths) ** 2) / 2,
+        )
+        widths = jnp.asarray(unit * sizes, jnp.float32)
+        starts = widths * jax.random.normal(jax.random.key(1), (CHAINS, 3))
+        run = sample(target, settings, jax.random.key(2), widths, jnp.ones(1), starts)
+        energies.append(run.energies)
+    np.testing.assert_allclose(*energies, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_of_sgld_that_is_too_long_is_marked() -> None:
+    """Six times the default: MALA would accept most steps, and energies are too large."""
+    target, data, starts, exact = start()
+    settings, betas = SGLDSettings(), jnp.ones(1)
+
+    def run(step: float) -> Draws:
+        return sample(target, settings, jax.random.key(5), data, betas, starts, step)
+
+    run(1.0)
+    with CompilationCounter() as counter:
+        draws = run(6.0)
+    assert not counter.counts
+    limits = Thresholds(max_r_hat=1.05)
+    one, other = draws.energies[0], draws.coarse_energies[0]
+    assert judge(one, draws.acceptance[0], draws.num_divergent[0], limits).converged
+    verdict = judge(one, draws.acceptance[0], draws.num_divergent[0], limits, other)
+    assert "twice the step changes the mean" in verdict.reason
+    alone, found = mean_over_chains(one), mean_over_chains(one, coarse=other)
+    assert abs(alone.value - exact[1]) > K * alone.standard_error
+    assert abs(found.value - exact[1]) < K * found.standard_error
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        MALASettings(num_warmup=10, num_draws=5),
+        SGLDSettings(num_burn_in=10, num_draws=5),
+        pytest.param(
+            ParallelTemperingSettings(num_rounds=1, round_length=2, num_draws=5),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(ChEESSettings(num_warmup=10, num_draws=5), marks=pytest.mark.slow),
+        pytest.param(NUTSSettings(num_warmup=10, num_draws=5), marks=pytest.mark.slow),
+    ],
+    ids=lambda s: type(s).__name__,
+)
+def test_divergences_are_counted_by_draw(settings: SamplerSettings) -> None:
+    """Chains that start where the density is NaN: every draw, however many moves lead to it."""
+    target = Target(
+        lambda key: jax.random.normal(key, (2,)),
+        lambda w: -jnp.sum(w**2) / 2,
+        lambda w, n: jnp.nan * jnp.sum(w),
+    )
+    starts = jnp.zeros((4, 2))
+    draws = sample(target, settings, jax.random.key(0), jnp.asarray(1.0), jnp.ones(1), starts)
+    np.testing.assert_array_equal(draws.num_divergent[0], 5)
 
 
 def test_mala_tunes_its_acceptance() -> None:

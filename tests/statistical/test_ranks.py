@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 TRUTHS = 200
 N = 10
 CHAINS = 8
-SMALL_STEP, LARGE_STEP = 0.01, 0.2
+SMALL_STEP, LARGE_STEP = 1.0, 30.0
 FALSE_ALARMS = 1e-3
 
 # Name, settings, step size. Of two SGLD steps the large one is expected to fail.
@@ -72,10 +72,11 @@ where the chains ended must be uniform for any function of it: the p-values are 
 test of order four. A sampler is calibrated here if none is below {LEAST:.1e}: over all
 {COMPARISONS} comparisons a false alarm has probability {FALSE_ALARMS:g}. `shift` and `spread` are
 the first two orders, 0 ± {TRUTHS**-0.5:.2f}; a mean wrong by a tenth of the posterior's standard
-deviation is a shift of about 0.09. `divergences` are moves per chain that lost more than 1000 nats,
-and of SGLD the share of chains that left the finite numbers. SGLD is biased by its step and is
-expected to fail at {LARGE_STEP}; at {SMALL_STEP} it is held to what is asked of the others unless
-chains were lost, which is so where gradients grow faster than the parameters. Where MALA or ChEES
+deviation is a shift of about 0.09. `divergences` are draws per chain on the way to which a move
+lost more than 1000 nats or left the finite numbers. SGLD is biased by its step, in units of the
+step of which MALA would reject 0.5 %, and is expected to fail at {LARGE_STEP:g}; at {SMALL_STEP:g}
+it is held to what is asked of the others unless chains were lost, which is so where gradients grow
+faster than the parameters. Where MALA or ChEES
 fail, chains from the prior have not yet settled: the line below them is of ten times as many moves.
 """
 
