@@ -61,7 +61,8 @@ def draw_posterior(
     if betas.ndim != 1 or len(betas) < 1:
         raise ValueError(f"betas has shape {betas.shape}; allowed is [B] with B ≥ 1")
     if isinstance(settings, SMCSettings):
-        smc = tempered_smc(target, settings, key, data, betas, jnp.asarray(step_size))
+        runs = tempered_smc(target, settings, key[None], data, betas, jnp.asarray(step_size))
+        smc = jax.tree.map(lambda leaf: leaf[0], runs)
         shape = (len(betas), settings.num_chains)
         return Draws(
             energies=jnp.swapaxes(smc.node_energies, 1, 2),
