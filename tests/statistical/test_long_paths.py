@@ -16,7 +16,9 @@ from slt_jax.samplers.smc import SMCSettings
 
 pytestmark = pytest.mark.slow
 
-JOBS, SEEDS = 50, 8
+JOBS, SEEDS = 100, 8
+LEAST = 0.9
+MOST_ERRORS = 0.7
 FAR = (20.0, 40.0, 80.0, 140.0)
 GROUPS = (*(f"linear_{far:g}" for far in FAR), "product")
 COLUMNS = (
@@ -71,7 +73,10 @@ def in_errors(estimate, exact: float) -> tuple[str, float, float]:
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_intervals_hold_at_the_end_of_a_long_path(name, record):
-    """90 % of jobs unmarked, and 90 % of their intervals hold; F wrong by half an error at most."""
+    """90 % of jobs unmarked, and 90 % of their intervals hold, within two binomial errors of that.
+
+    −log of a mean of 8 values whose logarithms have the variance 0.6 is too high by 0.35 errors.
+    """
     far = name.removeprefix("linear_")
     problem, data, exact = product() if name == "product" else linear(float(far))
     one, n = summarise(problem, data), len(data.y)
@@ -90,6 +95,6 @@ def test_intervals_hold_at_the_end_of_a_long_path(name, record):
         f"{held:.0%}", f"{integrals_held:.0%}", f"{converged.mean():.0%}",
     ]  # fmt: skip
     record("long_paths", TEXT, COLUMNS, GROUPS, name, [row])
-    assert converged.mean() >= 0.9
-    assert held >= 0.9
-    assert abs(mean) < 0.5
+    assert converged.mean() >= LEAST
+    assert held >= LEAST - 2 * np.sqrt(LEAST * (1 - LEAST) / JOBS)
+    assert abs(mean) < MOST_ERRORS
