@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from benchmarks.timing import Row, seconds
@@ -16,7 +15,7 @@ from slt_jax.jobs import in_precision, target_of
 from slt_jax.model import discover_problems
 from slt_jax.samplers.chees import ChEESSettings, chees
 from slt_jax.samplers.sgld import SGLDSettings, sgld
-from slt_jax.samplers.smc import SMCSettings, tempered_smc
+from slt_jax.samplers.smc import SMCSettings, num_gradients, tempered_smc
 from slt_jax.samplers.target import Target
 
 AIMS = {"SGLD": 0.8, "HMC": 0.9, "SMC": 0.9}
@@ -117,7 +116,7 @@ def _hmc(target: Target, data: Any, positions: Array, quick: bool) -> Case:
 
 
 def _smc(target: Target, data: Any, positions: Array, quick: bool) -> Case:
-    """Leapfrog steps of pilots and moves, and one gradient for each chain that starts.
+    """Leapfrog steps, and one gradient for each chain that starts.
 
     As many runs side by side as have the chains of the bare loop together.
     """
@@ -125,21 +124,15 @@ def _smc(target: Target, data: Any, positions: Array, quick: bool) -> Case:
     if quick:
         settings = settings._replace(num_chains=16, chain_length=4)
     runs = len(positions) // settings.num_chains
-    moves = settings.num_pilots + settings.chain_length - 1
-    of_temperature = settings.num_chains * (1 + moves * settings.num_integration_steps)
     nodes = jnp.ones(1)
-
-    @jit_at_first_call
-    def sample(keys: Array) -> Any:
-        return jax.vmap(lambda k: tempered_smc(target, settings, k, data, nodes, jnp.array(0.4)))(
-            keys
-        )
+    sample = jit_at_first_call(tempered_smc, static_argnums=(0, 1))
 
     def rate() -> float:
         results: list[Any] = []
         keys = jax.random.split(jax.random.key(4), runs)
-        taken = seconds(lambda: results.append(sample(keys)) or results[0])
-        return of_temperature * int(np.sum(results[0].num_temperatures)) / taken
+        arguments = (target, settings, keys, data, nodes, jnp.array(0.4))
+        taken = seconds(lambda: results.append(sample(*arguments)) or results[0])
+        return num_gradients(settings, results[0]) / taken
 
     return Case(_posterior(target, data), rate)
 

@@ -22,7 +22,7 @@ from slt_jax.samplers.chees import ChEESSettings, chees
 from slt_jax.samplers.mala import MALASettings, mala
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.samplers.sgld import SGLDSettings, sgld
-from slt_jax.samplers.smc import SMCSettings, tempered_smc
+from slt_jax.samplers.smc import SMCSettings, num_gradients, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.tempering import ParallelTemperingSettings, parallel_tempering
 from slt_jax.store import replace_file
@@ -69,11 +69,10 @@ Run = Callable[[Target, Any, Array, int], Measured]
 def by_smc(target: Target, data: Any, starts: Array, n: int) -> Measured:
     keys = jax.random.split(jax.random.key(1), RUNS)
     run = jax.tree.map(np.asarray, run_smc(target, SMC, keys, data, jnp.ones(1), jnp.asarray(0.4)))
-    moves = (SMC.num_pilots + SMC.chain_length - 1) * SMC.num_integration_steps + 1
     return Measured(
         run.node_energies[:, 0].reshape(RUNS, -1),
         run.node_positions[:, 0].reshape(-1, starts.shape[1]),
-        float(run.num_temperatures.sum()) * moves * SMC.num_chains,
+        num_gradients(SMC, run),
         independent=True,
     )
 
@@ -112,9 +111,7 @@ def by_sgld(target: Target, data: Any, starts: Array, n: int) -> Measured:
     return Measured(np.asarray(run.energies), np.asarray(run.positions), gradients)
 
 
-run_smc = jit_at_first_call(
-    jax.vmap(tempered_smc, (None, None, 0, None, None, None)), static_argnums=(0, 1)
-)
+run_smc = jit_at_first_call(tempered_smc, static_argnums=(0, 1))
 run_chees = jit_at_first_call(chees, static_argnums=(0, 1))
 run_nuts = jit_at_first_call(nuts, static_argnums=(0, 1))
 run_mala = jit_at_first_call(mala, static_argnums=(0, 1))

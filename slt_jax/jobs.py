@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from numpy.typing import ArrayLike
 
 from slt_jax.devices import JobFunction
 from slt_jax.diagnostics import nested_r_hat
@@ -37,6 +38,8 @@ from slt_jax.samplers.target import Target
 MIN_ACCEPTANCE = 0.15
 MAX_NESTED_R_HAT = 1.1
 DIVERGED_ACCEPTANCE = 0.01
+# Of runs that are as good as they claim, one in a thousand is said to disagree with itself.
+AGREEMENT = 0.999
 
 
 class TemperatureNodes(NamedTuple):
@@ -112,9 +115,8 @@ def smc_batch(
     """
 
     def one_data_set(seeds: Array, summary: Any, betas: Array) -> tuple[SMCResult, Array]:
-        runs = jax.vmap(lambda k: tempered_smc(target, settings, k, summary, betas, step_size))(
-            jax.random.wrap_key_data(seeds)
-        )
+        keys = jax.random.wrap_key_data(seeds)
+        runs = tempered_smc(target, settings, keys, summary, betas, step_size)
         best = jnp.argmin(runs.best_energy)
         mode = posterior_mode(target, summary, runs.best_position[best])
         return runs, -target.log_likelihood(mode, summary)
@@ -153,10 +155,10 @@ def sampled_jobs(
 
     ``keys`` are those of ``batch_keys`` [R, S]. Every estimate ``x`` comes with ``x_se``, its
     Monte-Carlo standard error over seeds, and all energies are relative to nL_n(w₀), in total
-    nats. ``converged`` [replicate] is False where a run did not reach β = 1, accepted too
-    little, or seeds disagree; ``reason`` says so. ``rows`` and ``budget`` are those of
-    ``JobFunction``. Raises ValueError if the step size diverges: no move of the first
-    temperature is accepted.
+    nats. ``converged`` [replicate] is False where a run did not reach β = 1 or accepted too
+    little, or where seeds, or evidence and integration, disagree; ``reason`` says so. ``rows`` and
+    ``budget`` are those of ``JobFunction``. Raises ValueError if the step size diverges: no move of
+    the first temperature is accepted.
     """
     nodes = temperature_nodes(n)
     dtype = jnp.zeros(()).dtype
@@ -172,7 +174,7 @@ def sampled_jobs(
     )
     runs = jax.tree.map(lambda leaf: np.asarray(leaf, float), runs)
     refuse_divergence(problem, n, runs, step_size)
-    return _estimates(problem, n, nodes, runs, np.asarray(mode_energy, float))
+    return _estimates(problem, n, nodes, runs, summaries.reference, np.asarray(mode_energy, float))
 
 
 def refuse_divergence(problem: Problem, n: int, runs: SMCResult, step_size: float) -> None:
@@ -188,18 +190,22 @@ def refuse_divergence(problem: Problem, n: int, runs: SMCResult, step_size: floa
 
 
 def _estimates(
-    problem: Problem, n: int, nodes: TemperatureNodes, runs: SMCResult, mode_energy: np.ndarray
+    problem: Problem,
+    n: int,
+    nodes: TemperatureNodes,
+    runs: SMCResult,
+    reference: ArrayLike,
+    mode_energy: np.ndarray,
 ) -> xr.Dataset:
     """All estimates of one n, dimension [replicate]."""
     energies = np.asarray(runs.node_energies)
     by_seed = energies.mean(axis=(-1, -2))
     about_pooled_mean = energies - energies.mean(axis=(1, 3, 4), keepdims=True)
     variance_by_seed = np.mean(about_pooled_mean**2, axis=(-1, -2))
-    path = (runs.beta, runs.mean_energy, runs.energy_variance, runs.first_log_weight)
     wbic = mean_over_seeds(by_seed[..., 0])
     estimates: dict[str, Estimate] = {
         "free_energy": free_energy_from_evidence(runs.log_evidence),
-        "free_energy_ti": thermodynamic_integration(*path),
+        "free_energy_ti": integrated(runs),
         "wbic": wbic,
         "posterior_energy": mean_over_seeds(by_seed[..., 2]),
         "lambda_wbic": wbic_coefficient(by_seed[..., 0], n),
@@ -214,20 +220,36 @@ def _estimates(
         variables[name] = ("replicate", estimate.value)
         variables[f"{name}_se"] = ("replicate", estimate.standard_error)
     variables["bic"] = ("replicate", bic(mode_energy, problem.model.dimension, n))
-    variables |= convergence(runs, (0, 2))
+    variables |= convergence(runs, (0, 2), reference)
     return xr.Dataset(variables)
 
 
-def convergence(runs: SMCResult, nodes: tuple[int, ...]) -> dict[str, Any]:
+def integrated(runs: SMCResult) -> Estimate:
+    """F of every data set by thermodynamic integration along the path of its runs."""
+    return thermodynamic_integration(
+        runs.beta, runs.mean_energy, runs.energy_variance, runs.first_log_weight
+    )
+
+
+def convergence(runs: SMCResult, nodes: tuple[int, ...], reference: ArrayLike) -> dict[str, Any]:
     """Diagnostics of R data sets with S runs each, and ``converged`` with a ``reason`` if not.
 
-    Energies at the ``nodes`` of these indices are what the runs must agree on.
+    Energies at the ``nodes`` of these indices are what the runs must agree on, and F must be the
+    same by evidence and by integration. ``reference`` [R] is −nL_n(w₀).
     """
     energies = np.asarray(runs.node_energies)
-    acceptance = np.nanmin(runs.acceptance, axis=-1).min(axis=-1)
+    on_path = np.isfinite(np.asarray(runs.acceptance))
+    least = np.min(runs.acceptance, axis=(-2, -1), initial=np.inf, where=on_path)
+    acceptance = np.where(np.isfinite(least), least, np.nan)
     r_hat = np.max([nested_r_hat(np.moveaxis(energies[:, :, b], -1, -2)) for b in nodes], axis=0)
-    finished = np.isfinite(np.asarray(runs.log_evidence)).all(axis=-1)
-    reasons = [_reason(*values) for values in zip(finished, acceptance, r_hat, strict=True)]
+    evidence, integral = free_energy_from_evidence(runs.log_evidence), integrated(runs)
+    gap = evidence.plus(integral.scaled(-1.0))
+    allowed = gap.half_width(AGREEMENT)
+    reasons = [
+        unfinished_reason(jax.tree.map(lambda leaf, i=i: leaf[i], runs), float(origin))
+        or _reason(acceptance[i], r_hat[i], evidence.value[i], gap.value[i], allowed[i])
+        for i, origin in enumerate(np.asarray(reference, float))
+    ]
     return {
         "acceptance": ("replicate", acceptance),
         "nested_r_hat": ("replicate", r_hat),
@@ -237,14 +259,42 @@ def convergence(runs: SMCResult, nodes: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _reason(finished: bool, acceptance: float, r_hat: float) -> str:
-    """Why a job did not converge, or nothing."""
-    if not finished:
-        return "beta = 1 not reached or NaN"
+def unfinished_reason(runs: SMCResult, reference: float) -> str:
+    """Why not all S runs of a data set came to β = 1, or nothing.
+
+    ``reference`` is the log-likelihood of w₀, from which all others are counted.
+    """
+    reached = np.isfinite(np.asarray(runs.log_evidence))
+    if reached.all():
+        return ""
+    if not math.isfinite(reference):
+        value = "NaN" if math.isnan(reference) else f"{reference:g}"
+        return f"log-likelihood {value} at the reference point w0"
+    chain_length, num_chains = np.shape(runs.node_energies)[-2:]
+    most, size = int(np.max(runs.num_nan)), chain_length * num_chains
+    if most:
+        return f"log-likelihood NaN at up to {most} of {size} draws of the prior"
+    length, limit = int(np.max(runs.num_temperatures)), np.shape(runs.beta)[-1]
+    beta = np.max(runs.beta, initial=0.0, where=np.isfinite(np.asarray(runs.beta)))
+    if length == limit and beta < 1:
+        return f"max_temperatures = {limit} used up at beta = {beta:.3g} < 1"
+    return (
+        f"{np.sum(~reached)} of {len(reached)} runs lost: no finite log-likelihood after "
+        f"{int(np.min(runs.num_temperatures))} temperatures"
+    )
+
+
+def _reason(acceptance: float, r_hat: float, evidence: float, gap: float, allowed: float) -> str:
+    """Why runs that came to β = 1 did not converge, or nothing."""
     if not acceptance >= MIN_ACCEPTANCE:
         return f"acceptance {acceptance:.2f} < {MIN_ACCEPTANCE}"
     if not r_hat <= MAX_NESTED_R_HAT:
         return f"seeds disagree: nested R-hat {r_hat:.2f} > {MAX_NESTED_R_HAT}"
+    if not abs(gap) <= allowed:
+        return (
+            f"F = {evidence:.2f} by evidence and {evidence - gap:.2f} by integration differ by "
+            f"more than {allowed:.2f} nats"
+        )
     return ""
 
 

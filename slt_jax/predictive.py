@@ -140,7 +140,7 @@ def sampled_errors(
     refuse_divergence(problem, n, runs, step_size)
     positions = runs.node_positions.reshape(*keys.shape, settings.num_particles, -1)
     found = errors_of_draws(problem, n, data, positions, held_out, budget)
-    return found.assign(convergence(runs, (0,)))
+    return found.assign(convergence(runs, (0,), summaries.reference))
 
 
 def errors_of_draws(

@@ -18,7 +18,7 @@ from slt_jax import diagnostics, regions
 from slt_jax.compilations import jit_at_first_call
 from slt_jax.data import designed_summaries, summaries_along_n, summarise
 from slt_jax.estimators import mean_over_seeds
-from slt_jax.jobs import in_precision, target_of
+from slt_jax.jobs import in_precision, target_of, unfinished_reason
 from slt_jax.model import Data, FeatureSummary, Problem, discover_problems
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.oracles import Exact, oracle_for
@@ -26,8 +26,7 @@ from slt_jax.oracles.factorised import Block, expected_free_energy, factorised_m
 from slt_jax.product_regression import gibbs, modulus_prior
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.samplers.sgld import SGLDSettings, sgld
-from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
-from slt_jax.samplers.target import Target
+from slt_jax.samplers.smc import SMCSettings, tempered_smc
 
 FACTORS = SkalsePolynomial.factors
 FUNCTIONS = ("1", "x", "x^2", "x^3", "x^4")
@@ -222,7 +221,6 @@ def masses(
         jnp.asarray(SMC_STEP),
     )
     population = runs.node_positions.reshape(num_runs, -1, sum(FACTORS))
-    reached = bool(np.isfinite(runs.log_evidence).all())
     draws = {"NUTS": chains.positions, "SMC": population}
     shape = (len(METHODS), len(FUNCTIONS), len(radii))
     mass, error = np.zeros(shape), np.zeros(shape)
@@ -242,7 +240,7 @@ def masses(
         for j, width in zip(FACTORS[::-1], reach, strict=True)
     ]
     reasons = ["", "" if chains_judged.converged else chains_judged.reason]
-    reasons.append("" if reached else "beta = 1 not reached or NaN")
+    reasons.append(unfinished_reason(runs, float(summary.reference)))
     return xr.Dataset(
         {
             "mass": (("route", "function", "radius"), mass),
@@ -331,18 +329,6 @@ def scaled_up(
     return found
 
 
-def independent_runs(
-    target: Target,
-    settings: SMCSettings,
-    keys: Array,
-    data: Any,
-    nodes: Array,
-    step_size: Array,
-) -> SMCResult:
-    """SMC runs over keys [S], leading axis [S]."""
-    return jax.vmap(lambda k: tempered_smc(target, settings, k, data, nodes, step_size))(keys)
-
-
-smc_runs = jit_at_first_call(independent_runs, static_argnums=(0, 1))
+smc_runs = jit_at_first_call(tempered_smc, static_argnums=(0, 1))
 nuts_run = jit_at_first_call(nuts, static_argnums=(0, 1))
 sgld_run = jit_at_first_call(sgld, static_argnums=(0, 1))

@@ -271,7 +271,7 @@ def test_a_job_of_nan_among_good_ones(runs: Runs) -> None:
     cross[1] = np.nan
     found = sampled_jobs(problem, 100, summary._replace(cross=cross), keys, settings, 0.4)
     assert not found["converged"][1]
-    assert found["reason"][1] == "beta = 1 not reached or NaN"
+    assert found["reason"][1] == "log-likelihood NaN at up to 64 of 64 draws of the prior"
     xr.testing.assert_identical(found.isel(replicate=[0, 2]), good.isel(replicate=[0, 2]))
     runs.note(
         "a data set that holds NaN", "its job is marked; the others of its batch are the same"

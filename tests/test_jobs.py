@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ from slt_jax.samplers.smc import SMCResult, SMCSettings
 
 PROBLEMS = discover_problems()
 LINEAR = PROBLEMS["linear_3"]
-R = 5
+R = 7
 
 
 @functools.cache
@@ -220,12 +221,12 @@ def conjugate_moments(summary: Summary, replicate: int, beta: float) -> tuple[fl
 
 # --- sampled curves, from runs made by hand --------------------------------------------------
 
-GOOD, UNFINISHED, SLOW, APART, LOST = range(5)
+GOOD, UNFINISHED, SLOW, APART, LOST, GAPPED, DEAD = range(7)
 S, T, K, C = 4, 6, 16, 8
 
 
 def runs_by_hand() -> SMCResult:
-    """A job that converged and four that did not, each for its own reason."""
+    """A job that converged and others that did not, each for its own reason."""
     rng = np.random.default_rng(0)
     shape = (R, S, T)
     beta = np.full(shape, np.nan)
@@ -233,16 +234,20 @@ def runs_by_hand() -> SMCResult:
     energies = 1 + rng.normal(size=(R, S, 3, K, C))
     acceptance = np.where(np.isnan(beta), np.nan, 0.6)
     log_evidence = rng.normal(size=(R, S))
-    log_evidence[UNFINISHED, 2] = np.nan
-    beta[UNFINISHED, 2, 3:] = np.nan
+    log_evidence[GAPPED] = -20 + 0.1 * log_evidence[GAPPED]
+    log_evidence[UNFINISHED] = np.nan
+    beta[UNFINISHED] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
+    acceptance[UNFINISHED] = 0.6
     acceptance[SLOW, 1, 2] = 0.1
     energies[APART] += 3 * np.arange(S)[:, None, None, None]
-    # Where data hold NaN, a run stays at β = 0 and accepts nothing.
+    # Where data hold NaN, a run stays with the prior.
     log_evidence[LOST], energies[LOST] = np.nan, np.nan
     beta[LOST], acceptance[LOST] = np.nan, np.nan
-    beta[LOST, :, 0] = acceptance[LOST, :, 0] = 0.0
+    # One run of several that meets a log-likelihood of ∞ on its way.
+    log_evidence[DEAD, 2], energies[DEAD, 2, 1:] = np.nan, np.nan
+    beta[DEAD, 2, 2:] = acceptance[DEAD, 2, 2:] = np.nan
     path = np.where(np.isnan(beta), np.nan, 1.0)
-    path[LOST] = np.nan
+    num_nan = np.where(np.arange(R)[:, None] == LOST, [0, 3, 128, 7], 0)
     return SMCResult(
         log_evidence=log_evidence,
         num_temperatures=np.isfinite(beta).sum(axis=-1),
@@ -252,20 +257,28 @@ def runs_by_hand() -> SMCResult:
         acceptance=acceptance,
         ess=path,
         step_size=path,
+        num_moves=path,
         first_log_weight=np.where(np.arange(R)[:, None] == LOST, np.nan, -0.1 * np.ones((R, S))),
         node_energies=energies,
         node_positions=np.zeros((*energies.shape, 3)),
         best_position=np.zeros((R, S, 3)),
         best_energy=np.zeros((R, S)),
+        num_nan=num_nan,
     )
 
 
-def curve_of(runs: SMCResult, monkeypatch: pytest.MonkeyPatch, step_size: float = 0.4) -> Any:
+def curve_of(
+    runs: SMCResult,
+    monkeypatch: pytest.MonkeyPatch,
+    step_size: float = 0.4,
+    reference: float = -1.0,
+) -> Any:
     def pretend(*_: object, **__: object) -> tuple[SMCResult, np.ndarray]:
         return runs, np.arange(float(len(runs.beta)))
 
     monkeypatch.setattr(jobs, "smc_jobs", pretend)
     summary = jax.tree.map(lambda leaf: leaf[: len(runs.beta)], linear_data(100))
+    summary = summary._replace(reference=np.full(len(runs.beta), reference))
     keys = batch_keys(jax.random.key(0), 100, len(runs.beta), S)
     return sampled_jobs(LINEAR, 100, summary, keys, SMCSettings(), step_size)
 
@@ -275,11 +288,29 @@ def test_each_failure_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(curve["converged"], np.arange(R) == GOOD)
     reasons = curve["reason"].to_numpy()
     assert reasons[GOOD] == ""
-    assert reasons[UNFINISHED] == reasons[LOST] == "beta = 1 not reached or NaN"
+    assert reasons[UNFINISHED] == "max_temperatures = 6 used up at beta = 0.06 < 1"
+    assert reasons[LOST] == "log-likelihood NaN at up to 128 of 128 draws of the prior"
+    assert reasons[DEAD] == "1 of 4 runs lost: no finite log-likelihood after 2 temperatures"
     assert reasons[SLOW] == "acceptance 0.10 < 0.15"
     assert reasons[APART].startswith("seeds disagree: nested R-hat")
+    assert re.fullmatch(
+        r"F = (19|20).\d\d by evidence and 1.\d\d by integration differ by more than .* nats",
+        reasons[GAPPED],
+    )
     for name in ("free_energy", "free_energy_ti"):
-        np.testing.assert_array_equal(curve[name].isnull(), np.isin(range(R), [UNFINISHED, LOST]))
+        lost = np.isin(range(R), [UNFINISHED, LOST, DEAD])
+        np.testing.assert_array_equal(curve[name].isnull(), lost)
+
+
+@pytest.mark.parametrize(("value", "word"), [(-np.inf, "-inf"), (np.nan, "NaN")])
+def test_a_reference_that_cannot_be_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, value: float, word: str
+) -> None:
+    """Of runs that were lost; whatever else they show comes from it."""
+    reasons = curve_of(runs_by_hand(), monkeypatch, reference=value)["reason"].to_numpy()
+    lost = reasons[[UNFINISHED, LOST, DEAD]]
+    assert set(lost) == {f"log-likelihood {word} at the reference point w0"}
+    assert reasons[GOOD] == ""
 
 
 def test_energies_that_never_change_agree_and_stuck_chains_do_not(

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 Reference = Literal["w0", "mle", "w*"]
@@ -80,17 +81,27 @@ class Estimate(NamedTuple):
         Squares add, and degrees of freedom combine by Welch–Satterthwaite.
         """
         error = np.asarray(error, float)
-        squares = np.stack([self.standard_error**2, np.broadcast_to(error**2, self.value.shape)])
+        part = Estimate(self.value, np.broadcast_to(error, self.value.shape), degrees_of_freedom)
+        return self.plus(part)._replace(
+            value=self.value,
+            sources=self.sources._replace(**{name: error}),
+            basis=self.basis,
+        )
+
+    def plus(self, other: "Estimate") -> "Estimate":
+        """The sum of two independent estimates, with no record of what its error is made of.
+
+        Squares add, and degrees of freedom combine by Welch–Satterthwaite.
+        """
+        squares = np.stack([self.standard_error**2, other.standard_error**2])
         total = squares.sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             freedom = total**2 / (
-                squares[0] ** 2 / self.degrees_of_freedom + squares[1] ** 2 / degrees_of_freedom
+                squares[0] ** 2 / self.degrees_of_freedom
+                + squares[1] ** 2 / other.degrees_of_freedom
             )
-        return self._replace(
-            standard_error=np.sqrt(total),
-            degrees_of_freedom=np.where(total > 0, freedom, self.degrees_of_freedom),
-            sources=self.sources._replace(**{name: error}),
-        )
+        freedom = np.where(total > 0, freedom, self.degrees_of_freedom)
+        return Estimate(self.value + other.value, np.sqrt(total), freedom)
 
 
 def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
@@ -115,6 +126,27 @@ def mean_over_seeds(draws: ArrayLike) -> Estimate:
         raise ValueError(f"{seeds} seed: a standard error needs at least 2 independent runs")
     error = np.asarray(draws.std(axis=-1, ddof=1) / np.sqrt(seeds))
     return Estimate(draws.mean(axis=-1), error, seeds - 1, ErrorSources(between_chains=error))
+
+
+def log_mean_over_seeds(log_draws: ArrayLike) -> Estimate:
+    """log (1/S) Σ_s exp(l_s) over independent sampler runs on the same data.
+
+    ``log_draws`` [..., S] of any size. The standard error is the standard deviation of the log of
+    a mean of S log-normal values, √log(1 + (exp(s²) − 1)/S) with the variance s² of the l_s, and
+    S − 1 degrees of freedom. For s² ≪ 1 that is s/√S. The delta method's sd(Z)/(Z̄√S) is too small
+    where the largest of the exp(l_s) makes up the mean: it never exceeds 1. Raises ValueError for
+    S < 2.
+
+    Source: Fenton, The sum of log-normal probability distributions in scatter transmission
+    systems, IRE Transactions on Communications Systems 8 (1960).
+    """
+    log_draws = np.asarray(log_draws, float)
+    seeds = log_draws.shape[-1]
+    square = mean_over_seeds(log_draws).standard_error ** 2 * seeds
+    # log(1 + (exp(s²) − 1)/S), where exp(s²) may be beyond all numbers.
+    error = np.sqrt(square + np.log1p((1 - 1 / seeds) * np.expm1(-square)))
+    value = logsumexp(log_draws, axis=-1) - np.log(seeds)
+    return Estimate(value, error, seeds - 1, ErrorSources(between_chains=error))
 
 
 def mean_over_data_sets(values: ArrayLike | Estimate) -> Estimate:

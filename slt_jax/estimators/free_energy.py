@@ -2,23 +2,18 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 
-from slt_jax.estimators.estimate import Estimate, mean_over_seeds
+from slt_jax.estimators.estimate import Estimate, log_mean_over_seeds, mean_over_seeds
 
 
 def free_energy_from_evidence(log_evidence: ArrayLike) -> Estimate:
     """F = −log of the mean of unbiased evidence estimates, in total nats.
 
-    ``log_evidence`` [..., S] from S independent runs → −log (1/S) Σ_s Z_s, whose standard error
-    is sd(Z)/(Z̄√S) by the delta method, S − 1 degrees of freedom. NaN where any run is NaN.
-    Raises ValueError for S < 2.
+    ``log_evidence`` [..., S] from S independent runs → −log (1/S) Σ_s Z_s with the error of
+    ``log_mean_over_seeds``, S − 1 degrees of freedom. NaN where any run is NaN. Raises
+    ValueError for S < 2.
     """
-    log_evidence = np.asarray(log_evidence, float)
-    seeds = log_evidence.shape[-1]
-    log_mean = logsumexp(log_evidence, axis=-1) - np.log(seeds)
-    relative = mean_over_seeds(np.exp(log_evidence - log_mean[..., None]))
-    return relative._replace(value=-log_mean)
+    return log_mean_over_seeds(log_evidence).scaled(-1.0)
 
 
 def integrate_path(
@@ -26,22 +21,27 @@ def integrate_path(
 ) -> NDArray[np.float64]:
     """∫₀¹ E_β[nL_n] dβ along one path, in total nats.
 
-    From β₁ on the integral is ∫ βE_β d log β by the trapezoid rule with the end-point
-    correction (h²/12)(g′₀ − g′₁) of every panel, where g = βE_β and dg/d log β = βE − β²Var,
-    because dE/dβ = −Var. On [0, β₁], where E_β is unbounded in scale, it is minus the log mean
-    weight of the prior draws. Shapes [..., T] with NaN after the end of a path; the result has
-    shape [...] and is NaN where the path holds NaN before its end or does not reach 1.
+    From β₁ on the integral is E_1(1 − β₁) + ∫ g d log β with g = β(E_β − E_1), so that a constant
+    in nL_n is integrated exactly, by the trapezoid rule with the end-point correction
+    (h²/12)(g′₀ − g′₁) of every panel, where dg/d log β = g − β²Var, because dE/dβ = −Var. On
+    [0, β₁], where E_β is unbounded in scale, it is minus the log mean weight of the prior draws.
+    Shapes [..., T] with NaN after the end of a path; the result has shape [...] and is NaN where
+    the path holds NaN before its end or does not reach 1.
     """
     beta, energy, variance = (np.asarray(a, float) for a in (beta, mean_energy, energy_variance))
-    # A lost run stays at β = 0 with energies that are not finite: its NaN is the answer.
+    end = np.maximum(np.isfinite(beta).sum(axis=-1, keepdims=True) - 1, 0)
+    last = np.take_along_axis(energy, end, -1)
+    # A lost run has energies that are not finite, or β = 0: its NaN is the answer.
     with np.errstate(divide="ignore", invalid="ignore"):
-        g = beta * energy
+        g = beta * (energy - last)
         slope = g - beta**2 * variance
         width = np.diff(np.log(beta), axis=-1)
         panels = width / 2 * (g[..., 1:] + g[..., :-1])
         panels += width**2 / 12 * (slope[..., :-1] - slope[..., 1:])
     inside = np.isfinite(beta[..., 1:])
     total = np.sum(np.where(inside, panels, 0.0), axis=-1) - np.asarray(first_log_weight, float)
+    with np.errstate(invalid="ignore"):
+        total += np.squeeze(last * (1 - beta[..., :1]), -1)
     complete = np.isclose(np.nanmax(beta, axis=-1, initial=0.0), 1.0)
     return np.asarray(np.where(complete, total, np.nan))
 

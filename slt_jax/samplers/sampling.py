@@ -71,7 +71,8 @@ def draw_posterior(
         raise ValueError(f"betas has shape {betas.shape}; allowed is [B] with B ≥ 1")
     if isinstance(settings, SMCSettings):
         first_step = jnp.asarray(SMC_STEP if step_size is None else step_size)
-        smc = tempered_smc(target, settings, key, data, betas, first_step)
+        runs = tempered_smc(target, settings, key[None], data, betas, first_step)
+        smc = jax.tree.map(lambda leaf: leaf[0], runs)
         shape = (len(betas), settings.num_chains)
         return Draws(
             energies=jnp.swapaxes(smc.node_energies, 1, 2),

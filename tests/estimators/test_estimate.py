@@ -28,6 +28,16 @@ def test_mean_over_data_sets_by_hand() -> None:
     assert found.degrees_of_freedom == 2
 
 
+def test_a_sum_of_independent_estimates() -> None:
+    """Errors 3 and 4 with 4 and ∞ degrees of freedom: 5, with 5⁴/(3⁴/4) of them."""
+    first = Estimate(np.array([1.0]), np.array([3.0]), 4)
+    found = first.plus(Estimate(np.array([2.0]), np.array([4.0]), np.inf))
+    assert (found.value, found.standard_error) == (3, 5)
+    assert found.degrees_of_freedom == pytest.approx(4 * 625 / 81)
+    exact = Estimate(np.zeros(1), np.zeros(1), 7)
+    assert exact.plus(exact).degrees_of_freedom == 7
+
+
 def test_nan_stays_where_it_is() -> None:
     found = mean_over_seeds([[1, np.nan], [1, 3]])
     np.testing.assert_array_equal(np.isnan(found.value), [True, False])

@@ -33,6 +33,7 @@ from slt_jax.jobs import (
 )
 from slt_jax.model import Problem, Summary, discover_problems
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.samplers import smc
 from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
 
 PROBLEMS = discover_problems()
@@ -40,6 +41,7 @@ FAST, SLOW = ["linear_3", "monomial_1_1"], ["skalse_x2"]
 NAMES = FAST + SLOW
 FALSE_ALARM = 1e-6
 N, DATA_SETS, SEEDS, STEP_SIZE = 100, 8, 8, 0.4
+KEY = jax.random.key(6)
 SETTINGS = SMCSettings(
     num_chains=32, chain_length=16, num_integration_steps=6, max_temperatures=12
 )  # 12 temperatures are enough for n = 10⁴ and not for linear_3 at n = 10⁵
@@ -194,22 +196,136 @@ def test_path_increases_to_one_and_then_is_nan(sampled: Sampled) -> None:
     assert np.all(beta[..., 0] > 0)
     assert np.all(np.diff(beta, axis=-1)[inside[..., 1:]] > 0)
     np.testing.assert_array_equal(np.nanmax(beta, axis=-1), 1.0)
-    for name in ("mean_energy", "energy_variance", "acceptance", "ess", "step_size"):
+    for name in ("mean_energy", "energy_variance", "acceptance", "ess", "step_size", "num_moves"):
         np.testing.assert_array_equal(np.isfinite(getattr(sampled.runs, name)), inside)
     assert np.all(sampled.runs.step_size[inside] > 0)
     acceptance = sampled.runs.acceptance[inside]
     assert np.all((acceptance > 0) & (acceptance <= 1))
 
 
-def test_ess_never_falls_below_its_share(sampled: Sampled) -> None:
-    """Up to the resolution of single precision, in which 512 weights are summed."""
-    ess = sampled.runs.ess[np.isfinite(sampled.runs.ess)]
-    assert np.all(ess >= SETTINGS.ess_fraction - 1e-3)
-    assert np.all(ess <= 1 + 1e-3)
-    # Where no node stops the path short, the whole share is spent.
-    free = ~np.isin(sampled.runs.beta, np.float32(temperature_nodes(N)))
-    spent = sampled.runs.ess[free & np.isfinite(sampled.runs.beta)]
-    np.testing.assert_allclose(spent, SETTINGS.ess_fraction, atol=1e-3)
+def test_ess_is_about_the_share_that_the_pilot_spends(sampled: Sampled) -> None:
+    """Of a pilot it is the share exactly, of the runs behind it on average; forced β cost less."""
+    ess = sampled.runs.ess
+    known = np.isfinite(ess)
+    assert np.all((ess[known] > 0) & (ess[known] <= 1 + 1e-3))
+    free = known & ~np.isin(sampled.runs.beta, np.float32(temperature_nodes(N)))
+    assert np.mean(ess[free]) == pytest.approx(SETTINGS.ess_fraction, abs=0.1)
+    assert np.mean(ess[known & ~free]) > SETTINGS.ess_fraction - 0.1
+
+
+def test_all_runs_of_a_data_set_share_one_path(sampled: Sampled) -> None:
+    for name in ("beta", "step_size", "num_moves", "num_temperatures"):
+        path = getattr(sampled.runs, name)
+        np.testing.assert_array_equal(path, np.broadcast_to(path[:, :1], path.shape))
+    assert len(np.unique(sampled.runs.beta[:, 0, 0])) > DATA_SETS // 2
+
+
+def test_no_run_changes_the_path_or_another_run(singular: Sampled) -> None:
+    """The pilot alone adapts: other keys of the other runs leave all else bit for bit the same."""
+    keys = np.array(jax.random.key_data(batch_keys(jax.random.key(2), N, DATA_SETS, SEEDS)))
+    other = np.array(jax.random.key_data(batch_keys(jax.random.key(9), N, DATA_SETS, SEEDS)))
+    keys[:, 4:] = other[:, 4:]
+    runs, _ = smc_jobs(
+        target_of(singular.problem.model),
+        SETTINGS,
+        jnp.float32(STEP_SIZE),
+        keys,
+        in_precision(singular.summary, np.float32),
+        np.tile(np.float32(temperature_nodes(N)), (DATA_SETS, 1)),
+    )
+    for found, expected in zip(runs, singular.runs, strict=True):
+        np.testing.assert_array_equal(found[:, :4], expected[:, :4])
+    np.testing.assert_array_equal(runs.beta, singular.runs.beta)
+    assert np.all(runs.log_evidence[:, 4:] != singular.runs.log_evidence[:, 4:])
+
+
+# --- the evidence ---------------------------------------------------------------------------
+
+SMALL = SMCSettings(num_chains=8, chain_length=4, max_temperatures=40)
+PILOTS, RUNS = 5, 2000
+
+
+def test_evidence_has_no_bias() -> None:
+    """The mean of Ẑ/Z over 10⁴ runs of 32 particles behind 5 pilots is 1; a prior 4 sd off.
+
+    Populations that chose the temperatures at which they are then weighed had a mean of 0.81.
+    Gated on its standard error, then within 5.5 of them.
+    """
+    problem = Problem("far", PROBLEMS["linear_3"].model, {"w": np.full(3, 2.3)})
+    n = 20
+    one = jax.tree.map(
+        lambda leaf: leaf[:1], summaries_along_n(problem, jax.random.key(4), 1, [n])[0]
+    )
+    summary = jax.tree.map(lambda leaf: np.repeat(leaf, PILOTS, axis=0), one)
+    keys = batch_keys(jax.random.key(5), n, PILOTS, RUNS)
+    runs, _ = smc_jobs(
+        target_of(problem.model),
+        SMALL,
+        jnp.float32(STEP_SIZE),
+        np.asarray(jax.random.key_data(keys)),
+        in_precision(summary, np.float32),
+        np.ones((PILOTS, 1), np.float32),
+    )
+    oracle = oracle_for(problem)
+    assert oracle is not None
+    exact = float(oracle.moments(one).normalised_free_energy.value[0])
+    ratio = np.exp(runs.log_evidence.astype(float) + exact)
+    assert np.all(runs.num_temperatures >= 5)
+    error = ratio.std() / np.sqrt(ratio.size)
+    assert error < 0.02
+    assert abs(ratio.mean() - 1) < 5.5 * error
+    # What an estimate of log Z would do instead: the check can fail.
+    assert abs(np.exp(np.log(ratio).mean()) - 1) > 5.5 * error
+
+
+# --- how far chains go ----------------------------------------------------------------------
+
+
+def test_chains_keep_every_third_state() -> None:
+    """Three moves between states: the first sweep is that of single moves, and every third of it
+    is kept."""
+    target = target_of(PROBLEMS["linear_3"].model)
+    summary = jax.tree.map(
+        lambda leaf: jnp.float32(leaf[0]), summaries_along_n(PROBLEMS["linear_3"], KEY, 1, [N])[0]
+    )
+    ancestors = jax.random.normal(KEY, (SETTINGS.num_chains, 3))
+    visit = jax.jit(smc._visited, static_argnums=(0, 1))
+
+    def states(moves: int) -> np.ndarray:
+        here = smc.Temperature(jnp.float32(0.1), jnp.float32(0.3), jnp.ones(3), jnp.array(moves))
+        population, acceptance = visit(target, SETTINGS, KEY, ancestors, summary, here)
+        assert 0 < acceptance <= 1
+        return np.asarray(population.positions)
+
+    single, triple = states(1), states(3)
+    np.testing.assert_array_equal(triple[:6], single[::3])
+    assert not np.any(np.all(triple[1:] == triple[:-1], axis=(1, 2)))
+
+
+def test_variance_of_weights_counts_chains_not_states() -> None:
+    """64 chains of 16 states: independent ones are worth 1024, constant ones 64, equal ones all."""
+    weights = np.exp(np.random.default_rng(0).normal(size=(16, 64)))
+    constant = np.tile(weights[:1], (16, 1))
+    variance, factor = map(float, smc.weight_variance(jnp.asarray(weights)))
+    assert factor == pytest.approx(1, abs=0.4)  # within two of its standard errors
+    assert variance == pytest.approx(factor * weights.var() / weights.mean() ** 2 / 1024, rel=1e-4)
+    variance, factor = map(float, smc.weight_variance(jnp.asarray(constant)))
+    assert factor == pytest.approx(16, rel=1e-4)
+    assert variance == pytest.approx(weights[0].var() / weights[0].mean() ** 2 / 64, rel=1e-4)
+    assert tuple(smc.weight_variance(jnp.ones((16, 64)))) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("dependence", "variance", "moves"),
+    [(4.0, 0.01, 2), (4.0, 0.1, 4), (1.0, 10.0, 2), (1.5, 10.0, 4), (16.0, 0.0, 2)],
+)
+def test_moves_are_added_where_the_path_is_long_and_states_depend(
+    dependence: float, variance: float, moves: int
+) -> None:
+    found = smc._enough_moves(
+        SMCSettings(), jnp.array(3), jnp.float32(dependence), jnp.float32(variance)
+    )
+    assert found == moves
 
 
 def test_forced_nodes_are_visited_exactly(sampled: Sampled) -> None:
@@ -307,7 +423,8 @@ def test_a_nan_job_is_marked(singular: Sampled, value: float) -> None:
     xr.testing.assert_identical(curve.isel(replicate=others), singular.curve.isel(replicate=others))
     lost = curve.isel(replicate=bad, n=0)
     assert not lost["converged"]
-    assert "NaN" in str(lost["reason"].item())
+    word = "NaN" if np.isnan(value) else "inf"
+    assert lost["reason"] == f"log-likelihood {word} at the reference point w0"
     for name in QUANTITIES:
         assert np.isnan(lost[name])
         assert np.isnan(lost[f"{name}_se"])
@@ -339,7 +456,8 @@ def test_a_path_that_needs_more_temperatures_is_marked(linear: Sampled) -> None:
     assert np.isnan(runs.node_energies[:, :, -1]).all()
     curve = curve_of(linear.problem, summary, n)
     assert not curve["converged"].any()
-    assert (curve["reason"] == "beta = 1 not reached or NaN").all()
+    words = r"max_temperatures = 12 used up at beta = 0\.\d+ < 1"
+    assert all(re.fullmatch(words, reason) for reason in curve["reason"].to_numpy().flat)
     for name in ("free_energy", "free_energy_ti", "posterior_energy"):
         assert curve[name].isnull().all()
 

@@ -54,6 +54,7 @@ COUNTED: tuple[tuple[str, int, float | tuple[float, int], bool], ...] = (
     ("samplers/test_sampling.py", 16, 5.5, True),
     ("samplers/test_sgld.py", 40, 5.5, True),
     ("samplers/test_smc.py", 6, 1e-6, False),
+    ("samplers/test_smc.py", 1, 5.5, True),
     ("samplers/test_tempering.py", 4, 5.5, True),
     ("theory/test_measurement.py", 1, 1e-6, False),
     ("test_accelerator.py", 0, 5.0, True),

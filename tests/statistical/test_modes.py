@@ -48,9 +48,7 @@ NUTS between the mirror images of the net, and agrees with the oracle within {ER
 
 run_nuts = jit_at_first_call(nuts, static_argnums=(0, 1))
 run_ladder = jit_at_first_call(parallel_tempering, static_argnums=(0, 1))
-run_smc = jit_at_first_call(
-    jax.vmap(tempered_smc, (None, None, 0, None, None, None)), static_argnums=(0, 1)
-)
+run_smc = jit_at_first_call(tempered_smc, static_argnums=(0, 1))
 
 
 def problems() -> dict[str, Problem]:

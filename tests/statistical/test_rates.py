@@ -83,9 +83,7 @@ def test_variance_of_log_evidence_falls_with_the_particles(record):
     variances, deviations = [], []
     for particles in PARTICLES:
         settings = SMCSettings(num_chains=particles // 16, chain_length=16)
-        run = jax.jit(
-            jax.vmap(tempered_smc, (None, None, 0, None, None, None)), static_argnums=(0, 1)
-        )
+        run = jax.jit(tempered_smc, static_argnums=(0, 1))
         keys = jax.random.split(jax.random.key(5), RUNS)
         found = run(target, settings, keys, data, jnp.ones(1), jnp.asarray(0.4))
         log_evidence = np.asarray(found.log_evidence, float)
