@@ -22,7 +22,7 @@ from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model, Regression
 from slt_jax.oracles.charts import MOST_DIMENSIONS, Chart
 from slt_jax.oracles.collapse import Units, pairs_of, total_weight
-from slt_jax.oracles.latents import Resolution, UnsettledError
+from slt_jax.oracles.latents import Resolution
 from slt_jax.oracles.moments import (
     Combinations,
     NodeBlock,
@@ -31,6 +31,7 @@ from slt_jax.oracles.moments import (
     statistics_at,
     sums_at,
 )
+from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.structures import Direct, LinearBlock, Structure
 
 # In three and four dimensions, by the ratio of a resolution, which one of lower order shares.

@@ -16,8 +16,9 @@ import numpy as np
 from slt_jax.model import Model
 from slt_jax.oracles.cells import Cells, Values, cell_blocks, cells_of
 from slt_jax.oracles.charts import Chart, charts_of
-from slt_jax.oracles.latents import Resolution, UnsettledError
+from slt_jax.oracles.latents import Resolution
 from slt_jax.oracles.moments import NodeBlock
+from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.structures import Structure
 
 FIRST, FARTHEST = 60.0, 1e9

@@ -30,10 +30,6 @@ from slt_jax.structures import (
 )
 
 
-class UnsettledError(ValueError):
-    """As many nodes as time and memory allow do not hold the integral."""
-
-
 class Resolution(NamedTuple):
     """How fine a rule is: Gauss order of a product, and order and ratio of graded panels,
     points of a periodic rule, stride of a trapezoid rule."""

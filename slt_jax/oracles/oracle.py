@@ -23,7 +23,6 @@ from slt_jax.oracles.latents import (
     Curvature,
     LatentRule,
     Resolution,
-    UnsettledError,
     coarser,
     latent_rule,
 )
@@ -36,6 +35,7 @@ from slt_jax.oracles.moments import (
     rule_sums,
 )
 from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summaries_of
+from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.precision import in_float64
 from slt_jax.shapes import datum_of
 from slt_jax.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
@@ -195,8 +195,10 @@ class Oracle(NamedTuple):
         errors = node_errors(self.structure, self.model, summaries, pieces, beta)
         cuts = cuts_of(self.structure.latent)
         at = (self.structure, self.model, pieces, beta)
+        if shared == []:
+            return UnsettledError("the optimum lies beyond it")
         try:
-            rules = shared or adapted_blocks(*at, self._resolutions())
+            rules = adapted_blocks(*at, self._resolutions()) if shared is None else shared
             return self._sums(pieces, beta, rules, points, errors, cuts)
         except UnsettledError as error:
             return error
@@ -232,6 +234,8 @@ class Oracle(NamedTuple):
                 return [fine, coarse]
             apart = abs(fine.free_energy - coarse.free_energy)
             why = f"followed there, it is in doubt by {max(apart, in_doubt):.1g} nats"
+            if fine.doubt > apart:
+                why += ", as the likelihood is interpolated between too few nodes"
         if isinstance(fixed, list) and _is_held(*fixed):
             return fixed
         raise ValueError(f"{self.problem.name}: {OUT_OF_REACH}; {why}")
@@ -239,10 +243,16 @@ class Oracle(NamedTuple):
     def _shared_rules(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolutions: Sequence[Resolution]
     ) -> list[list[NodeBlock]] | None:
-        """A rule per resolution, in blocks, that all data sets share; None if each has its own."""
+        """A rule per resolution, in blocks, that all data sets share; None if each has its own.
+
+        It is empty where no rule holds the optimum, and each data set is followed.
+        """
         if is_adapted(self.structure.latent):
             return None
-        return [node_blocks(self._rule(replicates, beta, each)) for each in resolutions]
+        try:
+            return [node_blocks(self._rule(replicates, beta, each)) for each in resolutions]
+        except UnsettledError:
+            return []
 
     def _rule(
         self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from slt_jax.oracles.latents import LatentRule, Resolution, UnsettledError
+from slt_jax.oracles.latents import LatentRule, Resolution
+from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.structures import REACH as PRIOR_REACH
 from slt_jax.structures import Collapse, PowersLatent
 

@@ -9,6 +9,10 @@ from numpy.polynomial.legendre import leggauss
 from scipy.linalg import eigh_tridiagonal
 
 
+class UnsettledError(ValueError):
+    """No rule of as many nodes as time and memory allow holds the integral."""
+
+
 class Rule(NamedTuple):
     """Nodes and weights of ∫ f ≈ Σ weight · f(node), both of shape [N]."""
 
@@ -82,13 +86,13 @@ def gauss_rule(positions: np.ndarray, masses: np.ndarray, order: int) -> Rule:
     """Gauss rule of a discrete measure: exact for polynomials of degree 2·order − 1.
 
     Stieltjes' procedure as a Lanczos iteration with full reorthogonalisation, then
-    Golub–Welsch (Gautschi, *Orthogonal Polynomials*, §2.2–2.3). Raises ValueError if fewer
+    Golub–Welsch (Gautschi, *Orthogonal Polynomials*, §2.2–2.3). Raises UnsettledError if fewer
     positive masses than ``order`` are given.
     """
     keep = masses > 0
     positions, masses = positions[keep], masses[keep]
     if len(positions) < order:
-        raise ValueError(f"{len(positions)} masses cannot carry a Gauss rule of order {order}")
+        raise UnsettledError(f"{len(positions)} masses cannot carry a Gauss rule of order {order}")
     total = masses.sum()
     vector = np.sqrt(masses / total)
     basis, diagonal, off_diagonal = [vector], [], []

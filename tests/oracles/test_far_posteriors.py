@@ -13,16 +13,18 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pytest
 from numpy.polynomial.legendre import leggauss
 from scipy.optimize import minimize
 from scipy.special import gammaln, kve
 
-from slt_jax.data import summarise
-from slt_jax.model import Data, Problem
+from slt_jax.data import simulate, summarise
+from slt_jax.model import Data, FeatureSummary, Problem
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.normal_mixture import NormalMixture
+from slt_jax.models.polynomial import PolynomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.relu_net import ReluNet
 from slt_jax.models.shallow_net import ShallowNet
@@ -42,13 +44,20 @@ def at_zero(name: str, model) -> Problem:
 # The brute force
 
 
-def log_integral(log_density: LogDensity, positive: tuple[bool, ...]) -> tuple[float, float]:
-    """log ∫ exp(log_density) over one or two reals or positive numbers, and how sure it is.
+class Integral(NamedTuple):
+    """log Z, how far it may be off, and how many prior standard deviations its mode is out."""
+
+    value: float
+    error: float
+    farthest: float
+
+
+def log_integral(log_density: LogDensity, positive: tuple[bool, ...]) -> Integral:
+    """log ∫ exp(log_density) over one or two reals or positive numbers.
 
     Boxes on a mesh out to 10⁶ are halved along every axis where two Gauss rules differ, and around
     modes, that are climbed to from many places, down to their own width.
     """
-    dimension = len(positive)
     mesh = np.concatenate([[0.0], np.geomspace(1e-3, 1e6, 28)])
     both = np.concatenate([-mesh[:0:-1], mesh])
     axes = [mesh if half else both for half in positive]
@@ -70,7 +79,8 @@ def log_integral(log_density: LogDensity, positive: tuple[bool, ...]) -> tuple[f
         boxes = _halves(boxes[split])
         assert len(boxes) < 400_000
     assert np.isfinite(total)
-    return float(total), float(np.exp(min(doubt - total, 0.0))) * dimension + 1e-10
+    error = float(np.exp(min(doubt - total, 0.0))) + 1e-10
+    return Integral(float(total), error, float(np.max(np.abs(modes[0].place))))
 
 
 class Mode(NamedTuple):
@@ -79,7 +89,7 @@ class Mode(NamedTuple):
 
 
 def _modes(log_density: LogDensity, axes, positive) -> list[Mode]:
-    """Local maxima, by climbing from the best places of a mesh, with their widths."""
+    """Local maxima with their widths, the highest first, by climbing from places of a mesh."""
     middles = [(axis[1:] + axis[:-1]) / 2 for axis in axes]
     mesh = np.stack([g.ravel() for g in np.meshgrid(*middles, indexing="ij")], axis=1)
     values = log_density(mesh)
@@ -98,7 +108,7 @@ def _modes(log_density: LogDensity, axes, positive) -> list[Mode]:
         place = np.abs(np.sinh(t)) if all(positive) else np.sinh(t)
         width = np.array([_width(log_density, place, j) for j in range(len(place))])
         found.append(Mode(place, width))
-    return found
+    return sorted(found, key=lambda mode: -log_density(mode.place[None])[0])
 
 
 def _width(log_density: LogDensity, place: np.ndarray, axis: int) -> float:
@@ -165,12 +175,12 @@ def log_chi(r: np.ndarray, degrees: int) -> np.ndarray:
 
 
 class Case(NamedTuple):
-    """A problem, data of which each counts ``copies`` times, and log Z of them with its error."""
+    """A problem, data of which each counts ``copies`` times, and log Z of them."""
 
     problem: Problem
     data: Data
     copies: int
-    exact: Callable[[], tuple[float, float]]
+    exact: Callable[[], Integral]
 
 
 def gaussian_log_evidence(design: np.ndarray, y: np.ndarray, copies: float, noise: float):
@@ -272,11 +282,9 @@ def mixture(problem: Problem, data: Data, copies: int):
 
 def linear(problem: Problem, data: Data, copies: int):
     x, y = np.asarray(data.x), np.asarray(data.y)
-    return float(gaussian_log_evidence(x[None], y, copies, problem.model.noise)[0]), 1e-10
-
-
-def halves(r, x):
-    return np.stack([r[:, :1] * np.maximum(x, 0), r[:, 1:] * np.maximum(-x, 0)], axis=2)
+    return Integral(
+        float(gaussian_log_evidence(x[None], y, copies, problem.model.noise)[0]), 1e-10, 0.0
+    )
 
 
 def relu_1(r, x):
@@ -284,21 +292,28 @@ def relu_1(r, x):
     return (r * np.maximum(x, 0))[:, :, None]
 
 
+def added(parts: list[Integral]) -> Integral:
+    values, errors, farthest = zip(*parts, strict=True)
+    return Integral(float(np.logaddexp.reduce(values)), max(errors), max(farthest))
+
+
 def relu_one_unit(problem: Problem, data: Data, copies: int):
     one = with_units(relu_1, (True,), lambda r: half_log_normal(r) - np.log(2))
-    both = [one(problem, Data(sign * data.x, data.y), copies) for sign in (1, -1)]
-    values, errors = zip(*both, strict=True)
-    return float(np.logaddexp(*values)), max(errors)
+    return added([one(problem, Data(sign * data.x, data.y), copies) for sign in (1, -1)])
 
 
 def relu_two_units(problem: Problem, data: Data, copies: int):
-    """k of two units are positive, with probability 1/4, 1/2, 1/4."""
+    """k of two units are positive, with probability 1/4, 1/2, 1/4; one of each sign share no x."""
     same = with_units(relu_1, (True,), lambda r: log_chi(r[:, 0], 2) - np.log(4))
-    mixed = with_units(halves, (True, True), lambda r: half_log_normal(r) - np.log(2))
-    found = [same(problem, Data(sign * data.x, data.y), copies) for sign in (1, -1)]
-    found.append(mixed(problem, data, copies))
-    values, errors = zip(*found, strict=True)
-    return float(np.logaddexp.reduce(values)), max(errors)
+    single = with_units(relu_1, (True,), half_log_normal)
+    found, halves = [], []
+    for sign in (1, -1):
+        x, own = sign * data.x, sign * data.x > 0
+        found.append(same(problem, Data(x, data.y), copies))
+        halves.append(single(problem, Data(x[own], data.y[own]), copies))
+    values, errors, farthest = zip(*halves, strict=True)
+    mixed = Integral(sum(values) - np.log(2), sum(errors), max(farthest))
+    return added([*found, mixed])
 
 
 def row_of_two(row, x):
@@ -408,4 +423,121 @@ def answer(case: Case) -> tuple[float, float]:
     oracle = oracle_for(case.problem)
     summary = summarise(case.problem, case.data, np.full(len(case.data.y), float(case.copies)))
     found = oracle.log_evidence(summary)
-    return float(found.value) + float(summary.reference), float(found.error)
+    # Two numbers of the size of log Z are added here, each of which is rounded.
+    rounding = 4 * np.finfo(float).eps * abs(float(summary.reference))
+    return float(found.value) + float(summary.reference), float(found.error) + rounding
+
+
+def test_the_brute_force_finds_a_narrow_mode_far_out():
+    """A normal density of width 10⁻³ at (70, −3): two regressions on one datum each."""
+
+    def log_density(w):
+        return log_normal(w - np.array([70.0, -3.0]), 1e-3)
+
+    found = log_integral(log_density, (False, False))
+    assert abs(found.value) < 1e-9
+    assert found.farthest == pytest.approx(70.0)
+
+
+def test_one_datum_twenty_standard_deviations_out():
+    """The rule that the prior suggests gives −106.036 ± 2e-6."""
+    problem, exact = KINDS["mixture"]
+    data = Data(np.zeros((1, 0)), np.array([20.0]))
+    expected = exact(problem, data, 1)
+    value, error = answer(Case(problem, data, 1, exact))
+    assert expected.value == pytest.approx(-101.9587, abs=1e-4)
+    assert abs(value - expected.value) <= error + expected.error
+    assert error < 1e-3
+
+
+def test_a_steep_step():
+    """1000 data of a step with noise, as ordinary data are: the posterior of b is beyond 20."""
+    problem = at_zero("step", ShallowNet(hidden_dim=1, uniform_input=True, noise=0.3))
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (1000, 1))
+    data = Data(x, np.sign(x) + 0.3 * rng.normal(size=x.shape))
+    exact = with_units(net_units(np.tanh, False), (False,), log_normal)
+    expected = exact(problem, data, 1)
+    value, error = answer(Case(problem, data, 1, exact))
+    assert expected.farthest > 9
+    assert abs(value - expected.value) <= error + expected.error
+    assert error < 1e-3
+
+
+@pytest.mark.parametrize("n", [2, 1000])
+def test_an_optimum_that_no_fixed_rule_holds(n):
+    """Of y = abcx with true factors of 20, 15 and 12: "6 masses cannot carry a Gauss rule"."""
+    model = MonomialRegression(exponents=(1, 1, 1))
+    problem = Problem("far", model, {"w": np.array([20.0, 15.0, 12.0])})
+    data = simulate(problem, jax.random.key(3), n)
+    expected = KINDS["abcx"][1](problem, data, 1)
+    value, error = answer(Case(problem, data, 1, None))
+    assert abs(value - expected.value) <= error + expected.error
+    assert error < 1e-3
+
+
+def test_units_that_are_too_steep_to_be_interpolated_are_refused():
+    """A unit of b = 9 is 10⁻⁵ off at some x: 1000 data see it, and with more nodes it is right."""
+    optimum = {"a": np.array([1.0]), "b": np.array([9.0])}
+    problem = Problem("steep", TanhNet(hidden_dim=1, noise=0.1), optimum)
+    finer = Problem("steep", TanhNet(hidden_dim=1, noise=0.1, num_nodes=256), optimum)
+    data = simulate(problem, jax.random.key(3), 1000)
+    with pytest.raises(ValueError, match="interpolated between too few nodes"):
+        answer(Case(problem, data, 1, None))
+    expected = KINDS["tanh_1"][1](finer, data, 1)
+    value, error = answer(Case(finer, data, 1, None))
+    assert abs(value - expected.value) <= error + expected.error
+    assert error < 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-2, 3.0, pytest.param(1e3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [30, 10**6])
+def test_powers_on_an_orthonormal_design(scale, n):
+    """log Z is then a sum of integrals over one parameter each, of four dimensions and a block."""
+    powers = (5, 4, 3, 2, 1)
+    problem = at_zero("powers", PolynomialRegression(powers=powers))
+    found = scale * np.random.default_rng(1).normal(size=5)
+    expected, doubt = 0.0, 0.0
+    for power, coefficient in zip(powers, found, strict=True):
+
+        def log_density(theta, power=power, coefficient=coefficient):
+            c = np.asarray(theta[:, 0], np.longdouble) ** power
+            return np.asarray(-n / 2 * c * (c - 2 * coefficient), float) + log_normal(theta)
+
+        one = log_integral(log_density, (False,))
+        expected, doubt = expected + one.value, doubt + one.error
+    summary = FeatureSummary(n * np.eye(5), n * found[:, None], np.zeros((5, 1)), np.zeros(()))
+    exact = oracle_for(problem).log_evidence(summary)
+    assert abs(exact.value - expected) <= exact.error + doubt
+    assert exact.error < 0.01
+
+
+FEW = (("abx", 2), ("aabbx", 3), ("relu_1", 0), ("chain", 0), ("column", 1), ("linear", 3))
+
+
+@pytest.mark.parametrize(("kind", "seed"), FEW)
+def test_bounds_hold_for_data_of_any_size(kind, seed):
+    case = drawn(kind, seed)
+    expected = case.exact()
+    value, error = answer(case)
+    assert abs(value - expected.value) <= error + expected.error
+
+
+@pytest.mark.slow
+def test_bounds_hold_and_few_are_refused():
+    """Six data sets of each kind, of 10⁻³ to 10⁴ in size and 1 to 10⁶ in number."""
+    asked, refused, violated = 0, [], []
+    for kind, seed in itertools.product(KINDS, range(100, 106)):
+        case = drawn(kind, seed)
+        expected = case.exact()
+        within = expected.farthest <= 100
+        asked += within
+        try:
+            value, error = answer(case)
+        except ValueError as error:
+            refused += [(kind, seed, str(error))] if within else []
+            continue
+        if abs(value - expected.value) > error + expected.error:
+            violated.append((kind, seed, value, error, expected))
+    assert not violated
+    assert len(refused) <= 0.05 * asked, refused
