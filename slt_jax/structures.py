@@ -189,21 +189,31 @@ class Strip(NamedTuple):
         return self.singularity / max(self.steepest, steepest or 0.0)
 
 
+class Interpolation(NamedTuple):
+    """How far the columns of a design, interpolated in x, are from what they stand for.
+
+    ``largest`` maps latents [N, l] to the length [N] of the vector of the columns' largest errors,
+    ``at_points`` to their errors [N, point, k] at points that see the largest ones to a factor 2.
+    """
+
+    largest: Callable[[np.ndarray], np.ndarray]
+    at_points: Callable[[np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Collapse:
     """Exact structure c(w) = offset(latent) + basis(latent) @ block, block ~ N(0, scale²) i.i.d.
 
     The block is integrated out in closed form and the latent by quadrature. ``basis`` maps a
-    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero. Where the features
-    only interpolate, ``column_error`` maps latents [N, l] to bounds [N] on how far any column of
-    the design may be off at any x.
+    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero. ``interpolation``
+    is there where the features only interpolate.
     """
 
     basis: Callable[[Array], Array]
     latent: Latent
     scale: float = 1.0
     offset: Callable[[Array], Array] | None = None
-    column_error: Callable[[np.ndarray], np.ndarray] | None = None
+    interpolation: Interpolation | None = None
 
 
 @dataclass(frozen=True)

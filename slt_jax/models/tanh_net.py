@@ -13,10 +13,12 @@ from numpyro.distributions import constraints
 
 from slt_jax import theory
 from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Support, Truth
-from slt_jax.structures import CellsLatent, Collapse, UnitsLatent, normal_coordinate
+from slt_jax.structures import CellsLatent, Collapse, Interpolation, UnitsLatent, normal_coordinate
 from slt_jax.validation import Count, Positive, Size
 
 MOST_UNITS, MOST_IN_PANELS = 4, 3
+# Differences of tanh and its interpolant that are smaller are not those of the interpolant.
+ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +73,24 @@ class TanhNet(FeatureRegression):
             weight = normal_coordinate(self.prior_scale, peaks, half=True)
             latent = CellsLatent((weight,), self.hidden_dim)
         units = MethodOf(self, "_units")
-        return Collapse(
-            units, latent, self.prior_scale, column_error=MethodOf(self, "_column_error")
-        )
+        errors = Interpolation(MethodOf(self, "_largest_errors"), MethodOf(self, "_errors_between"))
+        return Collapse(units, latent, self.prior_scale, interpolation=errors)
 
-    def _column_error(self, b: np.ndarray) -> np.ndarray:
-        """Length of the vector of the largest errors, over x, of units with b [N, H], shape [N]."""
+    def _largest_errors(self, b: np.ndarray) -> np.ndarray:
+        """Length [N] of the vector of the largest errors, over x, of units with b [N, H]."""
         log_steepness, log_error = _interpolation_errors(self.num_nodes)
         with np.errstate(divide="ignore"):
             each = np.interp(np.log(np.abs(b)), log_steepness, log_error)
         return np.sqrt(np.sum(np.exp(2 * each), axis=1))
+
+    def _errors_between(self, b: np.ndarray) -> np.ndarray:
+        """Errors [N, point, H] of units with b [N, H] at x half-way between the nodes."""
+        x = np.cos(np.pi * np.arange(self.num_nodes) / (2 * self.num_nodes))
+        odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(self.num_nodes) + 1))
+        weights = odd_chebyshev @ _analysis_matrix(self.num_nodes)
+        nodes = _odd_nodes(self.num_nodes)
+        found = weights @ np.tanh(nodes[:, None] * b[:, None, :])
+        return found - np.tanh(x[:, None] * b[:, None, :])
 
     def _units(self, b: Array) -> Array:
         nodes = jnp.asarray(_odd_nodes(self.num_nodes), b.dtype)
@@ -102,8 +112,9 @@ def _interpolation_errors(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     error = np.max(np.abs(found - np.tanh(x[:, None] * steepness)), axis=0)
     # What is left of the smallest is rounding; there the poles of tanh(bx) say what it is.
     ellipse = np.pi / (2 * steepness) + np.sqrt(1 + (np.pi / (2 * steepness)) ** 2)
-    bound = 4 * num_nodes * ellipse ** (-2.0 * num_nodes) / (ellipse - 1)
-    return np.log(steepness), np.log(2 * np.where(error > 1e-13, error, bound))
+    bound = np.log(4 * num_nodes / (ellipse - 1)) - 2 * num_nodes * np.log(ellipse)
+    seen = np.log(np.maximum(error, ROUNDING))
+    return np.log(steepness), np.log(2) + np.where(error > ROUNDING, seen, bound)
 
 
 @functools.cache

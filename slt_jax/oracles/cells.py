@@ -38,9 +38,9 @@ from slt_jax.structures import Direct, LinearBlock, Structure
 SEARCH_ORDER = 4
 TOLERANCES = {4.0: 0.2, 3.0: 0.15, 2.5: 0.1}
 # In one or two, where the search has the order of the coarser rule.
-FINE_TOLERANCE, MANY_CELLS = 1e-5, 50_000
+FINE_TOLERANCE = 1e-5
 MARKED = 0.8
-MAX_CELLS = 200_000
+MAX_CELLS, MOST_FOLLOWED = 200_000, 60_000
 # A cell is at most so many times as wide as one beside it that has more than so much of the largest
 # share: nodes see nothing of a peak that reaches over the edge of a wide cell.
 GRADING, HOLDS = 4.0, 1e-3
@@ -249,11 +249,13 @@ def settled_cells(
     allowed: float = 0.0,
 ) -> tuple[Cells, Values]:
     """Cells, made of those given, whose doubts add up to less than the tolerance, relative to the
-    integral, or if MANY_CELLS do not settle it to no more than is ``allowed``.
+    integral, or if as many as time allows do not settle it, to no more than is ``allowed``.
 
-    Raises ValueError for a density that is NaN, and UnsettledError where MAX_CELLS are not enough.
+    Raises ValueError for a density that is NaN, and UnsettledError where MAX_CELLS are not enough,
+    or MOST_FOLLOWED beyond the bulk of a prior.
     """
     values = _values(chart, cells, log_density, order)
+    most = MAX_CELLS if chart.nats == math.inf else MOST_FOLLOWED
     while True:
         if np.any(np.isnan(values.log_integral)):
             raise ValueError("the likelihood is NaN or infinite on these data")
@@ -264,9 +266,9 @@ def settled_cells(
         marked, axes = _beside_narrow(cells, share) if settled else _doubtful(doubt)
         if not len(marked):
             return cells, values
-        if len(worst) > MANY_CELLS and np.sum(worst) <= allowed * np.sum(share):
-            return cells, values
-        if len(worst) > MAX_CELLS:
+        if len(worst) > most:
+            if np.sum(worst) <= allowed * np.sum(share):
+                return cells, values
             raise UnsettledError(
                 f"{len(worst)} cells leave {np.sum(worst) / np.sum(share):.1g} of the integral in "
                 f"doubt: {tolerance} is allowed"

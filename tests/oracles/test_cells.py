@@ -11,7 +11,7 @@ from slt_jax.data import simulate, summarise
 from slt_jax.model import Data, Problem
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.oracles import cells, oracle_for, training_criteria
+from slt_jax.oracles import cells, follow, oracle_for, training_criteria
 from slt_jax.oracles.charts import prior_chart
 from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.latents import RESOLUTIONS
@@ -203,6 +203,8 @@ def test_what_takes_long_is_there_for_who_asks():
 
 def test_more_cells_than_time_allows_are_refused(monkeypatch):
     monkeypatch.setattr(cells, "MAX_CELLS", 5)
+    monkeypatch.setattr(cells, "MOST_FOLLOWED", 5)
+    monkeypatch.setattr(follow, "DOUBTFUL", 0.0)
     problem = at_zero("two", ShallowNet())
     with pytest.raises(ValueError, match=r"cells leave .* in doubt: 1e-05 is allowed"):
         oracle_for(problem).moments(summarise(problem, data_of(problem, 10)))
