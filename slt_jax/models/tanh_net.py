@@ -88,9 +88,11 @@ class TanhNet(FeatureRegression):
         x = np.cos(np.pi * np.arange(self.num_nodes) / (2 * self.num_nodes))
         odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(self.num_nodes) + 1))
         weights = odd_chebyshev @ _analysis_matrix(self.num_nodes)
-        nodes = _odd_nodes(self.num_nodes)
-        found = weights @ np.tanh(nodes[:, None] * b[:, None, :])
-        return found - np.tanh(x[:, None] * b[:, None, :])
+        # Nodes of a rule share their units.
+        units, which = np.unique(b, return_inverse=True)
+        found = weights @ np.tanh(np.outer(_odd_nodes(self.num_nodes), units))
+        errors = found - np.tanh(np.outer(x, units))
+        return np.moveaxis(errors[:, which.reshape(b.shape)], 0, 1)
 
     def _units(self, b: Array) -> Array:
         nodes = jnp.asarray(_odd_nodes(self.num_nodes), b.dtype)

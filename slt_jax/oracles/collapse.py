@@ -219,23 +219,6 @@ def log_block_evidence(statistics: BlockStatistics, beta: Array) -> Array:
     return -0.5 * outputs * log_det + 0.5 * quadratic - beta * statistics.energy
 
 
-def mean_square(statistics: BlockStatistics, beta: Array) -> Array:
-    """E |a|² of the block under its posterior, in units of its prior.
-
-    It is −2 d/dτ of log ∫ exp(−τ|a|²/2 + …) da at τ = 1.
-    """
-    size, outputs = statistics.score.shape
-    identity = jnp.eye(size, dtype=statistics.score.dtype)
-
-    def log_integral(tau: Array) -> Array:
-        matrix = tau * identity + beta * statistics.precision
-        log_det, quadratic = _eliminate(matrix, beta * statistics.score)
-        return -0.5 * outputs * log_det + 0.5 * quadratic
-
-    one = jnp.ones((), statistics.score.dtype)
-    return -2 * jax.jvp(log_integral, (one,), (one,))[1]
-
-
 def _eliminate(matrix: Array, score: Array) -> tuple[Array, Array]:
     """log|A| and tr hᵀA⁻¹h by Gaussian elimination on scalars.
 

@@ -9,31 +9,32 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from slt_jax.model import DataSummary, FeatureRegression, FeatureSummary, Model, Regression
 from slt_jax.oracles.collapse import BlockStatistics
 from slt_jax.oracles.condensed import NODES
-from slt_jax.oracles.moments import NodeErrors, compiled_mean_square
+from slt_jax.oracles.moments import NodeErrors
 from slt_jax.oracles.pieces import is_condensed
 from slt_jax.structures import Collapse, Direct, Interpolation, LinearBlock, Strip, Structure
 
 # Of the error of a polynomial through Gauss nodes, in units of ρ^−NODES/(ρ − 1); a product of two
 # units is as large as this where it is evaluated in the complex plane.
 LARGEST = 40.0
-# Nats that are nothing, and by how many a node is below others of its block that it is nothing to.
-SMALL, NEGLIGIBLE = 1e-12, 45.0
+# What a node adds to the integral is nothing if it is so many nats below what another one is.
+NEGLIGIBLE = 28.0
 
 
 DesignError = Callable[[np.ndarray], np.ndarray]
 
 
 class Sizes(NamedTuple):
-    """Of a data set √(n Σ a_i r_i²)/σ² and n/σ², and the scale of the block's prior."""
+    """Of a data set √(n Σ a_i r_i²)/σ² and n/σ², the most nats that a block can gain, and the scale
+    of its prior."""
 
     linear: float
     quadratic: float
+    gain: float
     scale: float
 
 
@@ -44,12 +45,26 @@ def node_errors(
     pieces: Sequence[Any],
     beta: float,
     steepest: float | None = None,
+    *,
+    rough: bool = False,
 ) -> NodeErrors | None:
     """Bounds on errors of the evidence of one data set at β, None where nothing is interpolated.
 
     ``summaries`` add up to that of the data, and so do the ``pieces`` that were made of them for
-    latents up to ``steepest``.
+    latents up to ``steepest``. ``rough`` bounds are of any block, and cost little.
     """
+    found = _node_errors(structure, model, summaries, pieces, beta, steepest)
+    return functools.partial(found, rough=rough) if found else None
+
+
+def _node_errors(
+    structure: Structure,
+    model: Model,
+    summaries: Sequence[Any],
+    pieces: Sequence[Any],
+    beta: float,
+    steepest: float | None,
+) -> Callable[..., np.ndarray] | None:
     if isinstance(structure, Collapse):
         if structure.interpolation is None:
             return None
@@ -83,20 +98,21 @@ def _of_features(structure: Collapse, model: FeatureRegression, summary: Feature
     count = 2 * float(np.trace(summary.gram))
     constant = count * abs(math.log(2 * math.pi * model.noise**2))
     squares = (2 * abs(float(summary.reference)) + constant) * model.noise**2
-    return _sizes(structure, model, count, squares)
+    return _sizes(structure, model, count, squares, best_gain(model, summary))
 
 
 def _of_data(structure: LinearBlock, model: Regression, summary: DataSummary) -> Sizes:
     weights, y = np.asarray(summary.weights), np.asarray(summary.data.y)
     squares = float(weights @ np.sum(y.reshape(len(y), -1) ** 2, axis=1))
-    return _sizes(structure, model, float(np.sum(weights)), squares)
+    gain = squares / (2 * model.noise**2)
+    return _sizes(structure, model, float(np.sum(weights)), squares, gain)
 
 
 def _sizes(
-    structure: Collapse | LinearBlock, model: Regression, count: float, squares: float
+    structure: Collapse | LinearBlock, model: Regression, count: float, squares: float, gain: float
 ) -> Sizes:
     variance = model.noise**2
-    return Sizes(math.sqrt(count * squares) / variance, count / variance, structure.scale)
+    return Sizes(math.sqrt(count * squares) / variance, count / variance, gain, structure.scale)
 
 
 def _moved_features(
@@ -106,23 +122,19 @@ def _moved_features(
     nodes: np.ndarray,
     statistics: BlockStatistics,
     logs: np.ndarray,
+    *,
+    rough: bool,
 ) -> np.ndarray:
-    """The bound by lengths, and where that is not small enough by errors at points.
+    """By errors at points: columns that are alike are off alike, and cancel where these do."""
 
-    Columns that are alike are off alike, and a block of large entries that cancel is not off.
-    """
-    lengths = sizes.scale * _lengths(statistics, beta)
-    found = _change(sizes, beta, lengths * interpolation.largest(nodes))
-    matter = (found > SMALL) & (logs + found > np.max(logs) - NEGLIGIBLE)
-    if np.any(matter):
-        precision, score = (np.asarray(part)[matter] for part in statistics[:2])
-        covariance = np.linalg.inv(np.eye(precision.shape[1]) + beta * precision)
+    def root_mean_square(matter: np.ndarray, block: _Block) -> np.ndarray:
         errors = interpolation.at_points(nodes[matter])
-        mean = errors @ (beta * covariance @ score)
-        squares = np.sum((errors @ covariance) * errors, axis=2) + np.sum(mean**2, axis=2)
-        between = 2 * sizes.scale * np.sqrt(np.max(squares, axis=1))
-        found[matter] = np.minimum(found[matter], _change(sizes, beta, between))
-    return found
+        squares = np.sum((errors @ block.covariance) * errors, axis=2)
+        squares += np.sum((errors @ block.mean) ** 2, axis=2)
+        return 2 * np.sqrt(np.max(squares, axis=1))
+
+    at = (nodes, statistics, None if rough else logs)
+    return _moved_at(interpolation.largest, root_mean_square, sizes, beta, *at)
 
 
 def _moved(
@@ -132,13 +144,54 @@ def _moved(
     nodes: np.ndarray,
     statistics: BlockStatistics,
     logs: np.ndarray,
+    *,
+    rough: bool,
 ) -> np.ndarray:
-    del logs
-    return _change(sizes, beta, sizes.scale * _lengths(statistics, beta) * off(nodes))
+    """By the length of the block."""
+
+    def root_mean_square(matter: np.ndarray, block: _Block) -> np.ndarray:
+        squares = np.trace(block.covariance, axis1=1, axis2=2) + np.sum(block.mean**2, axis=(1, 2))
+        return np.sqrt(squares) * off(nodes[matter])
+
+    at = (nodes, statistics, None if rough else logs)
+    return _moved_at(off, root_mean_square, sizes, beta, *at)
 
 
-def _lengths(statistics: BlockStatistics, beta: float) -> np.ndarray:
-    return np.sqrt(np.asarray(compiled_mean_square(statistics, jnp.float64(beta))))
+class _Block(NamedTuple):
+    """Mean [N, k, q] and covariance [N, k, k] of the block at nodes, in units of its prior."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def _moved_at(
+    largest: DesignError,
+    root_mean_square: Callable[[np.ndarray, _Block], np.ndarray],
+    sizes: Sizes,
+    beta: float,
+    nodes: np.ndarray,
+    statistics: BlockStatistics,
+    logs: np.ndarray | None,
+) -> np.ndarray:
+    """The bound for any block, and that for the block's own posterior at nodes where it matters.
+
+    In units of its prior the square of a block's mean is no more than twice what it can gain.
+    """
+    size = statistics.precision.shape[1]
+    most = sizes.scale * (math.sqrt(2 * beta * sizes.gain) + math.sqrt(size))
+    found = _change(sizes, beta, most * largest(nodes))
+    if logs is None:
+        return found
+    with np.errstate(divide="ignore"):
+        added = logs + found + np.log(np.minimum(found, 1.0))
+    matter = np.flatnonzero(added > -NEGLIGIBLE)
+    if len(matter):
+        precision, score = (np.asarray(part)[matter] for part in statistics[:2])
+        covariance = np.linalg.inv(np.eye(size) + beta * precision)
+        block = _Block(beta * covariance @ score, covariance)
+        own = _change(sizes, beta, sizes.scale * root_mean_square(matter, block))
+        found[matter] = np.minimum(found[matter], own)
+    return found
 
 
 def _change(sizes: Sizes, beta: float, off: np.ndarray) -> np.ndarray:
@@ -157,9 +210,11 @@ def _moved_density(
     nodes: np.ndarray,
     statistics: BlockStatistics,
     logs: np.ndarray,
+    *,
+    rough: bool,
 ) -> np.ndarray:
     """Of Σ_i a_i ℓ(y_i), where ℓ is no larger than the square of the distance of y to a mean."""
-    del statistics, logs
+    del statistics, logs, rough
     weight, largest = span
     return beta * weight * off(nodes) * (1 + (largest + _steepness(nodes)) ** 2)
 

@@ -23,7 +23,6 @@ from slt_jax.oracles.collapse import (
     combined,
     datum_law,
     log_block_evidence,
-    mean_square,
     node_statistics,
     unit_sums,
 )
@@ -41,7 +40,7 @@ LISTS, PAIRS = 8, 1
 LIKELY = 16
 
 # Bounds [N], in nats, of the error of the log evidence at nodes [N, l], given the statistics there
-# and the log terms [N] of the nodes, in which those that matter stand out.
+# and the log terms [N] relative to the largest so far.
 NodeErrors = Callable[[np.ndarray, BlockStatistics, np.ndarray], np.ndarray]
 
 
@@ -208,7 +207,7 @@ def _streamed(
         likely.add(np.asarray(log_terms), nodes)
         if node_errors is not None:
             logs = np.asarray(log_terms)
-            off = node_errors(np.asarray(nodes), statistics, logs)
+            off = node_errors(np.asarray(nodes), statistics, logs - np.max(likely.logs))
             log_doubt = np.logaddexp(log_doubt, np.logaddexp.reduce(logs + off))
             doubted = np.logaddexp(doubted, np.logaddexp.reduce(logs))
         if cells is not None:
@@ -339,11 +338,6 @@ def evidence_of_block(statistics: BlockStatistics, beta: Array) -> Array:
     return jax.vmap(log_block_evidence, (0, None))(statistics, beta)
 
 
-def mean_squares(statistics: BlockStatistics, beta: Array) -> Array:
-    """E |a|² of the block at each node [node]."""
-    return jax.vmap(mean_square, (0, None))(statistics, beta)
-
-
 def density_of_block(
     statistics: BlockStatistics, beta: Array, log_weights: Array
 ) -> tuple[Array, Array, Array]:
@@ -402,6 +396,5 @@ compiled_combined = jit_at_first_call(statistics_of_combinations)
 compiled_rays = jit_at_first_call(statistics_on_rays)
 compiled_density = jit_at_first_call(density_of_block)
 compiled_evidence = jit_at_first_call(evidence_of_block)
-compiled_mean_square = jit_at_first_call(mean_squares)
 compiled_posterior = jit_at_first_call(posterior_of_block)
 compiled_point_sums = jit_at_first_call(point_sums, static_argnums=(0, 1))

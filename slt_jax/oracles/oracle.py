@@ -45,6 +45,8 @@ ROUNDING = 1e-13
 # Of what a fixed rule leaves out, relative to what it holds, and of nats by which two orders of it
 # differ: more, and the posterior is followed to where the data put it.
 LOG_LEFT_OUT, MOST_APART = math.log(1e-10), 0.02
+# Nats of a bound on interpolation that is looked at more closely.
+ROUGH = 1e-6
 # Nats by which an answer may be off that is given all the same, with its bound.
 HELD = 0.3
 OUT_OF_REACH = "the data put the posterior beyond the reach of the exact rule"
@@ -192,16 +194,22 @@ class Oracle(NamedTuple):
         points: Points | None,
     ) -> list[RuleSums] | UnsettledError:
         """The sums by the rule that the prior suggests, or why there are none."""
-        errors = node_errors(self.structure, self.model, summaries, pieces, beta)
+        of_data = (self.structure, self.model, summaries, pieces, beta)
         cuts = cuts_of(self.structure.latent)
-        at = (self.structure, self.model, pieces, beta)
-        if shared == []:
+        if shared is None:
+            at = (self.structure, self.model, pieces, beta)
+            try:
+                rules = adapted_blocks(*at, self._resolutions())
+                return self._sums(pieces, beta, rules, points, node_errors(*of_data), cuts)
+            except UnsettledError as error:
+                return error
+        if not shared:
             return UnsettledError("the optimum lies beyond it")
-        try:
-            rules = adapted_blocks(*at, self._resolutions()) if shared is None else shared
-            return self._sums(pieces, beta, rules, points, errors, cuts)
-        except UnsettledError as error:
-            return error
+        rough = node_errors(*of_data, rough=True)
+        sums = self._sums(pieces, beta, shared, points, rough, cuts)
+        if not sums[0].doubt > ROUGH:
+            return sums
+        return self._sums(pieces, beta, shared, points, node_errors(*of_data), cuts)
 
     def _followed(
         self,
@@ -224,9 +232,8 @@ class Oracle(NamedTuple):
         except UnsettledError as error:
             why = str(error)
         else:
-            errors = node_errors(
-                self.structure, self.model, summaries, found.pieces, beta, found.steepest
-            )
+            of_data = (self.structure, self.model, summaries, found.pieces, beta)
+            errors = node_errors(*of_data, found.steepest)
             fine, coarse = self._sums(found.pieces, beta, found.rules, points, errors, cuts=())
             in_doubt = fine.doubt + found.in_doubt
             fine = fine._replace(log_left_out=found.log_left_out, doubt=in_doubt)
