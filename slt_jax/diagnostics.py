@@ -255,7 +255,7 @@ def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _is_constant(array: Floats) -> NDArray[np.bool_]:
-    """Which quantities are the same in all draws; the rounding of a mean would give a variance."""
+    """Mask of quantities that are the same in all draws; a mean would round to a variance."""
     return np.asarray(np.ptp(array, axis=(0, 1)) == 0)
 
 

@@ -134,7 +134,7 @@ class Model(abc.ABC):
         """Draw one datum (x, y) from q(x) p(y | x, w)."""
 
     def support(self) -> Support:
-        """What x and y may be, the whole real line by default: other data are refused.
+        """The values that x and y may take, all real numbers by default: other data are refused.
 
         A model that would read a datum as another one, or has no density for it, says so here.
         """

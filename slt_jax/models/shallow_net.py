@@ -115,7 +115,7 @@ class ShallowNet(Regression):
         )
 
     def _analytic_strip(self, optimum: Params) -> Strip | None:
-        """Where in each of one or two inputs the steepest unit has a singularity."""
+        """The strip, in each of one or two inputs, in which the steepest unit is analytic."""
         if self.input_dim > 2 or self.activation not in SINGULARITY:
             return None
         reach = REACH if self.input_dim == 1 else REACH_IN_PLANE

@@ -72,8 +72,8 @@ class Cells(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Of each cell the logarithm of the integral [N], the share of it that is in doubt along each
-    axis [N, dimension], and the highest [N] of the log evidences at its nodes."""
+    """Integrals of cells: their logarithms [N], the share of each that is in doubt along each axis
+    [N, dimension], and the highest [N] of the log evidences at its nodes."""
 
     log_integral: np.ndarray
     doubt: np.ndarray

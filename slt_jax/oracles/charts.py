@@ -78,7 +78,7 @@ class Chart(NamedTuple):
 
     @property
     def doubt(self) -> float:
-        """What interpolation of the density of products may do to log Z, in nats."""
+        """A bound on what interpolation of the density of products does to log Z, in nats."""
         return TABULATED * sum(axis.log_below > -math.inf for axis in self.axes)
 
 

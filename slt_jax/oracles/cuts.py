@@ -1,4 +1,4 @@
-"""Where a fixed rule ends, and how much of the integrand may lie beyond.
+"""Ends of the fixed rules, and a bound on the integrand beyond them.
 
 A fine and a coarse rule that are cut at the same place agree with each other however wrong they
 are. What is left out is bounded by the prior mass beyond the cut times the highest evidence there,

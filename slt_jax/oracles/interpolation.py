@@ -7,6 +7,7 @@ A design d(x) [k] that is off by vectors of length ε, times a block of length A
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from slt_jax.oracles.collapse import BlockStatistics
 from slt_jax.oracles.condensed import NODES
 from slt_jax.oracles.moments import NodeErrors
 from slt_jax.oracles.pieces import is_condensed
-from slt_jax.structures import Collapse, Direct, Interpolation, LinearBlock, Strip, Structure
+from slt_jax.structures import Collapse, Direct, LinearBlock, Strip, Structure
 
 # Of the error of a polynomial through Gauss nodes, in units of ρ^−NODES/(ρ − 1); a product of two
 # units is as large as this where it is evaluated in the complex plane.
@@ -38,6 +39,55 @@ class Sizes(NamedTuple):
     scale: float
 
 
+class _Block(NamedTuple):
+    """Mean [N, k, q] and covariance [N, k, k] of the block at nodes, in units of its prior."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True)
+class _DesignErrors:
+    """Bounds on errors of the evidence at nodes whose design is off by vectors of some lengths.
+
+    ``largest`` maps nodes [N, l] to bounds [N] on these lengths, and ``off_by`` nodes and the
+    posteriors of the block there to the root mean square [N] of what the regression function is
+    off by. ``rough`` bounds are of any block, and cost little.
+    """
+
+    largest: DesignError
+    off_by: Callable[[np.ndarray, _Block], np.ndarray]
+    sizes: Sizes
+    beta: float
+    rough: bool
+
+    def __call__(
+        self, nodes: np.ndarray, statistics: BlockStatistics, logs: np.ndarray
+    ) -> np.ndarray:
+        """Those of a block of the largest size, and of its own posterior where that matters.
+
+        In units of its prior the square of a block's mean is no more than twice what it can gain.
+        """
+        size, scale = statistics.precision.shape[1], self.sizes.scale
+        most = scale * (math.sqrt(2 * self.beta * self.sizes.gain) + math.sqrt(size))
+        found = self._change(most * self.largest(nodes))
+        if self.rough:
+            return found
+        with np.errstate(divide="ignore"):
+            added = logs + found + np.log(np.minimum(found, 1.0))
+        matter = np.flatnonzero(added > -NEGLIGIBLE)
+        if len(matter):
+            precision, score = (np.asarray(part)[matter] for part in statistics[:2])
+            covariance = np.linalg.inv(np.eye(size) + self.beta * precision)
+            block = _Block(self.beta * covariance @ score, covariance)
+            own = self._change(scale * self.off_by(nodes[matter], block))
+            found[matter] = np.minimum(found[matter], own)
+        return found
+
+    def _change(self, off: np.ndarray) -> np.ndarray:
+        return self.beta * (self.sizes.linear * off + 0.5 * self.sizes.quadratic * off**2)
+
+
 def node_errors(
     structure: Structure,
     model: Model,
@@ -51,27 +101,16 @@ def node_errors(
     """Bounds on errors of the evidence of one data set at β, None where nothing is interpolated.
 
     ``summaries`` add up to that of the data, and so do the ``pieces`` that were made of them for
-    latents up to ``steepest``. ``rough`` bounds are of any block, and cost little.
+    latents up to ``steepest``. ``rough`` bounds cost little.
     """
-    found = _node_errors(structure, model, summaries, pieces, beta, steepest)
-    return functools.partial(found, rough=rough) if found else None
-
-
-def _node_errors(
-    structure: Structure,
-    model: Model,
-    summaries: Sequence[Any],
-    pieces: Sequence[Any],
-    beta: float,
-    steepest: float | None,
-) -> Callable[..., np.ndarray] | None:
     if isinstance(structure, Collapse):
         if structure.interpolation is None:
             return None
         assert isinstance(model, FeatureRegression)
         (summary,) = summaries
+        largest, at_points = structure.interpolation
         sizes = _of_features(structure, model, summary)
-        return functools.partial(_moved_features, structure.interpolation, sizes, beta)
+        return _DesignErrors(largest, functools.partial(_off_at, at_points), sizes, beta, rough)
     if structure.strip is None:
         return None
     (summary,) = summaries
@@ -81,7 +120,8 @@ def _node_errors(
     if isinstance(structure, Direct):
         return functools.partial(_moved_density, off, _span(summary), beta)
     assert isinstance(model, Regression)
-    return functools.partial(_moved, off, _of_data(structure, model, summary), beta)
+    sizes = _of_data(structure, model, summary)
+    return _DesignErrors(off, functools.partial(_off_by_length, off), sizes, beta, rough)
 
 
 def best_gain(model: FeatureRegression, summary: FeatureSummary) -> float:
@@ -115,87 +155,17 @@ def _sizes(
     return Sizes(math.sqrt(count * squares) / variance, count / variance, gain, structure.scale)
 
 
-def _moved_features(
-    interpolation: Interpolation,
-    sizes: Sizes,
-    beta: float,
-    nodes: np.ndarray,
-    statistics: BlockStatistics,
-    logs: np.ndarray,
-    *,
-    rough: bool,
-) -> np.ndarray:
+def _off_at(at_points: DesignError, nodes: np.ndarray, block: _Block) -> np.ndarray:
     """By errors at points: columns that are alike are off alike, and cancel where these do."""
-
-    def root_mean_square(matter: np.ndarray, block: _Block) -> np.ndarray:
-        errors = interpolation.at_points(nodes[matter])
-        squares = np.sum((errors @ block.covariance) * errors, axis=2)
-        squares += np.sum((errors @ block.mean) ** 2, axis=2)
-        return 2 * np.sqrt(np.max(squares, axis=1))
-
-    at = (nodes, statistics, None if rough else logs)
-    return _moved_at(interpolation.largest, root_mean_square, sizes, beta, *at)
+    errors = at_points(nodes)
+    squares = np.sum((errors @ block.covariance) * errors, axis=2)
+    squares += np.sum((errors @ block.mean) ** 2, axis=2)
+    return 2 * np.sqrt(np.max(squares, axis=1))
 
 
-def _moved(
-    off: DesignError,
-    sizes: Sizes,
-    beta: float,
-    nodes: np.ndarray,
-    statistics: BlockStatistics,
-    logs: np.ndarray,
-    *,
-    rough: bool,
-) -> np.ndarray:
-    """By the length of the block."""
-
-    def root_mean_square(matter: np.ndarray, block: _Block) -> np.ndarray:
-        squares = np.trace(block.covariance, axis1=1, axis2=2) + np.sum(block.mean**2, axis=(1, 2))
-        return np.sqrt(squares) * off(nodes[matter])
-
-    at = (nodes, statistics, None if rough else logs)
-    return _moved_at(off, root_mean_square, sizes, beta, *at)
-
-
-class _Block(NamedTuple):
-    """Mean [N, k, q] and covariance [N, k, k] of the block at nodes, in units of its prior."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-def _moved_at(
-    largest: DesignError,
-    root_mean_square: Callable[[np.ndarray, _Block], np.ndarray],
-    sizes: Sizes,
-    beta: float,
-    nodes: np.ndarray,
-    statistics: BlockStatistics,
-    logs: np.ndarray | None,
-) -> np.ndarray:
-    """The bound for any block, and that for the block's own posterior at nodes where it matters.
-
-    In units of its prior the square of a block's mean is no more than twice what it can gain.
-    """
-    size = statistics.precision.shape[1]
-    most = sizes.scale * (math.sqrt(2 * beta * sizes.gain) + math.sqrt(size))
-    found = _change(sizes, beta, most * largest(nodes))
-    if logs is None:
-        return found
-    with np.errstate(divide="ignore"):
-        added = logs + found + np.log(np.minimum(found, 1.0))
-    matter = np.flatnonzero(added > -NEGLIGIBLE)
-    if len(matter):
-        precision, score = (np.asarray(part)[matter] for part in statistics[:2])
-        covariance = np.linalg.inv(np.eye(size) + beta * precision)
-        block = _Block(beta * covariance @ score, covariance)
-        own = _change(sizes, beta, sizes.scale * root_mean_square(matter, block))
-        found[matter] = np.minimum(found[matter], own)
-    return found
-
-
-def _change(sizes: Sizes, beta: float, off: np.ndarray) -> np.ndarray:
-    return beta * (sizes.linear * off + 0.5 * sizes.quadratic * off**2)
+def _off_by_length(off: DesignError, nodes: np.ndarray, block: _Block) -> np.ndarray:
+    squares = np.trace(block.covariance, axis1=1, axis2=2) + np.sum(block.mean**2, axis=(1, 2))
+    return np.sqrt(squares) * off(nodes)
 
 
 def _span(summary: DataSummary) -> tuple[float, float]:
@@ -210,11 +180,9 @@ def _moved_density(
     nodes: np.ndarray,
     statistics: BlockStatistics,
     logs: np.ndarray,
-    *,
-    rough: bool,
 ) -> np.ndarray:
     """Of Σ_i a_i ℓ(y_i), where ℓ is no larger than the square of the distance of y to a mean."""
-    del statistics, logs, rough
+    del statistics, logs
     weight, largest = span
     return beta * weight * off(nodes) * (1 + (largest + _steepness(nodes)) ** 2)
 
