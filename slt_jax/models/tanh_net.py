@@ -86,12 +86,9 @@ class TanhNet(FeatureRegression):
     def _errors_between(self, b: np.ndarray) -> np.ndarray:
         """Errors [N, point, H] of units with b [N, H] at x half-way between the nodes."""
         x = np.cos(np.pi * np.arange(self.num_nodes) / (2 * self.num_nodes))
-        odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(self.num_nodes) + 1))
-        weights = odd_chebyshev @ _analysis_matrix(self.num_nodes)
         # Nodes of a rule share their units.
         units, which = np.unique(b, return_inverse=True)
-        found = weights @ np.tanh(np.outer(_odd_nodes(self.num_nodes), units))
-        errors = found - np.tanh(np.outer(x, units))
+        errors = _interpolation_error(self.num_nodes, x, units)
         return np.moveaxis(errors[:, which.reshape(b.shape)], 0, 1)
 
     def _units(self, b: Array) -> Array:
@@ -103,15 +100,19 @@ def _odd_nodes(num_nodes: int) -> np.ndarray:
     return np.cos(np.pi * (np.arange(num_nodes) + 0.5) / (2 * num_nodes))
 
 
+def _interpolation_error(num_nodes: int, x: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The interpolant of tanh(bx) at nodes, less tanh(bx), at x [m] and b [k], shape [m, k]."""
+    odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(num_nodes) + 1))
+    weights = odd_chebyshev @ _analysis_matrix(num_nodes)
+    return weights @ np.tanh(np.outer(_odd_nodes(num_nodes), b)) - np.tanh(np.outer(x, b))
+
+
 @functools.cache
 def _interpolation_errors(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of b and of twice the largest error over x of the interpolant of tanh(bx)."""
     steepness = np.geomspace(0.5, 1e4, 400)
     x = np.unique(np.concatenate([np.geomspace(1e-6, 1.0, 1000), np.linspace(0.0, 1.0, 2000)]))
-    odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(num_nodes) + 1))
-    at_nodes = np.tanh(_odd_nodes(num_nodes)[:, None] * steepness)
-    found = odd_chebyshev @ (_analysis_matrix(num_nodes) @ at_nodes)
-    error = np.max(np.abs(found - np.tanh(x[:, None] * steepness)), axis=0)
+    error = np.max(np.abs(_interpolation_error(num_nodes, x, steepness)), axis=0)
     # What is left of the smallest is rounding; there the poles of tanh(bx) say what it is.
     ellipse = np.pi / (2 * steepness) + np.sqrt(1 + (np.pi / (2 * steepness)) ** 2)
     bound = np.log(4 * num_nodes / (ellipse - 1)) - 2 * num_nodes * np.log(ellipse)

@@ -95,9 +95,8 @@ def cells_of(
     They are halved at small β first, as nodes see nothing of a peak that is much narrower than
     their distance, but see one half as wide as the one that they were laid out for. Where ``cells``
     are given that nearly serve, they are halved at β alone; ``allowed`` is as in ``settled_cells``.
-    Raises
-    UnsettledError where MAX_CELLS do not settle the integral to the tolerance of resolutions of the
-    ratio of ``coarse``, the lowest that is to serve.
+    Raises UnsettledError as that does; the tolerance is that of ``coarse``, the lowest resolution
+    that is to serve.
     """
 
     def evidence(at: float) -> LogDensity:

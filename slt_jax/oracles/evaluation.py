@@ -73,7 +73,7 @@ class Evaluation(NamedTuple):
         return free_energy, energy, energy_variance
 
     def _largest(self, values: np.ndarray) -> np.ndarray:
-        """Of values [..., R] the largest of each group, at each of its data sets."""
+        """The largest of values [..., R] in each group, repeated at all data sets of the group."""
         found = np.empty_like(values)
         for group in np.unique(self.group):
             own = self.group == group
@@ -87,13 +87,13 @@ class Evaluation(NamedTuple):
         return np.stack([self.rounding, self.rounding, of_variance])
 
     def _left_out(self) -> np.ndarray:
-        """What lies beyond the rule: of energies less their mean, and of these squared."""
+        """Bounds [3, R] on what the integral beyond the rule adds to F, E and Var."""
         mass, first, second = np.exp(np.minimum(self.fine.log_left_out, 700.0)).T
         mean = np.abs(self.fine.energy)
         return np.stack([mass, first + mean * mass, 2 * (second + mean**2 * mass)])
 
     def _doubt(self) -> np.ndarray:
-        """Of a likelihood whose β-fold is off by as much at each node, and weighs nodes by it."""
+        """Bounds [3, R] on what errors of the likelihood at nodes do to F, E and Var."""
         doubt, spread = self.fine.doubt, np.sqrt(self.fine.energy_variance)
         off = doubt / self.beta if self.beta else doubt
         return np.stack(
@@ -116,7 +116,7 @@ class Evaluation(NamedTuple):
         )
 
     def _share_in_doubt(self) -> np.ndarray:
-        """What lies beyond the rule and what the likelihood is off by, relative to the integral."""
+        """Bounds [R], relative to the integral, on what is left out and on errors at nodes."""
         return np.exp(np.minimum(self.fine.log_left_out[:, 0], 700.0)) + np.expm1(self.fine.doubt)
 
     def _compared(self, term: Term) -> tuple[np.ndarray, np.ndarray]:

@@ -97,7 +97,9 @@ def followed(
                 continue
         break
     below = max(_log_below(chart, *each) for chart, each in zip(charts, found, strict=True))
-    mass = float(np.logaddexp(highest - nats, below) - log_z)
+    # Each axis has as much of the prior beyond it.
+    outside = highest - nats + math.log(max(chart.dimension for chart in charts))
+    mass = float(np.logaddexp(outside, below) - log_z)
     # Energies beyond may be as large as what makes up for the prior there.
     log_left_out = mass + np.arange(3) * math.log(nats)
     rules = [_blocks(charts, structure, model, pieces, found, each) for each in resolutions]
@@ -108,7 +110,7 @@ def followed(
 
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether two lists of summaries are equal to the last digit."""
+    """Compare two lists of summaries, which must be equal to the last digit."""
     one, other = jax.tree.leaves(some), jax.tree.leaves(others)
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 

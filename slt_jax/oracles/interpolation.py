@@ -1,4 +1,4 @@
-"""What interpolation of a likelihood in its data may do to the evidence at a node.
+"""Bounds on what interpolation of a likelihood in its data does to the evidence at a node.
 
 A design d(x) [k] that is off by vectors of length ε, times a block of length A, moves
 Σ_i a_i(ℓ_i(w) − ℓ_i(w₀)) by no more than (Aε √n R + nA²ε²/2)/σ², R² = Σ_i a_i r_i² of residuals.
