@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 
 from benchmarks import figure, machine, report
-from slt_jax import plotting, store
+from slt_jax.report import plotting
+from slt_jax.run import store
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = Path("results") / "benchmarks"

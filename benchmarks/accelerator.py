@@ -20,11 +20,12 @@ import numpy as np
 from benchmarks import gradients, machine
 from benchmarks.chains import steps_per_second
 from benchmarks.timing import in_process, median_seconds, on_cpu, times
-from slt_jax import plotting, store
-from slt_jax.data import summaries_along_n
-from slt_jax.jobs import batch_keys, sampled_jobs
-from slt_jax.model import discover_problems
+from slt_jax.curves.jobs import batch_keys, sampled_jobs
+from slt_jax.data import statistics_along_n
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.report import plotting
+from slt_jax.run import store
 from slt_jax.samplers.smc import SMCSettings
 
 ROOT = Path(__file__).parents[1]
@@ -60,19 +61,21 @@ def sgld_by_chains(numbers: Sequence[int]) -> dict[str, Any]:
 def smc_by_data_sets(numbers: Sequence[int]) -> dict[str, Any]:
     """Runs per second and peak bytes likewise, and how far the last F_n are from the exact ones."""
     found: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
-    problem = discover_problems()[PROBLEM]
+    problem = named_problems()[PROBLEM]
     for number in numbers:
-        summary = summaries_along_n(problem, jax.random.key(0), number, [SAMPLE_SIZE])[0]
+        statistics = statistics_along_n(problem, jax.random.key(0), number, [SAMPLE_SIZE])[0]
         keys = batch_keys(jax.random.key(1), SAMPLE_SIZE, number, SEEDS)
         jobs: list[Any] = []
 
-        def run(summary: Any = summary, keys: Any = keys, jobs: list[Any] = jobs) -> Any:
-            jobs.append(sampled_jobs(problem, SAMPLE_SIZE, summary, keys, SMCSettings(), STEP_SIZE))
+        def run(statistics: Any = statistics, keys: Any = keys, jobs: list[Any] = jobs) -> Any:
+            jobs.append(
+                sampled_jobs(problem, SAMPLE_SIZE, statistics, keys, SMCSettings(), STEP_SIZE)
+            )
             return jobs[-1]["free_energy"].to_numpy()
 
         found["rate"].append(number * SEEDS / median_seconds(run, 2))
         found["peak_bytes"].append(_peak_bytes())
-    checked = jax.tree.map(lambda leaf: leaf[:CHECKED], summary)
+    checked = jax.tree.map(lambda leaf: leaf[:CHECKED], statistics)
     exact = oracle_for(problem, 1).moments(checked).normalised_free_energy.value
     gap = jobs[-1]["free_energy"].to_numpy()[:CHECKED] - exact
     errors = jobs[-1]["free_energy_se"].to_numpy()[:CHECKED]

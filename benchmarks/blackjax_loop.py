@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import simulate
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import Problem, Summary
+from slt_jax.problem import Problem
 from slt_jax.samplers.target import Target
+from slt_jax.statistics import Statistics
 
 NUM_PARTICLES = 512
 NUM_MOVES = 5
@@ -27,32 +28,32 @@ def measure(
     problem: Problem,
     key: Array,
     sizes: list[int],
-    summaries: list[Summary],
+    all_statistics: list[Statistics],
     exact: list[np.ndarray],
     quick: bool,
 ) -> dict[str, dict[str, Any]]:
     """With the plain sum over data, and with our sufficient statistics for comparison."""
     del quick
-    fast = _with_summaries(problem, sizes, summaries, exact)
-    plain = _with_data(problem, key, sizes, summaries, exact)
+    fast = _with_statistics(problem, sizes, all_statistics, exact)
+    plain = _with_data(problem, key, sizes, all_statistics, exact)
     # The same sampler on the same posterior; only the first is fast enough to be repeated.
     plain["standard_error"] = fast["standard_error"]
     return {"blackjax": plain, "blackjax, our likelihood": fast}
 
 
-def _with_summaries(
-    problem: Problem, sizes: list[int], summaries: list[Summary], exact: list[np.ndarray]
+def _with_statistics(
+    problem: Problem, sizes: list[int], all_statistics: list[Statistics], exact: list[np.ndarray]
 ) -> dict[str, Any]:
     """Every n and data set, twice."""
     target = target_of(problem.model)
     sample = _sampler(target, target.log_likelihood)
     program, compile_seconds = None, 0.0
     spent, standard_errors, errors = [], [], []
-    for n, summary, of_oracle in zip(sizes, summaries, exact, strict=True):
+    for n, statistics, of_oracle in zip(sizes, all_statistics, exact, strict=True):
         values, start = [], time.perf_counter()
         compiling = 0.0
         for r in range(len(of_oracle)):
-            data = in_precision(jax.tree.map(lambda leaf, r=r: leaf[r], summary), jnp.float32)
+            data = in_precision(jax.tree.map(lambda leaf, r=r: leaf[r], statistics), jnp.float32)
             if program is None:
                 program, compiling = _compiled(sample, data)
                 compile_seconds += compiling
@@ -76,7 +77,7 @@ def _with_data(
     problem: Problem,
     key: Array,
     sizes: list[int],
-    summaries: list[Summary],
+    all_statistics: list[Statistics],
     exact: list[np.ndarray],
 ) -> dict[str, Any]:
     """The sum over data as a user writes it: some data sets, one compilation for each n."""
@@ -87,7 +88,7 @@ def _with_data(
 
     sample = _sampler(target, log_likelihood)
     compile_seconds, spent, errors, counts = 0.0, [], [], []
-    for n, summary, of_oracle in zip(sizes, summaries, exact, strict=True):
+    for n, statistics, of_oracle in zip(sizes, all_statistics, exact, strict=True):
         count = min(PLAIN_DATA_SETS.get(n, 1), len(of_oracle))
         program, differences, taken = None, [], 0.0
         for r in range(count):
@@ -99,7 +100,9 @@ def _with_data(
             start = time.perf_counter()
             found = float(program(_key(n, r, 0), data, STEP_SIZES[n]))
             taken += time.perf_counter() - start
-            differences.append(found + float(summary.reference[r]) - of_oracle[r])
+            differences.append(
+                found + float(statistics.log_likelihood_at_optimum[r]) - of_oracle[r]
+            )
         spent.append(taken * len(of_oracle) / count)
         errors.append(float(np.mean(differences)))
         counts.append(f"{count}")

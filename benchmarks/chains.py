@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from benchmarks.timing import Row, median_seconds, times
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.jobs import in_precision, target_of
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
 from slt_jax.models.deep_linear import deep_linear
+from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 
 WIDTHS = (5, 5, 5)
@@ -32,8 +32,8 @@ def steps_per_second(chains: int, repeats: int) -> float:
     """Chain-steps per second of SGLD with full gradients, compilation not counted."""
     problem = deep_linear(WIDTHS, RANK)
     target = target_of(problem.model)
-    summary = summaries_along_n(problem, jax.random.key(0), 1, [SAMPLE_SIZE])[0]
-    data = in_precision(jax.tree.map(lambda leaf: leaf[0], summary), jnp.float32)
+    statistics = statistics_along_n(problem, jax.random.key(0), 1, [SAMPLE_SIZE])[0]
+    data = in_precision(jax.tree.map(lambda leaf: leaf[0], statistics), jnp.float32)
     centre = jnp.concatenate([jnp.ravel(problem.optimum[k]) for k in sorted(problem.optimum)])
     positions = jnp.tile(centre.astype(jnp.float32), (chains, 1))
     settings = SGLDSettings(

@@ -9,12 +9,13 @@ import numpy as np
 from jax import Array
 
 from benchmarks.timing import Row, median_seconds, times
-from slt_jax.model import Data, DataSummary, FeatureRegression, FeatureSummary, Model
+from slt_jax.model import FeatureRegression, Model
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
-from slt_jax.models.relu_net import BiasedReluNet, SortedSummary
+from slt_jax.models.relu_net import BiasedReluNet, SortedStatistics
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.statistics import Data, RegressionStatistics, WeightedData
 
 TINY = 1e-12
 LikelihoodOf = Callable[[int], tuple[Callable[[Any, Any], Array], Any, Any]]
@@ -63,22 +64,22 @@ def _params(model: Model) -> Any:
 def _statistics(model: FeatureRegression) -> LikelihoodOf:
     """Sufficient statistics as n data with independent features of unit variance have them."""
 
-    def of_size(n: int) -> tuple[Callable[[Any, Any], Array], Any, FeatureSummary]:
+    def of_size(n: int) -> tuple[Callable[[Any, Any], Array], Any, RegressionStatistics]:
         params = _params(model)
         features, outputs = model.coefficients(params).shape
         noise = np.random.default_rng(0).normal(size=(features, outputs))
-        summary = FeatureSummary(
+        statistics = RegressionStatistics(
             gram=jnp.asarray(n * np.eye(features), jnp.float32),
             cross=jnp.asarray(np.sqrt(n) * noise, jnp.float32),
-            origin=jnp.zeros((features, outputs)),
-            reference=jnp.zeros(()),
+            optimum=jnp.zeros((features, outputs)),
+            log_likelihood_at_optimum=jnp.zeros(()),
         )
-        return model.log_likelihood_ratio, params, summary
+        return model.log_likelihood_ratio, params, statistics
 
     return of_size
 
 
-def _prefix_sums(n: int) -> tuple[Callable[[Any, Any], Array], Any, SortedSummary]:
+def _prefix_sums(n: int) -> tuple[Callable[[Any, Any], Array], Any, SortedStatistics]:
     """Sorted inputs with the cumulated moments of unit weights and normal residuals."""
     model = BiasedReluNet(hidden_dim=3)
     generator = np.random.default_rng(0)
@@ -89,20 +90,20 @@ def _prefix_sums(n: int) -> tuple[Callable[[Any, Any], Array], Any, SortedSummar
         moments[1:, 0, column] = np.cumsum(values, dtype=np.float64)
     params = _params(model)
     origin = jax.tree.map(jnp.zeros_like, params)
-    summary = SortedSummary(
+    statistics = SortedStatistics(
         jnp.asarray(x), jnp.asarray(moments), origin, jnp.ones(()), jnp.zeros(())
     )
-    return model.log_likelihood_ratio, params, summary
+    return model.log_likelihood_ratio, params, statistics
 
 
 _NET = TanhNet(hidden_dim=3)
 
 
-def _plain_likelihood(params: Any, summary: DataSummary) -> Array:
-    return Model.log_likelihood_ratio(_NET, params, summary)
+def _plain_likelihood(params: Any, statistics: WeightedData) -> Array:
+    return Model.log_likelihood_ratio(_NET, params, statistics)
 
 
-def _plain_sum(n: int) -> tuple[Callable[[Any, Any], Array], Any, DataSummary]:
+def _plain_sum(n: int) -> tuple[Callable[[Any, Any], Array], Any, WeightedData]:
     """The data themselves, chunk by chunk."""
     generator = np.random.default_rng(0)
     data = Data(
@@ -111,7 +112,7 @@ def _plain_sum(n: int) -> tuple[Callable[[Any, Any], Array], Any, DataSummary]:
     )
     params = _params(_NET)
     origin = jax.tree.map(jnp.zeros_like, params)
-    return _plain_likelihood, params, DataSummary(data, jnp.ones(n), origin, jnp.zeros(()))
+    return _plain_likelihood, params, WeightedData(data, jnp.ones(n), origin, jnp.zeros(()))
 
 
 def rows(found: dict[str, Any]) -> list[Row]:

@@ -9,12 +9,14 @@ import numpy as np
 
 from benchmarks import blackjax_loop, numpyro_loop
 from benchmarks.timing import Row, times
-from slt_jax.compilations import CompilationCounter
-from slt_jax.data import summaries_along_n
-from slt_jax.jobs import batch_keys, sampled_jobs
-from slt_jax.model import Problem, Summary, discover_problems
+from slt_jax.curves.jobs import batch_keys, sampled_jobs
+from slt_jax.data import statistics_along_n
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import CompilationCounter
 from slt_jax.samplers.smc import SMCSettings
+from slt_jax.statistics import Statistics
 
 PROBLEM = "tanh_3"
 TARGET_SE = 0.1
@@ -31,18 +33,18 @@ def measure(quick: bool) -> dict[str, Any]:
     n, of one data set; ``error`` by n, the mean difference to the oracle over the data sets that
     were run; and ``total_seconds`` to the standard error asked for.
     """
-    problem = discover_problems()[PROBLEM]
+    problem = named_problems()[PROBLEM]
     sizes = [30, 100] if quick else [100, 1000, 10_000]
     data_sets = 2 if quick else 16
     key = jax.random.key(0)
-    summaries = summaries_along_n(problem, key, data_sets, sizes)
+    all_statistics = statistics_along_n(problem, key, data_sets, sizes)
     oracle = oracle_for(problem, 1)
     if oracle is None:
         raise ValueError(f"{PROBLEM} has no oracle to compare with")
-    exact = [-oracle.log_evidence(summary).value for summary in summaries]
+    exact = [-oracle.log_evidence(statistics).value for statistics in all_statistics]
     methods: dict[str, Any] = {OURS: _ours(problem, key, sizes, exact, quick)}
     for package, run in (("numpyro", numpyro_loop.measure), ("blackjax", blackjax_loop.measure)):
-        methods |= peer(package, run, problem, key, sizes, summaries, exact, quick)
+        methods |= peer(package, run, problem, key, sizes, all_statistics, exact, quick)
     for found in methods.values():
         if "missing" not in found:
             found["total_seconds"] = _to_standard_error(found)
@@ -77,11 +79,11 @@ def _ours(
     spent, standard_errors, errors = [], [], []
     with CompilationCounter() as clock:
         beginning = time.perf_counter()
-        summaries: list[Summary] = summaries_along_n(problem, key, data_sets, sizes)
-        for n, summary, of_oracle in zip(sizes, summaries, exact, strict=True):
+        all_statistics: list[Statistics] = statistics_along_n(problem, key, data_sets, sizes)
+        for n, statistics, of_oracle in zip(sizes, all_statistics, exact, strict=True):
             start, compiled = time.perf_counter(), clock.seconds
             keys = batch_keys(jax.random.key(1), n, data_sets, seeds)
-            jobs = sampled_jobs(problem, n, summary, keys, settings, STEP_SIZE)
+            jobs = sampled_jobs(problem, n, statistics, keys, settings, STEP_SIZE)
             spent.append(time.perf_counter() - start - (clock.seconds - compiled))
             standard_errors.append(float(np.sqrt(np.mean(jobs["free_energy_se"] ** 2))))
             errors.append(float(np.mean(jobs["free_energy"].to_numpy() - of_oracle)))

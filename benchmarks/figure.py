@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import curve, gradients
-from slt_jax import plotting
+from slt_jax.report import plotting
 
 GREYS = ("0.25", "0.55", "0.8")
 HATCHES = ("", "///", "...")

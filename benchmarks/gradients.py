@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from benchmarks.timing import Row, seconds
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
+from slt_jax.models import named_problems
+from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.chees import ChEESSettings, chees
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.samplers.smc import SMCSettings, num_gradients, tempered_smc
@@ -39,8 +39,8 @@ def measure(quick: bool, chains: int = 1024, repeats: int = 7) -> dict[str, Any]
         chains, repeats = 64, 2
     found: dict[str, Any] = {}
     for name in PROBLEMS[:1] if quick else PROBLEMS:
-        problem = discover_problems()[name]
-        data = summaries_along_n(problem, jax.random.key(0), 1, [SAMPLE_SIZE])[0]
+        problem = named_problems()[name]
+        data = statistics_along_n(problem, jax.random.key(0), 1, [SAMPLE_SIZE])[0]
         data = in_precision(jax.tree.map(lambda leaf: leaf[0], data), jnp.float32)
         target = target_of(problem.model)
         positions = jax.vmap(target.sample_prior)(jax.random.split(jax.random.key(1), chains))

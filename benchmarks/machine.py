@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from slt_jax import store
+from slt_jax.run import store
 
 
 def describe(config: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 
 from slt_jax.data import simulate
-from slt_jax.model import Problem, Summary
+from slt_jax.problem import Problem
+from slt_jax.statistics import Statistics
 
 NUM_CHAINS = 4
 INTERVALS = 8
@@ -24,7 +25,7 @@ def measure(
     problem: Problem,
     key: Array,
     sizes: list[int],
-    summaries: list[Summary],
+    all_statistics: list[Statistics],
     exact: list[np.ndarray],
     quick: bool,
 ) -> dict[str, dict[str, Any]]:
@@ -39,7 +40,7 @@ def measure(
     compile_seconds, spent = 0.0, []
     standard_error = error = 0.0
     words = []
-    for n, summary in zip(sizes, summaries, strict=True):
+    for n, statistics in zip(sizes, all_statistics, strict=True):
         levels, draws = subsets[n]
         x, y = (np.asarray(v, np.float32) for v in simulate(problem, jax.random.fold_in(key, 0), n))
         # The second, since the first also starts what any later run shares.
@@ -48,7 +49,7 @@ def measure(
         for level in levels:
             energy, elapsed = _run(x, y, (level / INTERVALS) ** POWER, draws)
             taken += max(0.0, elapsed - compiling)
-            energies.append(energy + float(summary.reference[0]))
+            energies.append(energy + float(statistics.log_likelihood_at_optimum[0]))
         runs = (INTERVALS + 1) * data_sets
         compile_seconds += runs * compiling
         spent.append(taken * runs / len(levels) * num_draws / draws)

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.diagnostics import mean_and_standard_error, nested_r_hat, r_hat
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
+from slt_jax.estimators.diagnostics import mean_and_standard_error, nested_r_hat, r_hat
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
+from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.store import replace_file
 from slt_jax.samplers.chees import ChEESSettings, chees
 from slt_jax.samplers.mala import MALASettings, mala
 from slt_jax.samplers.nuts import NUTSSettings, nuts
@@ -25,7 +26,6 @@ from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.samplers.smc import SMCSettings, num_gradients, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.tempering import ParallelTemperingSettings, parallel_tempering
-from slt_jax.store import replace_file
 
 PAGE = Path(__file__).parents[1] / "docs" / "samplers.md"
 CASES = (
@@ -139,13 +139,13 @@ def mirror_images(ends: np.ndarray) -> int:
 @functools.cache
 def case(name: str, n: int) -> tuple[Target, Any, Array, float]:
     """Target, data, starts from the prior and the exact E_w[nL_n] − nL_n(w₀)."""
-    problem = discover_problems()[name]
+    problem = named_problems()[name]
     target = target_of(problem.model)
-    summary = summaries_along_n(problem, jax.random.key(3), 1, (n,))[0]
+    statistics = statistics_along_n(problem, jax.random.key(3), 1, (n,))[0]
     oracle = oracle_for(problem)
     assert oracle is not None
-    exact = float(oracle.moments(summary).excess_energy.value[0])
-    one = in_precision(jax.tree.map(lambda leaf: leaf[0], summary), jnp.float32)
+    exact = float(oracle.moments(statistics).excess_energy.value[0])
+    one = in_precision(jax.tree.map(lambda leaf: leaf[0], statistics), jnp.float32)
     starts = jax.vmap(target.sample_prior)(jax.random.split(jax.random.key(4), CHAINS))
     return target, one, starts, exact
 

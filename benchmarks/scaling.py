@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from benchmarks.timing import Row, median_seconds, on_cpu, times
-from slt_jax.data import summaries_along_n
-from slt_jax.jobs import batch_keys, sampled_jobs
-from slt_jax.model import discover_problems
+from slt_jax.curves.jobs import batch_keys, sampled_jobs
+from slt_jax.data import statistics_along_n
+from slt_jax.models import named_problems
 from slt_jax.samplers.smc import SMCSettings
 
 PROBLEM = "monomial_1_1"
@@ -30,14 +30,14 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def sweep_seconds(quick: bool) -> float:
     """Median seconds of the sweep on all devices of this process, compilation not counted."""
-    problem = discover_problems()[PROBLEM]
+    problem = named_problems()[PROBLEM]
     data_sets = 8 if quick else 64
     settings = SMCSettings(num_chains=8, chain_length=4) if quick else SMCSettings()
-    summary = summaries_along_n(problem, jax.random.key(0), data_sets, [SAMPLE_SIZE])[0]
+    statistics = statistics_along_n(problem, jax.random.key(0), data_sets, [SAMPLE_SIZE])[0]
     keys = batch_keys(jax.random.key(1), SAMPLE_SIZE, data_sets, SEEDS)
 
     def run() -> Any:
-        jobs = sampled_jobs(problem, SAMPLE_SIZE, summary, keys, settings, 0.4)
+        jobs = sampled_jobs(problem, SAMPLE_SIZE, statistics, keys, settings, 0.4)
         return jobs["free_energy"].to_numpy()
 
     return median_seconds(run, 2 if quick else 3)

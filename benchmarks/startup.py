@@ -11,10 +11,10 @@ from typing import Any
 import jax
 
 from benchmarks.timing import Row
-from slt_jax.compilations import CompilationCounter
-from slt_jax.data import summaries_along_n
-from slt_jax.jobs import batch_keys, sampled_jobs
-from slt_jax.model import discover_problems
+from slt_jax.curves.jobs import batch_keys, sampled_jobs
+from slt_jax.data import statistics_along_n
+from slt_jax.models import named_problems
+from slt_jax.run.compilation import CompilationCounter
 from slt_jax.samplers.smc import SMCSettings
 
 ROOT = Path(__file__).parents[1]
@@ -37,15 +37,15 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def _compilations() -> dict[str, Any]:
-    problem = discover_problems()[PROBLEM]
+    problem = named_problems()[PROBLEM]
     settings = SMCSettings(num_chains=7, chain_length=5)
     jax.clear_caches()
     with CompilationCounter() as counter:
-        for n, summary in zip(
-            SIZES, summaries_along_n(problem, jax.random.key(0), 2, SIZES), strict=True
+        for n, statistics in zip(
+            SIZES, statistics_along_n(problem, jax.random.key(0), 2, SIZES), strict=True
         ):
             keys = batch_keys(jax.random.key(1), n, 2, 2)
-            sampled_jobs(problem, n, summary, keys, settings, 0.4)
+            sampled_jobs(problem, n, statistics, keys, settings, 0.4)
     return {"sampler": counter.counts["smc_batch"], "all": counter.counts.total()}
 
 

@@ -1,4 +1,4 @@
-"""Data sets of a problem and their summaries, at any n and for any number of replicates.
+"""Data sets of a problem and their statistics, at any n and for any number of replicates.
 
 Datum i of replicate r depends on (key, r, i) alone: a data set of size n is the beginning of
 the one of size n + 1, whatever the batch, the grid of n or the machine.
@@ -13,13 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import Data, FeatureRegression, FeatureSummary, Problem, Summary
-from slt_jax.precision import in_float64
+from slt_jax.model import FeatureRegression
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.precision import in_float64
 from slt_jax.shapes import datum_of
+from slt_jax.statistics import Data, RegressionStatistics, Statistics
 from slt_jax.validation import Count, Size, check, refuse_first
 
-S = TypeVar("S", bound=Summary)
+S = TypeVar("S", bound=Statistics)
 
 CHUNK = 4096
 
@@ -47,13 +49,15 @@ def _simulated_each(problem: Problem, keys: Array, n: int) -> Data:
     return jax.vmap(lambda key: _simulated(problem, key, 0, n))(keys)
 
 
-def _summary_of_chunk(problem: Problem, keys: Array, start: int, stop: int) -> FeatureSummary:
+def _statistics_of_chunk(
+    problem: Problem, keys: Array, start: int, stop: int
+) -> RegressionStatistics:
     """Sufficient statistics of data start … stop − 1 (at most CHUNK of them) of every replicate."""
     weights = (start + jnp.arange(CHUNK) < stop).astype(float)
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
 
-    def one(key: Array) -> Summary:
-        return problem.model.summarise(optimum, _simulated(problem, key, start, CHUNK), weights)
+    def one(key: Array) -> Statistics:
+        return problem.model.statistics(optimum, _simulated(problem, key, start, CHUNK), weights)
 
     return jax.lax.map(one, keys)
 
@@ -114,8 +118,8 @@ def real_weights(weights: Any, n: int) -> np.ndarray:
 
 
 @in_float64
-def summarise(problem: Problem, data: Data, weights: Array | None = None) -> Summary:
-    """Summary of given data with one weight a_i per datum (ones by default), in float64.
+def statistics_of(problem: Problem, data: Data, weights: Array | None = None) -> Statistics:
+    """Statistics of given data with one weight a_i per datum (ones by default), in float64.
 
     Raises ValueError for data that ``validate_data`` refuses, for weights that are not finite or
     not of shape [n], and where the data have no likelihood at the optimum.
@@ -124,20 +128,20 @@ def summarise(problem: Problem, data: Data, weights: Array | None = None) -> Sum
     data = Data(*map(jnp.asarray, checked))
     weights = jnp.asarray(real_weights(weights, len(checked.y)))
     optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
-    summary = _on_host(problem.model.summarise(optimum, data, weights))
-    if not np.isfinite(summary.reference):
+    statistics = _on_host(problem.model.statistics(optimum, data, weights))
+    if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
-            f"{summary.reference}; must be finite"
+            f"{statistics.reference}; must be finite"
         )
-    return summary
+    return statistics
 
 
 @in_float64
-def summaries_along_n(
+def statistics_along_n(
     problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
-) -> list[Summary]:
-    """Summaries of nested data sets, one list entry per n, leading axis [replicate], float64.
+) -> list[Statistics]:
+    """Statistics of nested data sets, one list entry per n, leading axis [replicate], float64.
 
     Sufficient statistics are accumulated chunk by chunk, so memory does not grow with n and one
     program serves every n; without them the data are padded to the largest n and weighted.
@@ -154,58 +158,58 @@ def summaries_along_n(
         raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing integers ≥ 1")
     datum_of(problem)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
-    if not problem.model.summary_is_additive:
-        return _padded_summaries(problem, keys, sizes)
-    collected: list[Summary] = []
-    total = _chunk_summary(problem, keys, 0, min(CHUNK, sizes[0]))
+    if not problem.model.statistics_are_additive:
+        return _padded_statistics(problem, keys, sizes)
+    collected: list[Statistics] = []
+    total = _chunk_statistics(problem, keys, 0, min(CHUNK, sizes[0]))
     start = min(CHUNK, sizes[0])
     for stop in sizes:
         while start < stop:
-            part = _chunk_summary(problem, keys, start, stop)
-            total = jax.tree.map(jnp.add, total, part)._replace(origin=total.origin)
+            part = _chunk_statistics(problem, keys, start, stop)
+            total = jax.tree.map(jnp.add, total, part)._replace(optimum=total.optimum)
             start = min(start + CHUNK, stop)
         collected.append(_on_host(total))
     return collected
 
 
-def _padded_summaries(problem: Problem, keys: Array, sizes: list[int]) -> list[Summary]:
+def _padded_statistics(problem: Problem, keys: Array, sizes: list[int]) -> list[Statistics]:
     largest = sizes[-1]
     data = _simulate_each(problem, keys, largest)
     weights = [(jnp.arange(largest) < n).astype(float) for n in sizes]
-    return [_on_host(_weighted_summary(problem, data, of_size)) for of_size in weights]
+    return [_on_host(_weighted_statistics(problem, data, of_size)) for of_size in weights]
 
 
-def _summary_of_each(problem: Problem, data: Data, weights: Array) -> Summary:
-    """Summaries of the data sets [replicate, n] with the same weights [n]."""
+def _statistics_of_each(problem: Problem, data: Data, weights: Array) -> Statistics:
+    """Statistics of the data sets [replicate, n] with the same weights [n]."""
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
-    return jax.vmap(problem.model.summarise, (None, 0, None))(optimum, data, weights)
+    return jax.vmap(problem.model.statistics, (None, 0, None))(optimum, data, weights)
 
 
 _simulate = jit_at_first_call(_simulated, static_argnums=(0, 3))
 _simulate_each = jit_at_first_call(_simulated_each, static_argnums=(0, 2))
-_chunk_summary = jit_at_first_call(_summary_of_chunk, static_argnums=(0,))
-_weighted_summary = jit_at_first_call(_summary_of_each, static_argnums=(0,))
+_chunk_statistics = jit_at_first_call(_statistics_of_chunk, static_argnums=(0,))
+_weighted_statistics = jit_at_first_call(_statistics_of_each, static_argnums=(0,))
 
 
-def _on_host(summary: Any) -> Any:
+def _on_host(statistics: Any) -> Any:
     """As NumPy arrays, which keep their doubles also where JAX has 64-bit types switched off."""
-    return jax.tree.map(np.asarray, summary)
+    return jax.tree.map(np.asarray, statistics)
 
 
 def is_designable(problem: Problem) -> bool:
-    """Whether ``designed_summaries`` can make data sets: a realisable Gaussian regression."""
+    """Whether ``fixed_design_statistics`` can make data sets: a realisable Gaussian regression."""
     return isinstance(problem.model, FeatureRegression) and problem.realisable
 
 
 @in_float64
-def designed_summaries(
+def fixed_design_statistics(
     problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
-) -> list[FeatureSummary]:
-    """Summaries of data sets of any n on one design of CHUNK inputs, repeated n/CHUNK times.
+) -> list[RegressionStatistics]:
+    """Statistics of data sets of any n on one design of CHUNK inputs, repeated n/CHUNK times.
 
     Given the inputs, U = Σ φ(y − f₀)ᵀ is exactly N(0, σ²M), so that n = 10⁹ costs as much as
     n = 10. Replicate r has the same standardised noise at every n: differences along n then vary
-    far less between replicates than those of nested data. ``reference`` is its expectation.
+    far less between replicates than those of nested data. ``log_likelihood_at_optimum`` is its expectation.
     Raises ValueError for a problem that is no realisable Gaussian regression, and for sample sizes
     that are no integers ≥ 1.
     """
@@ -217,7 +221,7 @@ def designed_summaries(
         raise ValueError(f"{problem.name}: a fixed design needs a realisable Gaussian regression")
     datum_of(problem)
     design_key, noise_key = jax.random.split(key)
-    one = jax.tree.map(lambda leaf: leaf[0], _chunk_summary(problem, design_key[None], 0, CHUNK))
+    one = jax.tree.map(lambda leaf: leaf[0], _chunk_statistics(problem, design_key[None], 0, CHUNK))
     gram = one.gram / CHUNK
     values, vectors = jnp.linalg.eigh(gram)
     root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))
@@ -225,12 +229,12 @@ def designed_summaries(
     outputs = one.cross.shape[1]
     per_datum = -0.5 * outputs * (1 + math.log(2 * math.pi * model.noise**2))
 
-    def of_size(n: int) -> FeatureSummary:
-        batch = FeatureSummary(
+    def of_size(n: int) -> RegressionStatistics:
+        batch = RegressionStatistics(
             gram=n * gram,
             cross=jnp.zeros_like(one.cross),
-            origin=one.origin,
-            reference=jnp.asarray(n * per_datum),
+            optimum=one.optimum,
+            log_likelihood_at_optimum=jnp.asarray(n * per_datum),
         )
         batch = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (num_replicates, *leaf.shape)), batch
@@ -240,6 +244,6 @@ def designed_summaries(
     return [_on_host(of_size(n)) for n in sizes]
 
 
-def scaled(summary: S, beta: Array | float) -> S:
-    """The summary with every datum's weight multiplied by β."""
-    return summary.scaled(beta)
+def scaled(statistics: S, beta: Array | float) -> S:
+    """The statistics with every datum's weight multiplied by β."""
+    return statistics.scaled(beta)

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import abc
 import functools
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,20 +22,11 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, constraints
 
-from slt_jax.structures import Structure
-from slt_jax.theory import Theory
+from slt_jax.oracles.structures import Structure
+from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics, WeightedData
 from slt_jax.validation import Positive, check_fields, refuse_first
 
-Params = Mapping[str, Any]
-
 SUMMED_AT_ONCE = 16_384
-
-
-class Data(NamedTuple):
-    """Observations: ``x`` of shape [n, ...] and ``y`` of shape [n, ...]."""
-
-    x: Array
-    y: Array
 
 
 class Support(NamedTuple):
@@ -51,61 +39,6 @@ class Support(NamedTuple):
     y: Any = constraints.real
 
 
-class Summary(Protocol):
-    """What a model's likelihood needs of weighted data: a tree of arrays that can be scaled.
-
-    ``reference`` is Σ_i a_i ℓ_i(w₀) in total nats, −nL_n(w₀) when every weight is one.
-    """
-
-    @property
-    def reference(self) -> Array: ...
-
-    def scaled(self, beta: Array | float) -> Self:
-        """The summary of the same data with every weight multiplied by β."""
-        ...
-
-
-class DataSummary(NamedTuple):
-    """Weighted data kept as they are, for models without sufficient statistics.
-
-    ``weights`` [n] is 0 for padding; ``origin`` = w₀; ``reference`` = Σ_i a_i ℓ_i(w₀) in total
-    nats.
-    """
-
-    data: Data
-    weights: Array
-    origin: Params
-    reference: Array
-
-    def scaled(self, beta: Array | float) -> DataSummary:
-        """Every weight multiplied by β."""
-        return self._replace(weights=beta * self.weights, reference=beta * self.reference)
-
-    @property
-    def total_weight(self) -> Array:
-        """Σ_i a_i, the number of data when every weight is one."""
-        return jnp.sum(self.weights)
-
-
-class FeatureSummary(NamedTuple):
-    """Sufficient statistics of Gaussian regression on p features with q outputs, centred on w₀.
-
-    ``gram`` [p, p] = Σ a_i φ_i φ_iᵀ; ``cross`` [p, q] = Σ a_i φ_i (y_i − f(x_i, w₀))ᵀ;
-    ``origin`` [p, q] = c(w₀); ``reference`` = Σ a_i ℓ_i(w₀) in total nats.
-    """
-
-    gram: Array
-    cross: Array
-    origin: Array
-    reference: Array
-
-    def scaled(self, beta: Array | float) -> FeatureSummary:
-        """Every sum over data multiplied by β."""
-        return self._replace(
-            gram=beta * self.gram, cross=beta * self.cross, reference=beta * self.reference
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Model(abc.ABC):
     """A parametric conditional density p(y | x, w) with its prior φ(w).
@@ -116,7 +49,7 @@ class Model(abc.ABC):
     declares in the terms of ``slt_jax/validation.py``.
     """
 
-    summary_is_additive: ClassVar[bool] = False
+    statistics_are_additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -181,16 +114,16 @@ class Model(abc.ABC):
         """Number of parameters d."""
         return sum(int(jnp.prod(jnp.array(p.shape()))) for p in self.priors().values())
 
-    def summarise(self, optimum: Params, data: Data, weights: Array) -> Summary:
+    def statistics(self, optimum: Params, data: Data, weights: Array) -> Statistics:
         """What the likelihood needs of weighted data; here the data themselves."""
 
         def term(datum: Data) -> Array:
             return self.log_likelihood(optimum, datum.x, datum.y)
 
         terms = jax.lax.map(term, data, batch_size=SUMMED_AT_ONCE)
-        return DataSummary(data, weights, optimum, jnp.sum(weights * terms))
+        return WeightedData(data, weights, optimum, jnp.sum(weights * terms))
 
-    def log_likelihood_ratio(self, params: Params, summary: Any) -> Array:
+    def log_likelihood_ratio(self, params: Params, statistics: Any) -> Array:
         """Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)) = −n(L_n(w) − L_n(w₀)) at unit weights, in total nats.
 
         More than SUMMED_AT_ONCE data are summed chunk by chunk, and the values on the way are
@@ -201,7 +134,9 @@ class Model(abc.ABC):
         # The terms at w₀ are computed anew in the sampler's precision: rounding that all data
         # share, as of log 2π in float32, is then the same on both sides and cancels.
         def of_part(data: Data, weights: Array) -> Array:
-            gains = over_data(params, data.x, data.y) - over_data(summary.origin, data.x, data.y)
+            gains = over_data(params, data.x, data.y) - over_data(
+                statistics.optimum, data.x, data.y
+            )
             return jnp.sum(weights * gains)
 
         # Parts are sliced where they lie: data reshaped to chunks would be copied.
@@ -209,14 +144,14 @@ class Model(abc.ABC):
             take = functools.partial(
                 jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size
             )
-            return of_part(*jax.tree.map(take, (summary.data, summary.weights)))
+            return of_part(*jax.tree.map(take, (statistics.data, statistics.weights)))
 
         def add(total: Array, start: Array) -> tuple[Array, None]:
             return total + part(start, SUMMED_AT_ONCE), None
 
-        size = len(summary.weights)
+        size = len(statistics.weights)
         if size <= SUMMED_AT_ONCE:
-            return of_part(summary.data, summary.weights)
+            return of_part(statistics.data, statistics.weights)
         beginning = (size - 1) % SUMMED_AT_ONCE + 1
         starts = jnp.arange(beginning, size, SUMMED_AT_ONCE)
         add_again = jax.checkpoint(add, prevent_cse=False)
@@ -272,7 +207,7 @@ class FeatureRegression(Regression):
     with M = Σ a φφᵀ [p, p] and U = Σ a φ(y − f₀)ᵀ [p, q].
     """
 
-    summary_is_additive: ClassVar[bool] = True
+    statistics_are_additive: ClassVar[bool] = True
 
     @abc.abstractmethod
     def features(self, x: Array) -> Array:
@@ -285,23 +220,23 @@ class FeatureRegression(Regression):
     def predict(self, params: Params, x: Array) -> Array:
         return self.features(x) @ self.coefficients(params)
 
-    def summarise(self, optimum: Params, data: Data, weights: Array) -> FeatureSummary:
+    def statistics(self, optimum: Params, data: Data, weights: Array) -> RegressionStatistics:
         features = jax.vmap(self.features)(data.x)
         residuals = data.y - jax.vmap(self.predict, (None, 0))(optimum, data.x)
         weighted = weights[:, None] * features
         terms = jax.vmap(self.log_likelihood, (None, 0, 0))(optimum, data.x, data.y)
-        return FeatureSummary(
+        return RegressionStatistics(
             gram=weighted.T @ features,
             cross=weighted.T @ residuals,
-            origin=self.coefficients(optimum),
-            reference=jnp.sum(weights * terms),
+            optimum=self.coefficients(optimum),
+            log_likelihood_at_optimum=jnp.sum(weights * terms),
         )
 
-    def log_likelihood_ratio(self, params: Params, summary: FeatureSummary) -> Array:
-        delta = self.coefficients(params) - summary.origin
+    def log_likelihood_ratio(self, params: Params, statistics: RegressionStatistics) -> Array:
+        delta = self.coefficients(params) - statistics.optimum
         # As sums of products rather than matrix products: batches of tiny ones run faster fused.
-        curved = jnp.einsum("pr,rq->pq", summary.gram, delta)
-        total = jnp.einsum("pq,pq->", delta, curved - 2 * summary.cross)
+        curved = jnp.einsum("pr,rq->pq", statistics.gram, delta)
+        total = jnp.einsum("pq,pq->", delta, curved - 2 * statistics.cross)
         return -0.5 * total / self.noise**2
 
 
@@ -314,94 +249,3 @@ class MethodOf:
 
     def __call__(self, *arguments: Any) -> Any:
         return getattr(self.model, self.name)(*arguments)
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The density that data are drawn from: a model at fixed parameters."""
-
-    model: Model
-    params: Params
-
-    def simulate(self, key: Array) -> tuple[Array, Array]:
-        """One datum."""
-        return self.model.simulate(self.params, key)
-
-    def entropy(self) -> float | None:
-        """S of q(y|x) in nats per datum, None where unknown."""
-        with jax.enable_x64(True):
-            params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(self.params))
-            entropy = jax.jit(self.model.entropy)(params)
-            return None if entropy is None else float(entropy)
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Watanabe's triplet with what is known about it.
-
-    ``optimum`` is a minimiser w₀ of L in the model; ``truth`` defaults to the model at the
-    optimum, which makes the problem realisable. ``theory`` is None where (λ, m) is unknown, and
-    where its asymptote of F_n does not hold. Experiments that name no problems take those with
-    ``showcase``. ``divergence`` is L(w₀) − S ≥ 0, the relative entropy from the truth to the
-    model at w₀ in nats per datum, of a problem that is not realisable; None where it is unknown.
-    ``optimal_set`` maps a key to one draw from W₀ = {w : L(w) = L(w₀)}, not necessarily from all
-    of it, and is None where W₀ is unknown.
-    """
-
-    name: str
-    model: Model
-    optimum: Params
-    theory: Theory | None = None
-    truth: Truth | None = None
-    summary: str = ""
-    showcase: bool = True
-    divergence: float | None = None
-    optimal_set: Callable[[Array], Params] | None = None
-
-    @property
-    def realisable(self) -> bool:
-        """Whether the truth lies in the model by construction."""
-        return self.truth is None
-
-    @property
-    def entropy(self) -> float | None:
-        """S of q(y|x) in nats per datum, None where unknown."""
-        return self._true_density.entropy()
-
-    @property
-    def optimal_loss(self) -> float | None:
-        """L(w₀) = S + divergence in nats per datum, S if realisable, None where unknown."""
-        entropy = self.entropy
-        divergence = 0.0 if self.realisable else self.divergence
-        return None if entropy is None or divergence is None else entropy + divergence
-
-    def simulate(self, key: Array) -> tuple[Array, Array]:
-        """One datum from the truth."""
-        return self._true_density.simulate(key)
-
-    @property
-    def _true_density(self) -> Truth:
-        return self.truth or Truth(self.model, self.optimum)
-
-
-def discover_problems() -> dict[str, Problem]:
-    """All named problems, found by importing every file in ``slt_jax.models``.
-
-    A file takes part by defining ``problems() -> tuple[Problem, ...]``. Raises ValueError if two
-    problems share a name.
-    """
-    return dict(_discovered())
-
-
-@functools.cache
-def _discovered() -> dict[str, Problem]:
-    """Found once, so that a problem is one constant to compiled functions."""
-    package = importlib.import_module("slt_jax.models")
-    found: dict[str, Problem] = {}
-    for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        module = importlib.import_module(f"slt_jax.models.{module_info.name}")
-        for problem in module.problems():
-            if problem.name in found:
-                raise ValueError(f"two problems are called {problem.name!r}; names must be unique")
-            found[problem.name] = problem
-    return found

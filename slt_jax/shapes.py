@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slt_jax.model import Data, FeatureRegression, Model, Params, Problem, Regression
-from slt_jax.precision import in_float64
+from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.problem import Problem
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data, Params
 
 # Two data, so that a sum over data is not mistaken for one over the entries of a datum.
 SOME_DATA = 2
@@ -95,9 +97,9 @@ def _datum_of(model: Model) -> Data:
         expect("predict", prediction, datum.y.shape)
     if is_own("log_likelihood"):
         expect("log_likelihood", evaluated("log_likelihood", params, *datum).shape, ())
-    if is_own("summarise", "log_likelihood_ratio"):
-        reference, ratio = _sums(model, params, datum)
-        expect("summarise", reference.shape, ())
+    if is_own("statistics_of", "log_likelihood_ratio"):
+        log_likelihood_at_optimum, ratio = _sums(model, params, datum)
+        expect("statistics_of", log_likelihood_at_optimum.shape, ())
         expect("log_likelihood_ratio", ratio.shape, ())
     return datum
 
@@ -139,11 +141,11 @@ def _is_array(found: Any) -> bool:
 
 
 def _sums(model: Model, params: Params, datum: Data) -> Any:
-    """The reference of a summary and the ratio that is made of it, in the abstract."""
+    """The reference of statistics and the ratio that is made of it, in the abstract."""
 
     def sums(params: Params, data: Data, weights: Any) -> tuple[Any, Any]:
-        summary = model.summarise(params, data, weights)
-        return summary.reference, model.log_likelihood_ratio(params, summary)
+        statistics = model.statistics(params, data, weights)
+        return statistics.log_likelihood_at_optimum, model.log_likelihood_ratio(params, statistics)
 
     data = Data(*(_floats((SOME_DATA, *part.shape)) for part in datum))
     return jax.eval_shape(sums, params, data, _floats((SOME_DATA,)))

@@ -4,17 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.curves import CurvePlan, free_energy_curve
-from slt_jax.data import simulate, summarise
-from slt_jax.devices import device_budget
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.curves.free_energy import CurvePlan, free_energy_curve
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import simulate, statistics_of
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
+from slt_jax.run.devices import device_budget
 
 pytestmark = pytest.mark.gpu
 
-PROBLEMS = discover_problems()
-PLAN = CurvePlan((100, 1000), data_sets=16, seeds=8, oracle_level=1, seed=3)
+PROBLEMS = named_problems()
+PLAN = CurvePlan((100, 1000), data_sets=16, seeds=8, oracle_refinement=1, seed=3)
 
 
 def on_cpu():
@@ -37,9 +37,9 @@ def test_oracles_agree_with_those_of_the_processor(name):
     oracle = oracle_for(PROBLEMS[name], 1)
     with on_cpu():
         data = simulate(PROBLEMS[name], jax.random.key(7), 100)
-    here = oracle.moments(summarise(PROBLEMS[name], data)).normalised_free_energy
+    here = oracle.moments(statistics_of(PROBLEMS[name], data)).normalised_free_energy
     with on_cpu():
-        there = oracle.moments(summarise(PROBLEMS[name], data)).normalised_free_energy
+        there = oracle.moments(statistics_of(PROBLEMS[name], data)).normalised_free_energy
     assert abs(here.value - there.value) <= here.error + there.error + 1e-9
     assert np.isfinite(here.value)
 
@@ -62,7 +62,7 @@ def test_matrix_products_keep_their_digits(name):
     """Accelerators multiply in fewer bits unless asked not to, which would lose nats."""
     problem = PROBLEMS[name]
     with on_cpu():
-        data = summarise(problem, simulate(problem, jax.random.key(2), 1000))
+        data = statistics_of(problem, simulate(problem, jax.random.key(2), 1000))
     target = target_of(problem.model)
     w = target.sample_prior(jax.random.key(4))
     here = target.log_likelihood(w, in_precision(data, np.float32))

@@ -12,21 +12,23 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from slt_jax.compilations import CompilationCounter
 from slt_jax.data import (
     CHUNK,
-    designed_summaries,
+    fixed_design_statistics,
     scaled,
     simulate,
-    summaries_along_n,
-    summarise,
+    statistics_along_n,
+    statistics_of,
     validate_data,
 )
-from slt_jax.model import Data, Model, Problem
+from slt_jax.model import Model
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.precision import in_float64
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import CompilationCounter
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data
 
 RTOL = 1e-12
 LONG = 9000
@@ -62,7 +64,7 @@ ADDITIVE = (LINEAR, pytest.param(REDUCED_RANK, marks=pytest.mark.slow))
 
 @functools.cache
 def long_data(problem: Problem, replicate: int) -> Data:
-    """LONG data of one replicate, as ``summaries_along_n`` numbers them."""
+    """LONG data of one replicate, as ``statistics_along_n`` numbers them."""
     return simulate(problem, jax.random.fold_in(KEY, replicate), LONG)
 
 
@@ -85,8 +87,8 @@ def assert_same(actual, expected, rtol: float = RTOL) -> None:
             np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
-def replicate_of(summary, r: int):
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[r], summary)
+def replicate_of(statistics, r: int):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[r], statistics)
 
 
 # --- nesting ---------------------------------------------------------------------------------
@@ -112,45 +114,47 @@ def test_data_are_float64_and_differ():
 def test_summaries_along_n_are_those_of_the_data(problem):
     """On both sides of a chunk's end, and with a chunk cut in two by the grid."""
     sizes = (3, CHUNK - 1, CHUNK, CHUNK + 1, LONG)
-    along = summaries_along_n(problem, KEY, 2, sizes)
+    along = statistics_along_n(problem, KEY, 2, sizes)
     for r in range(2):
         data = long_data(problem, r)
         for n, stacked in zip(sizes, along, strict=True):
             weights = (np.arange(LONG) < n).astype(float)
-            assert_same(replicate_of(stacked, r), summarise(problem, data, weights))
+            assert_same(replicate_of(stacked, r), statistics_of(problem, data, weights))
 
 
 def test_summaries_of_a_model_without_statistics_are_padded():
     sizes = (1, 4, 8)
-    along = summaries_along_n(COIN, KEY, 2, sizes)
+    along = statistics_along_n(COIN, KEY, 2, sizes)
     for r in range(2):
         data = short_data(COIN, r)
         for n, stacked in zip(sizes, along, strict=True):
             padded = replicate_of(stacked, r)
             assert_same(padded.data, data, rtol=0)
             np.testing.assert_array_equal(padded.weights, np.arange(8) < n)
-            expected = summarise(COIN, data, np.arange(8) < n)
+            expected = statistics_of(COIN, data, np.arange(8) < n)
             assert_same(padded, expected)
             with jax.enable_x64(True):
-                np.testing.assert_allclose(padded.reference, expected.reference, rtol=RTOL)
+                np.testing.assert_allclose(
+                    padded.log_likelihood_at_optimum, expected.log_likelihood_at_optimum, rtol=RTOL
+                )
 
 
 def test_summaries_do_not_depend_on_the_grid():
     """Grids that share some n and cut the chunks elsewhere agree there."""
-    one = summaries_along_n(LINEAR, KEY, 2, (10, 5000, LONG))
-    other = summaries_along_n(LINEAR, KEY, 2, (1, 10, 11, 300, LONG))
+    one = statistics_along_n(LINEAR, KEY, 2, (10, 5000, LONG))
+    other = statistics_along_n(LINEAR, KEY, 2, (1, 10, 11, 300, LONG))
     assert_same([one[0], one[2]], [other[1], other[4]])
 
 
 def test_summaries_do_not_depend_on_the_number_of_replicates():
-    few = summaries_along_n(LINEAR, KEY, 2, (5000,))[0]
-    many = summaries_along_n(LINEAR, KEY, 3, (5000,))[0]
+    few = statistics_along_n(LINEAR, KEY, 2, (5000,))[0]
+    many = statistics_along_n(LINEAR, KEY, 3, (5000,))[0]
     for r in range(2):
         assert_same(replicate_of(few, r), replicate_of(many, r))
 
 
 def test_replicates_differ():
-    gram = summaries_along_n(LINEAR, KEY, 3, (5,))[0].gram
+    gram = statistics_along_n(LINEAR, KEY, 3, (5,))[0].gram
     assert gram.shape == (3, 2, 2)
     assert len(np.unique(gram[:, 0, 0])) == 3
 
@@ -159,8 +163,8 @@ def test_a_learning_curve_compiles_once():
     model = LinearRegression(input_dim=2, noise=0.9)
     problem = Problem("once", model, {"w": np.array([0.5, -1.0])})
     with CompilationCounter() as counter:
-        summaries_along_n(problem, KEY, 2, (1, 17, 4096, 5000, 12_345))
-    assert counter.counts["_summary_of_chunk"] == 1
+        statistics_along_n(problem, KEY, 2, (1, 17, 4096, 5000, 12_345))
+    assert counter.counts["_statistics_of_chunk"] == 1
 
 
 # --- weights ---------------------------------------------------------------------------------
@@ -172,20 +176,22 @@ def test_weights_count_data(problem):
     data = beginning(short_data(problem), 6)
     weights = np.array([1.0, 0.0, 2.0, 0.0, 1.0, 0.0])
     repeated = Data(*(np.asarray(part)[[0, 2, 2, 4]] for part in data))
-    one, other = summarise(problem, data, weights), summarise(problem, repeated)
-    if problem.model.summary_is_additive:
+    one, other = statistics_of(problem, data, weights), statistics_of(problem, repeated)
+    if problem.model.statistics_are_additive:
         assert_same(one, other)
     w = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.3, problem.optimum)
     with jax.enable_x64(True):
         ratio = problem.model.log_likelihood_ratio
         np.testing.assert_allclose(ratio(w, one), ratio(w, other), rtol=RTOL)
-        np.testing.assert_allclose(one.reference, other.reference, rtol=RTOL)
+        np.testing.assert_allclose(
+            one.log_likelihood_at_optimum, other.log_likelihood_at_optimum, rtol=RTOL
+        )
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 def test_weights_are_one_by_default(problem):
     data = beginning(short_data(problem), 6)
-    assert_same(summarise(problem, data), summarise(problem, data, np.ones(6)), rtol=0)
+    assert_same(statistics_of(problem, data), statistics_of(problem, data, np.ones(6)), rtol=0)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
@@ -193,22 +199,26 @@ def test_scaled_multiplies_every_weight(problem):
     data = beginning(short_data(problem), 6)
     weights = np.linspace(0, 2, 6)
     with jax.enable_x64(True):
-        cooled = scaled(summarise(problem, data, weights), 0.3)
-    assert_same(cooled, summarise(problem, data, 0.3 * weights))
+        cooled = scaled(statistics_of(problem, data, weights), 0.3)
+    assert_same(cooled, statistics_of(problem, data, 0.3 * weights))
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 def test_summaries_are_used_outside_float64(problem):
     """What the package returns can be scaled and read where 64-bit types are switched off."""
-    summary = summarise(problem, beginning(short_data(problem), 6))
-    assert np.isfinite(float(summary.reference))
-    assert float(scaled(summary, 0.5).reference) == pytest.approx(float(summary.reference) / 2)
+    statistics = statistics_of(problem, beginning(short_data(problem), 6))
+    assert np.isfinite(float(statistics.log_likelihood_at_optimum))
+    assert float(scaled(statistics, 0.5).log_likelihood_at_optimum) == pytest.approx(
+        float(statistics.log_likelihood_at_optimum) / 2
+    )
 
 
 def test_integers_and_lists_are_data():
     integers = Data(np.array([[1, 2], [0, 1]]), [[1], [0]])
     floats = Data(np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([[1.0], [0.0]]))
-    assert_same(summarise(LINEAR, integers, [1, 2]), summarise(LINEAR, floats, np.array([1.0, 2])))
+    assert_same(
+        statistics_of(LINEAR, integers, [1, 2]), statistics_of(LINEAR, floats, np.array([1.0, 2]))
+    )
 
 
 # --- refusals --------------------------------------------------------------------------------
@@ -238,7 +248,7 @@ def spoiled(values: np.ndarray, value: float) -> np.ndarray:
     ],
 )
 def test_bad_data_are_refused(data, named, allowed):
-    for check in (validate_data, summarise):
+    for check in (validate_data, statistics_of):
         with pytest.raises(ValueError) as error:
             check(LINEAR, data)
         assert named in str(error.value)
@@ -260,7 +270,7 @@ def test_bad_data_are_refused(data, named, allowed):
 def test_data_that_are_no_real_numbers_are_refused(part, spoil, named):
     """A mask, an imaginary part or a date would be lost in float64."""
     data = Data(X, Y)._replace(**{part: spoil(getattr(Data(X, Y), part))})
-    for check in (validate_data, summarise):
+    for check in (validate_data, statistics_of):
         with pytest.raises(ValueError) as error:
             check(LINEAR, data)
         assert f"{part}{named}" in str(error.value)
@@ -268,7 +278,7 @@ def test_data_that_are_no_real_numbers_are_refused(part, spoil, named):
 
 def test_a_mask_of_nothing_and_an_imaginary_part_of_zero_lose_nothing():
     data = Data(np.ma.array(X, mask=False), (Y + 1).astype(complex))
-    assert_same(summarise(LINEAR, data), summarise(LINEAR, Data(X, Y + 1)), rtol=0)
+    assert_same(statistics_of(LINEAR, data), statistics_of(LINEAR, Data(X, Y + 1)), rtol=0)
 
 
 def test_data_without_a_likelihood_at_the_optimum_are_refused():
@@ -279,9 +289,9 @@ def test_data_without_a_likelihood_at_the_optimum_are_refused():
             return jnp.where(y > 0.5, -jnp.inf, 0.0)
 
     problem = Problem("bounded", Bounded(), COIN.optimum)
-    summarise(problem, Data(np.zeros(2), np.zeros(2)))
+    statistics_of(problem, Data(np.zeros(2), np.zeros(2)))
     with pytest.raises(ValueError, match="at the optimum of bounded is -inf; must be finite"):
-        summarise(problem, Data(np.zeros(2), np.array([0.0, 1.0])))
+        statistics_of(problem, Data(np.zeros(2), np.array([0.0, 1.0])))
 
 
 def test_shapes_of_scalar_data_are_named():
@@ -305,7 +315,7 @@ def test_shapes_of_scalar_data_are_named():
 )
 def test_bad_weights_are_refused(weights, named, allowed):
     with pytest.raises(ValueError) as error:
-        summarise(LINEAR, Data(X, Y), weights)
+        statistics_of(LINEAR, Data(X, Y), weights)
     assert named in str(error.value)
     assert allowed in str(error.value)
 
@@ -327,7 +337,7 @@ def test_data_before_the_first_are_refused(start):
 @pytest.mark.parametrize("sizes", [(10, 2.5), (0,), (-1, 10)])
 def test_bad_sizes_of_a_design_are_refused(sizes):
     with pytest.raises(ValueError, match="must be integers ≥ 1"):
-        designed_summaries(LINEAR, KEY, 2, sizes)
+        fixed_design_statistics(LINEAR, KEY, 2, sizes)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +354,7 @@ def test_bad_sizes_of_a_design_are_refused(sizes):
 @pytest.mark.parametrize("problem", [LINEAR, COIN], ids=lambda p: p.name)
 def test_bad_sample_sizes_are_refused(problem, sizes, named):
     with pytest.raises(ValueError) as error:
-        summaries_along_n(problem, KEY, 2, sizes)
+        statistics_along_n(problem, KEY, 2, sizes)
     assert named in str(error.value)
     assert "increasing" in str(error.value)
 
@@ -358,7 +368,7 @@ def switched_on() -> bool:
 
 def test_float64_is_switched_off_after_a_call():
     data = beginning(short_data(LINEAR), 3)
-    results = (data, summarise(LINEAR, data), summaries_along_n(LINEAR, KEY, 2, (10,))[0])
+    results = (data, statistics_of(LINEAR, data), statistics_along_n(LINEAR, KEY, 2, (10,))[0])
     assert all(leaf.dtype == np.float64 for leaf in jax.tree.leaves(results))
     assert not switched_on()
 
@@ -366,8 +376,8 @@ def test_float64_is_switched_off_after_a_call():
 def test_float64_is_switched_off_after_an_exception():
     for call in (
         lambda: simulate(LINEAR, KEY, 0),
-        lambda: summarise(LINEAR, Data(X, Y), np.ones(2)),
-        lambda: summaries_along_n(LINEAR, KEY, 2, ()),
+        lambda: statistics_of(LINEAR, Data(X, Y), np.ones(2)),
+        lambda: statistics_along_n(LINEAR, KEY, 2, ()),
     ):
         with pytest.raises(ValueError):
             call()

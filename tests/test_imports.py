@@ -123,7 +123,7 @@ def project_files(root: Path) -> list[Path]:
 
 # --- the rules: each returns what breaks it, and the empty list is good ---------------------
 
-MODEL_FREE = ("slt_jax.samplers", "slt_jax.estimators", "slt_jax.diagnostics")
+MODEL_FREE = ("slt_jax.samplers", "slt_jax.estimators", "slt_jax.estimators.diagnostics")
 
 
 def allow(tree: Tree, rooms: tuple[str, ...], *allowed: str) -> list[str]:
@@ -174,18 +174,18 @@ def package_stands_alone(root: Path) -> list[str]:
 
 def model_is_the_root(root: Path) -> list[str]:
     """The abstract model knows theorems, exact structures and bounds, and nothing else of ours."""
-    allowed = ("slt_jax.theory", "slt_jax.structures", "slt_jax.validation")
+    allowed = ("slt_jax.theory", "slt_jax.oracles.structures", "slt_jax.validation")
     return allow(read_tree(root), ("slt_jax.model",), *allowed)
 
 
 def structures_are_closed(root: Path) -> list[str]:
     """The exact structures and bounds that models declare import nothing of ours."""
-    return allow(read_tree(root), ("slt_jax.structures", "slt_jax.validation"))
+    return allow(read_tree(root), ("slt_jax.oracles.structures", "slt_jax.validation"))
 
 
 def models_know_model_and_theory(root: Path) -> list[str]:
     """A model family imports the abstract model, adapters and theorems, and no other family."""
-    known = ("slt_jax.model", "slt_jax.structures", "slt_jax.validation")
+    known = ("slt_jax.model", "slt_jax.oracles.structures", "slt_jax.validation")
     allowed = (*known, "slt_jax.theory", "slt_jax.adapters")
     return allow(read_tree(root), ("slt_jax.models",), *allowed)
 
@@ -209,7 +209,11 @@ def experiments_are_separate(root: Path) -> list[str]:
 
 def plotting_alone_draws(root: Path) -> list[str]:
     """Only slt_jax/plotting.py imports matplotlib."""
-    tree = {n: m for n, m in read_tree(root).items() if not within(n, "slt_jax.plotting", "tests")}
+    tree = {
+        n: m
+        for n, m in read_tree(root).items()
+        if not within(n, "slt_jax.report.plotting", "tests")
+    }
     return forbid(tree, ROOMS, "matplotlib", "mpl_toolkits", "pylab")
 
 

@@ -16,22 +16,15 @@ import pytest
 from scipy import stats
 
 from slt_jax import model as model_module
-from slt_jax.data import scaled, simulate, summaries_along_n, summarise, validate_data
-from slt_jax.model import (
-    Data,
-    DataSummary,
-    FeatureRegression,
-    FeatureSummary,
-    Model,
-    Problem,
-    Regression,
-    Truth,
-    discover_problems,
-)
+from slt_jax.data import scaled, simulate, statistics_along_n, statistics_of, validate_data
+from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.models import named_problems
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.oracles.structures import Structure
+from slt_jax.problem import Problem, Truth
 from slt_jax.shapes import datum_of
-from slt_jax.structures import Structure
+from slt_jax.statistics import Data, RegressionStatistics, WeightedData
 
 NUM_DATA = 10_000
 NUM_DRAWS = 32
@@ -55,7 +48,7 @@ class LogisticRegression(Model):
         return x, jax.random.bernoulli(key_y, jax.nn.sigmoid(params["w"] @ x)).astype(x.dtype)
 
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 LOGISTIC = Problem("logistic_2", LogisticRegression(), {"w": np.array([1.0, -0.5])})
 EVERY = pytest.mark.parametrize("problem", [*PROBLEMS.values(), LOGISTIC], ids=lambda p: p.name)
 
@@ -151,15 +144,15 @@ def terms(problem: Problem) -> np.ndarray:
 
 
 @once
-def evaluate_ratios(model: Model, params, summary):
-    return jax.vmap(model.log_likelihood_ratio, (0, None))(params, summary)
+def evaluate_ratios(model: Model, params, statistics):
+    return jax.vmap(model.log_likelihood_ratio, (0, None))(params, statistics)
 
 
-def ratios(problem: Problem, summary, params=None) -> np.ndarray:
+def ratios(problem: Problem, statistics, params=None) -> np.ndarray:
     """``log_likelihood_ratio`` at ``points`` in float64, shape [point]."""
     with jax.enable_x64(True):
         params = points(problem) if params is None else params
-        return np.asarray(evaluate_ratios(problem.model, params, summary))
+        return np.asarray(evaluate_ratios(problem.model, params, statistics))
 
 
 @once
@@ -411,7 +404,7 @@ def test_ratio_is_the_plain_sum(problem):
     the sum by Σ_i a_i (|y_i − f_i| ε + ε²/2).
     """
     weights = np.random.default_rng(3).uniform(0, 2, NUM_DATA)
-    actual = ratios(problem, summarise(problem, data_of(problem), weights))
+    actual = ratios(problem, statistics_of(problem, data_of(problem), weights))
     ell = terms(problem)
     tolerance = 1e-13 * ((np.abs(ell) + np.abs(ell[0])) @ weights)
     if is_tanh(problem):
@@ -427,18 +420,20 @@ def test_ratio_is_the_plain_sum(problem):
 def test_reference_is_the_weighted_sum_at_the_optimum(problem):
     """Summation of 10⁴ terms in two orders: 1e-13 of their sum."""
     weights = np.random.default_rng(4).uniform(0, 2, NUM_DATA)
-    summary = summarise(problem, data_of(problem), weights)
-    assert float(summary.reference) == pytest.approx(weights @ terms(problem)[0], rel=1e-13)
+    statistics = statistics_of(problem, data_of(problem), weights)
+    assert float(statistics.log_likelihood_at_optimum) == pytest.approx(
+        weights @ terms(problem)[0], rel=1e-13
+    )
 
 
 @once
-def evaluate_posterior(model: Model, params, summary):
+def evaluate_posterior(model: Model, params, statistics):
     """Ratio, and gradient of ratio and log prior, at each of the points."""
 
     def log_posterior(w):
-        return model.log_likelihood_ratio(w, summary) + model.log_prior(w)
+        return model.log_likelihood_ratio(w, statistics) + model.log_prior(w)
 
-    ratio = jax.vmap(model.log_likelihood_ratio, (0, None))(params, summary)
+    ratio = jax.vmap(model.log_likelihood_ratio, (0, None))(params, statistics)
     return ratio, jax.vmap(jax.grad(log_posterior))(params)
 
 
@@ -449,14 +444,14 @@ def test_float32_keeps_the_digits_of_differences(problem):
     Where the posterior is, that is 1e-4 nats, and two plain float32 sums of 10⁴ terms, of 1.4e4
     nats each, would be rounded at 1e-3.
     """
-    summary = summarise(problem, data_of(problem))
+    statistics = statistics_of(problem, data_of(problem))
     params, single = (
         jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)
-        for tree in (points(problem), summary)
+        for tree in (points(problem), statistics)
     )
     actual, gradients = evaluate_posterior(problem.model, params, single)
     assert actual.dtype == np.float32
-    expected = ratios(problem, summary, jax.tree.map(np.float64, params))
+    expected = ratios(problem, statistics, jax.tree.map(np.float64, params))
     message = "float32 loses digits: CONTRIBUTING.md, 'Adding a model', on `expm1`"
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4, err_msg=message)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
@@ -548,9 +543,9 @@ def test_optimum_minimises_the_loss_averaged_over_noise(problem):
     if not problem.realisable:
         pytest.skip("the mean of the truth is unknown")
     f = predictions(problem)
-    summary = summarise(problem, Data(data_of(problem).x, f[0]))
+    statistics = statistics_of(problem, Data(data_of(problem).x, f[0]))
     expected = -np.sum((f - f[0]) ** 2, axis=(1, 2)) / (2 * problem.model.noise**2)
-    np.testing.assert_allclose(ratios(problem, summary), expected, rtol=1e-6, atol=1e-10)
+    np.testing.assert_allclose(ratios(problem, statistics), expected, rtol=1e-6, atol=1e-10)
 
 
 @pytest.mark.parametrize(("b", "documented"), [(5.0, 3e-9), (8.0, 5e-6)])
@@ -568,8 +563,8 @@ def test_tanh_interpolation_error_is_as_documented(b, documented):
 
 
 @once
-def evaluate_over_replicates(model: Model, params, summary):
-    return jax.vmap(model.log_likelihood_ratio, (None, 0))(params, summary)
+def evaluate_over_replicates(model: Model, params, statistics):
+    return jax.vmap(model.log_likelihood_ratio, (None, 0))(params, statistics)
 
 
 def logistic_gains(data: Data, w) -> np.ndarray:
@@ -583,12 +578,12 @@ def test_default_model_needs_no_statistics():
     """A model of two methods and a prior is summarised, weighted and scaled like any other."""
     data = Data(*(part[:20] for part in data_of(LOGISTIC)))
     weights = np.random.default_rng(5).uniform(0, 2, 20)
-    summary = summarise(LOGISTIC, data, weights)
+    statistics = statistics_of(LOGISTIC, data, weights)
     w = np.array([0.3, 0.8])
     with jax.enable_x64(True):
-        ratio = LOGISTIC.model.log_likelihood_ratio({"w": w}, summary)
-        cooled = LOGISTIC.model.log_likelihood_ratio({"w": w}, scaled(summary, 0.25))
-    assert isinstance(summary, DataSummary)
+        ratio = LOGISTIC.model.log_likelihood_ratio({"w": w}, statistics)
+        cooled = LOGISTIC.model.log_likelihood_ratio({"w": w}, scaled(statistics, 0.25))
+    assert isinstance(statistics, WeightedData)
     assert float(ratio) == pytest.approx(weights @ logistic_gains(data, w), rel=1e-12)
     assert float(cooled) == pytest.approx(float(ratio) / 4, rel=1e-15)
     assert LOGISTIC.model.exact(LOGISTIC.optimum) is None
@@ -597,7 +592,7 @@ def test_default_model_needs_no_statistics():
 def test_default_model_along_n():
     """Padded data have weight zero: every n gives the ratio of the first n data alone."""
     sizes, w = (1, 5, 20), np.array([0.3, 0.8])
-    along = summaries_along_n(LOGISTIC, jax.random.key(7), 3, sizes)
+    along = statistics_along_n(LOGISTIC, jax.random.key(7), 3, sizes)
     with jax.enable_x64(True):
         along = [evaluate_over_replicates(LOGISTIC.model, {"w": w}, each) for each in along]
     for r in range(3):
@@ -608,6 +603,6 @@ def test_default_model_along_n():
 
 @REGRESSION
 def test_statistics_do_not_grow_with_n(problem):
-    summary = summarise(problem, data_of(problem))
-    assert isinstance(summary, FeatureSummary)
-    assert all(NUM_DATA not in np.shape(leaf) for leaf in summary)
+    statistics = statistics_of(problem, data_of(problem))
+    assert isinstance(statistics, RegressionStatistics)
+    assert all(NUM_DATA not in np.shape(leaf) for leaf in statistics)

@@ -9,13 +9,15 @@ import numpyro.distributions as dist
 import pytest
 from scipy import integrate, stats
 
-from slt_jax.compilations import CompilationCounter
-from slt_jax.data import designed_summaries, simulate, summaries_along_n, summarise
-from slt_jax.model import Data, FeatureRegression, Model, Problem, Regression, Truth
+from slt_jax.data import fixed_design_statistics, simulate, statistics_along_n, statistics_of
+from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.oracles import oracle_for
+from slt_jax.problem import Problem, Truth
+from slt_jax.run.compilation import CompilationCounter
 from slt_jax.shapes import datum_of
+from slt_jax.statistics import Data
 
 KEY = jax.random.key(0)
 X, Y = np.array([0.5, -1.0, 2.0, 0.1]), np.array([[0.3], [-1.2], [1.0], [0.4]])
@@ -46,11 +48,15 @@ LINE, VECTOR = (Problem("line", Line(as_vector=v), OPTIMUM) for v in (False, Tru
 
 def log_evidence_by_sums(problem: Problem) -> float:
     """log Z of (X, Y) by the trapezoid rule in w, of the sum over data that samplers are given."""
-    summary = summarise(problem, Data(X, Y))
+    statistics = statistics_of(problem, Data(X, Y))
     w = np.linspace(-12, 12, 2001)
     with jax.enable_x64(True):
-        of_w = jax.vmap(lambda v: problem.model.log_likelihood_ratio({"w": v}, summary))
-        log_density = np.asarray(of_w(jnp.asarray(w))) + summary.reference + stats.norm.logpdf(w)
+        of_w = jax.vmap(lambda v: problem.model.log_likelihood_ratio({"w": v}, statistics))
+        log_density = (
+            np.asarray(of_w(jnp.asarray(w)))
+            + statistics.log_likelihood_at_optimum
+            + stats.norm.logpdf(w)
+        )
     return float(np.log(np.sum(np.exp(log_density)) * (w[1] - w[0])))
 
 
@@ -70,9 +76,9 @@ def test_evidence_of_a_scalar_likelihood_is_that_of_the_formula():
 @pytest.mark.parametrize(
     "door",
     [
-        lambda problem: summarise(problem, Data(X, Y)),
+        lambda problem: statistics_of(problem, Data(X, Y)),
         lambda problem: simulate(problem, KEY, 3),
-        lambda problem: summaries_along_n(problem, KEY, 2, (3,)),
+        lambda problem: statistics_along_n(problem, KEY, 2, (3,)),
         oracle_for,
     ],
 )
@@ -153,7 +159,7 @@ def changed(base, **methods):
         ),
         (changed(Wide, entropy=lambda self, params: params["w"]), r"entropy.*\(2,\)"),
         (
-            changed(Wide, log_likelihood_ratio=lambda self, params, summary: summary.weights),
+            changed(Wide, log_likelihood_ratio=lambda self, params, statistics: statistics.weights),
             r"log_likelihood_ratio.*\(2,\)",
         ),
         (changed(Features, features=lambda self, x: jnp.zeros((2, 1))), r"features.*\(2, 1\)"),
@@ -196,9 +202,9 @@ RANK = ReducedRankRegression(input_dim=2, output_dim=2, hidden_dim=1)
     "door",
     [
         lambda problem: simulate(problem, KEY, 3),
-        lambda problem: summarise(problem, Data(np.zeros((3, 2)), np.zeros((3, 1)))),
-        lambda problem: summaries_along_n(problem, KEY, 1, (3,)),
-        lambda problem: designed_summaries(problem, KEY, 1, (3,)),
+        lambda problem: statistics_of(problem, Data(np.zeros((3, 2)), np.zeros((3, 1)))),
+        lambda problem: statistics_along_n(problem, KEY, 1, (3,)),
+        lambda problem: fixed_design_statistics(problem, KEY, 1, (3,)),
         oracle_for,
     ],
 )

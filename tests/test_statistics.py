@@ -17,20 +17,13 @@ import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from slt_jax import model as model_module
-from slt_jax.data import simulate, summarise
-from slt_jax.model import (
-    SUMMED_AT_ONCE,
-    Data,
-    DataSummary,
-    FeatureRegression,
-    Model,
-    Params,
-    Problem,
-    Regression,
-    discover_problems,
-)
-from slt_jax.models.relu_net import BiasedReluNet, SortedSummary
+from slt_jax.data import simulate, statistics_of
+from slt_jax.model import SUMMED_AT_ONCE, FeatureRegression, Model, Regression
+from slt_jax.models import named_problems
+from slt_jax.models.relu_net import BiasedReluNet, SortedStatistics
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data, Params, WeightedData
 
 MILLION = 1_000_000
 SEVEN = jax.random.key(7)
@@ -54,7 +47,7 @@ class WideNet(Regression):
         return jnp.sum(params["a"] * jnp.tanh(params["b"] * x), keepdims=True)
 
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 PLAIN = Problem("plain", WideNet(), {"a": np.array([1.0]), "b": np.array([-0.5])})
 RELU = PROBLEMS["relu_biased_2_teacher_1"]
 FAMILIES = {type(problem.model): problem for problem in PROBLEMS.values()}
@@ -79,7 +72,7 @@ def points(problem: Problem, scales: tuple[float, ...]) -> Params:
 def own_sums(model: Model, params, optimum, data: Data, weights):
     """Ratios and gradients as the model sums them, leading axes [weights, point]."""
     value_and_slope = jax.vmap(jax.value_and_grad(model.log_likelihood_ratio), (0, None))
-    return jax.vmap(lambda a: value_and_slope(params, model.summarise(optimum, data, a)))(weights)
+    return jax.vmap(lambda a: value_and_slope(params, model.statistics(optimum, data, a)))(weights)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -141,7 +134,7 @@ def test_reference_by_chunks_is_the_plain_sum():
     with jax.enable_x64(True):
         terms, _ = each_term(PLAIN.model, points(PLAIN, ()), data)
     np.testing.assert_allclose(
-        summarise(PLAIN, data).reference, np.sum(np.asarray(terms)), rtol=1e-13
+        statistics_of(PLAIN, data).log_likelihood_at_optimum, np.sum(np.asarray(terms)), rtol=1e-13
     )
 
 
@@ -153,22 +146,22 @@ def in_float32(tree):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def ratios(model: Model, params, summary):
-    return jax.lax.map(lambda w: model.log_likelihood_ratio(w, summary), params)
+def ratios(model: Model, params, statistics):
+    return jax.lax.map(lambda w: model.log_likelihood_ratio(w, statistics), params)
 
 
-def errors_in_float32(problem: Problem, summary, params) -> tuple[np.ndarray, np.ndarray]:
+def errors_in_float32(problem: Problem, statistics, params) -> tuple[np.ndarray, np.ndarray]:
     """Sums in float64 at float32 parameters, and by how much those in float32 differ."""
     single = in_float32(params)
-    actual = np.asarray(ratios(problem.model, single, in_float32(summary)), float)
+    actual = np.asarray(ratios(problem.model, single, in_float32(statistics)), float)
     with jax.enable_x64(True):
-        exact = np.asarray(ratios(problem.model, jax.tree.map(np.float64, single), summary))
+        exact = np.asarray(ratios(problem.model, jax.tree.map(np.float64, single), statistics))
     return exact, actual - exact
 
 
 @functools.cache
-def summary_of_a_million(problem: Problem):
-    return summarise(problem, simulate(problem, SEVEN, MILLION))
+def statistics_of_a_million(problem: Problem):
+    return statistics_of(problem, simulate(problem, SEVEN, MILLION))
 
 
 # Distances from w₀ that posteriors have at n = 10⁶: n δ²/2 is from 2 to 32 nats.
@@ -180,24 +173,24 @@ POSTERIOR = (0.002, 0.004, 0.008) * 2
 )
 def test_float32_keeps_its_digits_at_a_million_data(problem):
     """Within 0.001 nats where the posterior is; plain float32 sums are rounded at 0.1."""
-    summary = summary_of_a_million(problem)
-    exact, error = errors_in_float32(problem, summary, points(problem, POSTERIOR))
+    statistics = statistics_of_a_million(problem)
+    exact, error = errors_in_float32(problem, statistics, points(problem, POSTERIOR))
     assert 3 < np.max(np.abs(exact)) < 100
     assert np.max(np.abs(error)) < 0.001
 
 
 def test_sums_that_are_not_split_lose_digits():
     """The control: sorted sums rounded to float32, without their remainders."""
-    summary = summary_of_a_million(RELU)
-    rounded = np.where(np.array([True, False])[:, None], summary.moments, 0.0)
-    exact = ratios_in_float64(summary)
-    lost = ratios_in_float64(summary._replace(moments=rounded))
+    statistics = statistics_of_a_million(RELU)
+    rounded = np.where(np.array([True, False])[:, None], statistics.moments, 0.0)
+    exact = ratios_in_float64(statistics)
+    lost = ratios_in_float64(statistics._replace(moments=rounded))
     assert np.max(np.abs(lost - exact)) > 0.005
 
 
-def ratios_in_float64(summary: SortedSummary) -> np.ndarray:
+def ratios_in_float64(statistics: SortedStatistics) -> np.ndarray:
     with jax.enable_x64(True):
-        return np.asarray(ratios(RELU.model, points(RELU, POSTERIOR), summary))
+        return np.asarray(ratios(RELU.model, points(RELU, POSTERIOR), statistics))
 
 
 # --- cost ------------------------------------------------------------------------------------
@@ -234,25 +227,25 @@ def visits(function, *arguments, n: int) -> set[str]:
 
 
 def shapes(problem: Problem, n: int, chains: int | None = None):
-    """Parameters (of several chains) and summary of n data as shapes, in float32."""
+    """Parameters (of several chains) and statistics of n data as shapes, in float32."""
 
     def both(x, y):
         optimum = {name: jnp.asarray(leaf, jnp.float32) for name, leaf in problem.optimum.items()}
-        return optimum, problem.model.summarise(optimum, Data(x, y), jnp.ones(n))
+        return optimum, problem.model.statistics(optimum, Data(x, y), jnp.ones(n))
 
     datum = jax.eval_shape(problem.simulate, jax.random.key(0))
-    params, summary = jax.eval_shape(
+    params, statistics = jax.eval_shape(
         both, *(jax.ShapeDtypeStruct((n, *part.shape), jnp.float32) for part in datum)
     )
     if chains is not None:
         params = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((chains, *leaf.shape), leaf.dtype), params
         )
-    return params, summary
+    return params, statistics
 
 
 def gradients(problem: Problem):
-    """Ratios and gradients of a batch of chains on one summary."""
+    """Ratios and gradients of a batch of chains on one statistics."""
     return jax.vmap(jax.value_and_grad(problem.model.log_likelihood_ratio), (0, None))
 
 
@@ -269,7 +262,7 @@ def test_sorted_sums_only_look_data_up():
     """No operation of a gradient is of size n, and a search takes log₂ n steps."""
     n = 2**20
     arguments = shapes(RELU, n, chains=8)
-    assert isinstance(arguments[1], SortedSummary)
+    assert isinstance(arguments[1], SortedStatistics)
     assert visits(gradients(RELU), *arguments, n=n) == set()
     program = str(jax.make_jaxpr(gradients(RELU))(*arguments))
     lengths = [int(part.split()[0]) for part in program.split("length=")[1:]]
@@ -281,7 +274,7 @@ def test_a_sum_over_data_is_noticed():
 
     @dataclasses.dataclass(frozen=True)
     class Unsorted(BiasedReluNet):
-        summarise = Model.summarise
+        statistics_of = Model.statistics
         log_likelihood_ratio = Model.log_likelihood_ratio
 
     problem = Problem("unsorted", Unsorted(), RELU.optimum)
@@ -314,7 +307,7 @@ def test_memory_of_a_gradient_is_bounded(monkeypatch):
 
 
 def test_few_data_are_summed_without_a_loop():
-    params, summary = shapes(PLAIN, SUMMED_AT_ONCE)
-    assert isinstance(summary, DataSummary)
-    program = jax.make_jaxpr(PLAIN.model.log_likelihood_ratio)(params, summary)
+    params, statistics = shapes(PLAIN, SUMMED_AT_ONCE)
+    assert isinstance(statistics, WeightedData)
+    program = jax.make_jaxpr(PLAIN.model.log_likelihood_ratio)(params, statistics)
     assert "scan" not in {equation.primitive.name for equation in program.eqns}

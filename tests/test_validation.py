@@ -8,19 +8,20 @@ import numpyro.distributions as dist
 import pytest
 
 from slt_jax.adapters import flax_module, numpyro_model
-from slt_jax.model import FeatureRegression, Model, Regression, discover_problems
+from slt_jax.adapters.priors import Prior, with_priors
+from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.models import named_problems
 from slt_jax.models.boolean_net import BooleanNet
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.power_law import PowerLawRegression
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.priors import Prior, with_priors
 from slt_jax.validation import AtLeast, OrMore, Size, check_fields, refuse_first
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 FAMILIES = {type(problem.model) for problem in PROBLEMS.values()}
 ADAPTERS = {
     flax_module.FlaxModel,

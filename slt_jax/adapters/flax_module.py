@@ -10,7 +10,8 @@ from flax import linen
 from jax import Array
 from numpyro.distributions import constraints
 
-from slt_jax.model import Model, Params, Regression, Support, class_log_probability
+from slt_jax.model import Model, Regression, Support, class_log_probability
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive
 
 
@@ -19,7 +20,7 @@ class FlaxModel(Model):
     """What the models of a module share: x ~ N(0, I), and all weights N(0, prior_scale²).
 
     A parameter is named by its path, as "Dense_0/kernel". The module is called on one input of
-    ``input_shape``, without a batch axis. Other priors are set by ``slt_jax.priors.with_priors``,
+    ``input_shape``, without a batch axis. Other priors are set by ``slt_jax.adapters.priors.with_priors``,
     another q(x) by a subclass with its own ``sample_input``. Raises ValueError for a module that
     cannot be hashed (one that holds a list; use a tuple), for one with variables that are no
     parameters, such as running means, and for one whose output is no vector.

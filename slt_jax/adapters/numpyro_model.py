@@ -13,7 +13,8 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
-from slt_jax.model import SUMMED_AT_ONCE, Data, Model, Params, Support
+from slt_jax.model import SUMMED_AT_ONCE, Model, Support
+from slt_jax.statistics import Data, Params
 from slt_jax.validation import refuse_first
 
 

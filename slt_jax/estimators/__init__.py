@@ -2,7 +2,7 @@
 
 from slt_jax.estimators.accumulator import LossAccumulator, LossMoments, loss_moments
 from slt_jax.estimators.calibration import Calibration, calibrate
-from slt_jax.estimators.chains import mean_over_chains, propagated, propagated_blocks
+from slt_jax.estimators.chains import delta_method, delta_method_blocks, mean_over_chains
 from slt_jax.estimators.coefficients import (
     Growth,
     energy_variance_coefficient,
@@ -102,8 +102,8 @@ __all__ = [
     "monte_carlo_mean",
     "multistate_bennett",
     "pareto_fit",
-    "propagated",
-    "propagated_blocks",
+    "delta_method",
+    "delta_method_blocks",
     "rank_uniformity",
     "sbic",
     "slope_coefficient",

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from slt_jax.diagnostics import effective_sample_size
+from slt_jax.estimators.diagnostics import effective_sample_size
 from slt_jax.estimators.estimate import Basis, ErrorSources, Estimate, Floats
 
 # A window of five autocorrelation times gives that time, and so the error, with the relative
@@ -29,7 +29,7 @@ def mean_over_chains(
     draws = np.asarray(draws, float)
     if draws.ndim < 2:
         raise ValueError(f"draws have shape {draws.shape}; allowed is [..., chain, draw]")
-    estimate = propagated(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
+    estimate = delta_method(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
     if coarse is None:
         return estimate
     other = mean_over_chains(coarse)
@@ -38,7 +38,7 @@ def mean_over_chains(
     return estimate.with_part("discretisation", bias, np.inf)
 
 
-def propagated(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:
+def delta_method(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:
     """An estimate with the error of the sum over strata of the mean of its influence.
 
     ``influence`` [..., stratum, chain, draw] is by how much a draw moves the estimate, up to a
@@ -57,8 +57,10 @@ def propagated(value: ArrayLike, influence: Floats, basis: Basis | None = None) 
     return _with_spread(value, squares, freedom, influence.mean(axis=-1).sum(axis=-2), basis)
 
 
-def propagated_blocks(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:
-    """Like ``propagated`` of one stratum from means over consecutive blocks of draws.
+def delta_method_blocks(
+    value: ArrayLike, influence: Floats, basis: Basis | None = None
+) -> Estimate:
+    """Like ``delta_method`` of one stratum from means over consecutive blocks of draws.
 
     ``influence`` is [..., chain, block] with blocks of one length, which must be long beside the
     autocorrelation time. ``within_chains`` is √(Σ_c s_c²/B)/C with the variance s_c² of a chain's

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from slt_jax.estimators.chains import propagated
+from slt_jax.estimators.chains import delta_method
 from slt_jax.estimators.estimate import Basis, Estimate, Floats
 from slt_jax.estimators.free_energy import integrate_path
 
@@ -46,7 +46,7 @@ def multistate_bennett(energies: ArrayLike, beta: ArrayLike) -> BennettRatios:
     free_energy, shares, curvature = _minimum(exponent, np.append(0.0, np.cumsum(steps)), draws)
     influence = -draws * np.linalg.solve(curvature, shares[1:])
     by_rung = influence.reshape(-1, len(beta), draws)
-    estimate = propagated(
+    estimate = delta_method(
         free_energy[1:], influence.reshape(-1, *energies.shape), Basis(beta=tuple(beta.tolist()))
     )
     centred = by_rung - by_rung.mean(axis=-1, keepdims=True)
@@ -90,7 +90,7 @@ def ladder_integration(energies: ArrayLike, beta: ArrayLike) -> Estimate:
     of_variance = integrate_path(nodes, 0 * unit, unit, 0.0)[:, None, None]
     inside = of_mean * deviations[1:] + of_variance * deviations[1:] ** 2
     influence = np.concatenate([-np.exp(log_weights - log_weight)[None], inside])
-    estimate = propagated(value, influence, Basis(beta=tuple(beta.tolist())))
+    estimate = delta_method(value, influence, Basis(beta=tuple(beta.tolist())))
     return estimate.with_part("discretisation", np.abs(value - coarse) / 15, np.inf)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from slt_jax.diagnostics import drift_p_value, r_hat
 from slt_jax.estimators.chains import mean_over_chains
+from slt_jax.estimators.diagnostics import drift_p_value, r_hat
 from slt_jax.estimators.estimate import Basis, Estimate, Loss, in_standard_errors
 
 MIN_ACCEPTANCE = 0.9

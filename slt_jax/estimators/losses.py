@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from slt_jax.estimators.accumulator import LossMoments
-from slt_jax.estimators.chains import propagated_blocks
+from slt_jax.estimators.chains import delta_method_blocks
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Reference
 
 
@@ -145,7 +145,7 @@ def _variance(moments: LossMoments) -> tuple[Floats, Floats]:
 def _estimate(
     moments: LossMoments, value: Floats, influence: Floats, reference: Reference | None
 ) -> Estimate:
-    return propagated_blocks(value, influence, _basis(moments, reference))
+    return delta_method_blocks(value, influence, _basis(moments, reference))
 
 
 def _held_out(
@@ -158,7 +158,7 @@ def _held_out(
     count = moments.num_data
     if count < 2:
         raise ValueError(f"{count} held-out datum: an error needs at least 2")
-    estimate = propagated_blocks(*functional, _basis(moments, reference))
+    estimate = delta_method_blocks(*functional, _basis(moments, reference))
     if weights is not None:
         return estimate
     spread = by_datum.std(axis=-1, ddof=1) / np.sqrt(count)

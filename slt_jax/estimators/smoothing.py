@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
-from slt_jax.diagnostics import effective_sample_size
-from slt_jax.estimators.chains import propagated
+from slt_jax.estimators.chains import delta_method
+from slt_jax.estimators.diagnostics import effective_sample_size
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Reference
 
 MAX_PARETO_SHAPE = 0.7
@@ -67,7 +67,7 @@ def smoothed_leave_one_out(
         influence -= np.exp(terms + pointwise[i]) - np.exp(weights.log_weights)
     by_chain = influence.reshape(1, chains, length) * len(draws) / count
     basis = Basis(n=count, beta=beta, reference=reference)
-    loss = propagated(pointwise.mean(), by_chain, basis)
+    loss = delta_method(pointwise.mean(), by_chain, basis)
     return LeaveOneOut(loss, pointwise, shapes, ~(shapes <= MAX_PARETO_SHAPE))
 
 

@@ -1,1 +1,30 @@
-"""Model families, one file each; every file defines ``problems()`` and is found by being here."""
+"""Model families, one file each, and the named problems that they define."""
+
+import functools
+import importlib
+import pkgutil
+
+from slt_jax.problem import Problem
+
+
+def named_problems() -> dict[str, Problem]:
+    """All named problems, found by importing every file in ``slt_jax.models``.
+
+    A file takes part by defining ``problems() -> tuple[Problem, ...]``. Raises ValueError if two
+    problems share a name.
+    """
+    return dict(_discovered())
+
+
+@functools.cache
+def _discovered() -> dict[str, Problem]:
+    """Found once, so that a problem is one constant to compiled functions."""
+    package = importlib.import_module(__name__)
+    found: dict[str, Problem] = {}
+    for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        module = importlib.import_module(f"{__name__}.{module_info.name}")
+        for problem in module.problems():
+            if problem.name in found:
+                raise ValueError(f"two problems are called {problem.name!r}; names must be unique")
+            found[problem.name] = problem
+    return found

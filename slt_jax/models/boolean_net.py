@@ -13,31 +13,35 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import Data, Model, Params, Problem, Support, class_log_probability
+from slt_jax.model import Model, Support, class_log_probability
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data, Params
 from slt_jax.validation import Count, OrMore, Positive
 
 
-class CountSummary(NamedTuple):
+class CountStatistics(NamedTuple):
     """Weighted counts of labelled inputs, all that classification of finitely many inputs needs.
 
     ``totals`` [2^k] = Σ_i a_i [x_i = x]; ``excess`` [2^k, C] = Σ_i a_i [x_i = x]([y_i = c] −
-    P(c | x, w₀)); ``origin`` = w₀; ``reference`` = Σ_i a_i ℓ_i(w₀) in total nats.
+    P(c | x, w₀)); ``optimum`` = w₀; ``log_likelihood_at_optimum`` = Σ_i a_i ℓ_i(w₀) in total nats.
     """
 
     totals: Array
     excess: Array
-    origin: Params
-    reference: Array
+    optimum: Params
+    log_likelihood_at_optimum: Array
 
     @property
     def total_weight(self) -> Array:
         """Σ_i a_i, the number of data when every weight is one."""
         return jnp.sum(self.totals, axis=-1)
 
-    def scaled(self, beta: Array | float) -> "CountSummary":
+    def scaled(self, beta: Array | float) -> "CountStatistics":
         """Every weight multiplied by β."""
         return self._replace(
-            totals=beta * self.totals, excess=beta * self.excess, reference=beta * self.reference
+            totals=beta * self.totals,
+            excess=beta * self.excess,
+            log_likelihood_at_optimum=beta * self.log_likelihood_at_optimum,
         )
 
 
@@ -70,7 +74,7 @@ class BooleanNet(Model):
     signed: bool = True
     prior_scale: Positive = 1.0
 
-    summary_is_additive: ClassVar[bool] = True
+    statistics_are_additive: ClassVar[bool] = True
 
     @property
     def num_classes(self) -> int:
@@ -115,16 +119,16 @@ class BooleanNet(Model):
         logs = jax.nn.log_softmax(self._table(params))
         return -jnp.mean(jnp.sum(jnp.exp(logs) * logs, axis=1))
 
-    def summarise(self, optimum: Params, data: Data, weights: Array) -> CountSummary:
+    def statistics(self, optimum: Params, data: Data, weights: Array) -> CountStatistics:
         index = (data.x > 0).astype(int) @ (2 ** np.arange(self.widths[0])[::-1])
         logs = jax.nn.log_softmax(self._table(optimum))
         counts = jnp.zeros_like(logs).at[index, data.y.astype(int)].add(weights)
         totals = jnp.sum(counts, axis=1)
         excess = counts - totals[:, None] * jnp.exp(logs)
-        return CountSummary(totals, excess, optimum, jnp.sum(counts * logs))
+        return CountStatistics(totals, excess, optimum, jnp.sum(counts * logs))
 
-    def log_likelihood_ratio(self, params: Params, summary: CountSummary) -> Array:
-        table = self._table(summary.origin)
+    def log_likelihood_ratio(self, params: Params, statistics: CountStatistics) -> Array:
+        table = self._table(statistics.optimum)
         logs, delta = jax.nn.log_softmax(table), self._table(params) - table
         means = jnp.sum(jnp.exp(logs) * delta, axis=1, keepdims=True)
         spread = delta - means
@@ -136,7 +140,7 @@ class BooleanNet(Model):
             jnp.log1p(jnp.sum(jnp.exp(logs) * (jnp.expm1(small) - small), axis=1)),
             jax.nn.logsumexp(logs + spread, axis=1),
         )
-        return jnp.sum(summary.excess * spread) - jnp.sum(summary.totals * kl)
+        return jnp.sum(statistics.excess * spread) - jnp.sum(statistics.totals * kl)
 
     def _table(self, params: Params) -> Array:
         """Logits of all inputs and classes, shape [2^k, C]."""
@@ -147,7 +151,7 @@ class BooleanNet(Model):
 def _problem(
     name: str,
     widths: tuple[int, ...],
-    summary: str,
+    statistics: str,
     known: theory.Theory | None = None,
     **teacher: Sequence[object],
 ) -> Problem:
@@ -158,7 +162,7 @@ def _problem(
         model,
         optimum | {parameter: np.array(values, float) for parameter, values in teacher.items()},
         known,
-        summary=summary,
+        title=statistics,
         showcase=False,
     )
 

@@ -12,8 +12,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
-from slt_jax.structures import Collapse, LayersLatent, single_direction
+from slt_jax.model import FeatureRegression, MethodOf
+from slt_jax.oracles.structures import Collapse, LayersLatent, single_direction
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, OrMore, Positive
 
 
@@ -101,7 +103,7 @@ def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> 
         model=model,
         optimum=optimum,
         theory=known,
-        summary=f"deep linear net, widths {'-'.join(map(str, widths))}, true rank {rank}",
+        title=f"deep linear net, widths {'-'.join(map(str, widths))}, true rank {rank}",
         showcase=showcase,
         optimal_set=turned,
     )

@@ -9,8 +9,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
-from slt_jax.structures import Collapse, NoLatent
+from slt_jax.model import FeatureRegression, MethodOf
+from slt_jax.oracles.structures import Collapse, NoLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Positive, Size
 
 
@@ -52,7 +54,7 @@ def problems() -> tuple[Problem, ...]:
             model=LinearRegression(input_dim=3),
             optimum=optimum,
             theory=theory.regular(3),
-            summary="y = w·x, d = 3 (regular)",
+            title="y = w·x, d = 3 (regular)",
             optimal_set=lambda key: optimum,
         ),
     )

@@ -10,8 +10,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, Params, Problem
-from slt_jax.structures import Collapse, NoLatent, PowerLatent, ProductLatent
+from slt_jax.model import FeatureRegression
+from slt_jax.oracles.structures import Collapse, NoLatent, PowerLatent, ProductLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, OrMore, Positive
 
 
@@ -77,7 +79,7 @@ def _zero_truth(*exponents: int, showcase: bool = False) -> Problem:
         model=model,
         optimum={"w": np.zeros(len(exponents))},
         theory=theory.monomial(exponents),
-        summary=f"y = {_written(exponents)}x, truth 0",
+        title=f"y = {_written(exponents)}x, truth 0",
         showcase=showcase,
         optimal_set=one_factor_zero,
     )

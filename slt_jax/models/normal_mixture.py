@@ -9,8 +9,17 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Model, Params, Problem
-from slt_jax.structures import REACH, BoxLatent, Coordinate, Direct, Strip, normal_coordinate
+from slt_jax.model import Model
+from slt_jax.oracles.structures import (
+    REACH,
+    BoxLatent,
+    Coordinate,
+    Direct,
+    Strip,
+    normal_coordinate,
+)
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive
 
 NEGLIGIBLE = -40.0
@@ -134,7 +143,7 @@ def _single_normal(num_components: int, *, first_mean_fixed: bool = False) -> Pr
         model,
         {**means, "u": np.zeros(num_components - 1)},
         theory.normal_mixture(num_components, first_mean_fixed=first_mean_fixed),
-        summary=f"mixture of {num_components} normals{fixed}, truth N(0, 1)",
+        title=f"mixture of {num_components} normals{fixed}, truth N(0, 1)",
         showcase=False,
         optimal_set=lambda key: {**model.sample_prior(key), **means},
     )

@@ -11,8 +11,10 @@ from jax import Array
 from scipy.special import erf, ndtri
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, FeatureSummary, Params, Problem, Truth
-from slt_jax.structures import BoxLatent, Coordinate, Direct
+from slt_jax.model import FeatureRegression
+from slt_jax.oracles.structures import BoxLatent, Coordinate, Direct
+from slt_jax.problem import Problem, Truth
+from slt_jax.statistics import Params, RegressionStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +38,13 @@ class NormalOnParabola(FeatureRegression):
         w = 2 * jax.scipy.special.erf(params["u"] / np.sqrt(2))
         return jnp.stack([w, w**2])[None, :]
 
-    def log_likelihood_ratio(self, params: Params, summary: FeatureSummary) -> Array:
+    def log_likelihood_ratio(self, params: Params, statistics: RegressionStatistics) -> Array:
         # Across the curve an unrealisable loss has a slope, so that w² − w₀² must not be rounded
         # apart from w − w₀.
-        origin = summary.origin[0, 0]
+        origin = statistics.optimum[0, 0]
         w = self.coefficients(params)[0, 0]
         delta = (w - origin) * jnp.stack([jnp.ones_like(w), w + origin])
-        total = summary.gram[0, 0] * jnp.sum(delta**2) - 2 * jnp.sum(delta * summary.cross[0])
+        total = statistics.gram[0, 0] * jnp.sum(delta**2) - 2 * jnp.sum(delta * statistics.cross[0])
         return -0.5 * total / self.noise**2
 
     def exact(self, optimum: Params) -> Direct:
@@ -94,7 +96,7 @@ def normal_parabola(name: str, c: float) -> Problem:
         {"u": u},
         theory.regular(1) if c < 0.5 else None,
         Truth(NormalInPlane(), {"mean": np.array([0.0, c])}),
-        summary=f"y ~ N((w, w²), I), truth N((0, {c:g}), I)",
+        title=f"y ~ N((w, w²), I), truth N((0, {c:g}), I)",
         showcase=False,
         divergence=(w**2 + (w**2 - c) ** 2) / 2,
         optimal_set=functools.partial(_either_sign, u),

@@ -13,8 +13,10 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Support, Truth
-from slt_jax.structures import Collapse, NoLatent, PowersLatent
+from slt_jax.model import FeatureRegression, MethodOf, Support
+from slt_jax.oracles.structures import Collapse, NoLatent, PowersLatent
+from slt_jax.problem import Problem, Truth
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, OrMore, Positive
 
 Basis = Literal["monomial", "legendre", "fourier"]
@@ -100,7 +102,7 @@ def _legendre_in_cosines(count: int) -> np.ndarray:
 
 
 def polynomial(
-    name: str, model: PolynomialRegression, theta: np.ndarray, summary: str, beyond: float = 0.0
+    name: str, model: PolynomialRegression, theta: np.ndarray, statistics: str, beyond: float = 0.0
 ) -> Problem:
     """The problem whose truth is the model at ``theta``, plus ``beyond`` times the next φ.
 
@@ -116,7 +118,7 @@ def polynomial(
         {"theta": theta},
         theory.power_coefficients(model.powers, [bool(value) for value in theta]),
         truth=Truth(extended, {"theta": np.append(theta, beyond)}) if beyond else None,
-        summary=summary,
+        title=statistics,
         showcase=False,
         divergence=beyond**2 / (2 * model.noise**2) if beyond else None,
         optimal_set=functools.partial(_with_any_signs, model.powers, theta),

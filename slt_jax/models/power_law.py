@@ -10,8 +10,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
-from slt_jax.structures import Collapse, NoLatent
+from slt_jax.model import FeatureRegression, MethodOf
+from slt_jax.oracles.structures import Collapse, NoLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Above, Positive, Size
 
 
@@ -59,7 +61,7 @@ def power_law(input_dim: int, alpha: float) -> Problem:
         PowerLawRegression(input_dim=input_dim, alpha=alpha),
         optimum,
         theory.regular(input_dim),
-        summary=f"y = w·x, d = {input_dim}, spectrum i^−{1 + alpha:g} (regular)",
+        title=f"y = w·x, d = {input_dim}, spectrum i^−{1 + alpha:g} (regular)",
         showcase=False,
         optimal_set=lambda key: optimum,
     )

@@ -9,8 +9,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem
-from slt_jax.structures import Collapse, MatrixLatent, single_direction
+from slt_jax.model import FeatureRegression, MethodOf
+from slt_jax.oracles.structures import Collapse, MatrixLatent, single_direction
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive
 
 
@@ -78,7 +80,7 @@ def _problem(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Pro
         theory=theory.reduced_rank(input_dim, output_dim, hidden_dim, rank),
         showcase=rank > 0,
         optimal_set=turned,
-        summary=f"y = BAx, widths {input_dim}-{hidden_dim}-{output_dim}, true rank {rank}",
+        title=f"y = BAx, widths {input_dim}-{hidden_dim}-{output_dim}, true rank {rank}",
     )
 
 

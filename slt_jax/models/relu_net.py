@@ -11,8 +11,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import Data, FeatureRegression, MethodOf, Params, Problem, Regression
-from slt_jax.structures import (
+from slt_jax.model import FeatureRegression, MethodOf, Regression
+from slt_jax.oracles.structures import (
     CellsLatent,
     Collapse,
     HalvesLatent,
@@ -20,6 +20,8 @@ from slt_jax.structures import (
     LinearBlock,
     normal_coordinate,
 )
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data, Params
 from slt_jax.validation import Positive, Size
 
 
@@ -67,19 +69,19 @@ def _sample_input(key: Array, uniform: bool) -> Array:
     return jax.random.normal(key, ())
 
 
-class SortedSummary(NamedTuple):
+class SortedStatistics(NamedTuple):
     """Weighted data on one input in increasing order, as sums over the first k of them.
 
     ``x`` [n]; ``moments`` [n + 1, 2, 5] = Σ_{i<k} a_i (1, x_i, x_i², r_i, x_i r_i) with
-    r_i = y_i − f(x_i, w₀), each as a float32 number and what is left of it; ``origin`` = w₀;
-    ``reference`` = Σ a_i ℓ_i(w₀) in total nats; ``moments`` are to be multiplied by ``beta``.
+    r_i = y_i − f(x_i, w₀), each as a float32 number and what is left of it; ``optimum`` = w₀;
+    ``log_likelihood_at_optimum`` = Σ a_i ℓ_i(w₀) in total nats; ``moments`` are to be multiplied by ``beta``.
     """
 
     x: Array
     moments: Array
-    origin: Params
+    optimum: Params
     beta: Array
-    reference: Array
+    log_likelihood_at_optimum: Array
 
     @property
     def weights(self) -> Array:
@@ -91,9 +93,11 @@ class SortedSummary(NamedTuple):
         highest = self.moments[jnp.maximum(low, high)]
         return self.beta * (highest - self.moments[low]).sum(axis=-2)
 
-    def scaled(self, beta: Array | float) -> "SortedSummary":
+    def scaled(self, beta: Array | float) -> "SortedStatistics":
         """Every weight multiplied by β, without touching sums whose parts would be rounded."""
-        return self._replace(beta=beta * self.beta, reference=beta * self.reference)
+        return self._replace(
+            beta=beta * self.beta, log_likelihood_at_optimum=beta * self.log_likelihood_at_optimum
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class BiasedReluNet(Regression):
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) Σ_pieces Σ_i a_i (δ_i² − 2δ_i r_i)
 
-    needs of each piece the moments of ``SortedSummary`` alone, which are differences of sums
+    needs of each piece the moments of ``SortedStatistics`` alone, which are differences of sums
     over the beginning of sorted data: O(H log n + H²) for a likelihood and its gradient.
     x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
     """
@@ -145,18 +149,18 @@ class BiasedReluNet(Regression):
         b, c = latent.reshape(-1, 2).T
         return jax.nn.relu(b * x + c)
 
-    def _sums(self, latent: Array, summary: SortedSummary) -> tuple[Array, Array, Array]:
+    def _sums(self, latent: Array, statistics: SortedStatistics) -> tuple[Array, Array, Array]:
         """A pair of units is a product of two lines where both are active."""
         b, c = latent.reshape(-1, 2).T
-        units = _Units.of(b, c, summary)
-        a, b, c = (summary.origin[name] for name in "abc")
-        true = _Units.of(b, c, summary)
-        cross = jnp.sum(units.products(true, summary) * a, axis=1) + units.residuals(summary)
-        squares = jnp.sum(true.products(true, summary) * jnp.outer(a, a))
-        squares += 2 * jnp.sum(a * true.residuals(summary))
-        return units.products(units, summary), cross[:, None], squares
+        units = _Units.of(b, c, statistics)
+        a, b, c = (statistics.optimum[name] for name in "abc")
+        true = _Units.of(b, c, statistics)
+        cross = jnp.sum(units.products(true, statistics) * a, axis=1) + units.residuals(statistics)
+        squares = jnp.sum(true.products(true, statistics) * jnp.outer(a, a))
+        squares += 2 * jnp.sum(a * true.residuals(statistics))
+        return units.products(units, statistics), cross[:, None], squares
 
-    def summarise(self, optimum: Params, data: Data, weights: Array) -> SortedSummary:
+    def statistics(self, optimum: Params, data: Data, weights: Array) -> SortedStatistics:
         order = jnp.argsort(data.x)
         x, y, weights = data.x[order], data.y[order], weights[order]
         residuals = (y - jax.vmap(self.predict, (None, 0))(optimum, x))[:, 0]
@@ -166,30 +170,30 @@ class BiasedReluNet(Regression):
         # Float32 sums of a million data would round a piece's share of them to 0.1; with the
         # remainder apart, the difference of two sums is good to seven digits of itself.
         rounded = sums.astype(jnp.float32).astype(sums.dtype)
-        return SortedSummary(
+        return SortedStatistics(
             x=x,
             moments=jnp.stack([rounded, sums - rounded], axis=1),
-            origin=optimum,
+            optimum=optimum,
             beta=jnp.ones((), sums.dtype),
-            reference=jnp.sum(weights * terms),
+            log_likelihood_at_optimum=jnp.sum(weights * terms),
         )
 
-    def log_likelihood_ratio(self, params: Params, summary: SortedSummary) -> Array:
-        kinks, origin_kinks = (_kinks(w, summary.x) for w in (params, summary.origin))
-        ends = jnp.array([0, len(summary.x)], kinks.dtype)
+    def log_likelihood_ratio(self, params: Params, statistics: SortedStatistics) -> Array:
+        kinks, origin_kinks = (_kinks(w, statistics.x) for w in (params, statistics.optimum))
+        ends = jnp.array([0, len(statistics.x)], kinks.dtype)
         edges = jnp.sort(jnp.concatenate([ends, kinks, origin_kinks]))
         slope, intercept = (
             here - there
             for here, there in zip(
                 _lines(params, kinks, edges),
-                _lines(summary.origin, origin_kinks, edges),
+                _lines(statistics.optimum, origin_kinks, edges),
                 strict=True,
             )
         )
-        count, x, x_squared, r, x_r = jnp.diff(summary.moments[edges], axis=0).sum(axis=1).T
+        count, x, x_squared, r, x_r = jnp.diff(statistics.moments[edges], axis=0).sum(axis=1).T
         squares = slope**2 * x_squared + 2 * slope * intercept * x + intercept**2 * count
         total = jnp.sum(squares - 2 * (slope * x_r + intercept * r))
-        return -0.5 * summary.beta * total / self.noise**2
+        return -0.5 * statistics.beta * total / self.noise**2
 
 
 class _Units(NamedTuple):
@@ -201,24 +205,24 @@ class _Units(NamedTuple):
     last: Array
 
     @classmethod
-    def of(cls, b: Array, c: Array, summary: SortedSummary) -> "_Units":
+    def of(cls, b: Array, c: Array, statistics: SortedStatistics) -> "_Units":
         """The units of weights b and c [H]."""
-        kinks = _kinks({"b": b, "c": c}, summary.x)
+        kinks = _kinks({"b": b, "c": c}, statistics.x)
         first = jnp.where(b > 0, kinks, 0)
-        everywhere = jnp.where((b > 0) | (c > 0), len(summary.x), 0)
+        everywhere = jnp.where((b > 0) | (c > 0), len(statistics.x), 0)
         last = jnp.where(b < 0, kinks, everywhere)
         return cls(b, c, first, last)
 
-    def products(self, other: "_Units", summary: SortedSummary) -> Array:
+    def products(self, other: "_Units", statistics: SortedStatistics) -> Array:
         """Σ a_i u_g(x_i) v_h(x_i) [G, H] of units u and v."""
         b, c, first, last = (values[:, None] for values in self)
-        sums = summary.between(jnp.maximum(first, other.first), jnp.minimum(last, other.last))
+        sums = statistics.between(jnp.maximum(first, other.first), jnp.minimum(last, other.last))
         count, x, x_squared, _, _ = jnp.moveaxis(sums, -1, 0)
         return b * other.b * x_squared + (b * other.c + c * other.b) * x + c * other.c * count
 
-    def residuals(self, summary: SortedSummary) -> Array:
+    def residuals(self, statistics: SortedStatistics) -> Array:
         """Σ a_i u_g(x_i) r_i [G]."""
-        _, _, _, r, x_r = summary.between(self.first, self.last).T
+        _, _, _, r, x_r = statistics.between(self.first, self.last).T
         return self.b * x_r + self.c * r
 
 
@@ -250,7 +254,7 @@ def with_teacher(
     name: str,
     model: ReluNet | BiasedReluNet,
     known: theory.Theory | None,
-    summary: str,
+    statistics: str,
     **teacher: Sequence[float],
 ) -> Problem:
     """The problem whose truth is the net of the units given as ``a``, ``b`` and ``c``, or zero.
@@ -267,7 +271,7 @@ def with_teacher(
         )
     for parameter, values in teacher.items():
         optimum[parameter][: len(values)] = values
-    return Problem(name, model, optimum, known, summary=summary, showcase=False)
+    return Problem(name, model, optimum, known, title=statistics, showcase=False)
 
 
 def problems() -> tuple[Problem, ...]:

@@ -11,8 +11,8 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import MethodOf, Params, Problem, Regression
-from slt_jax.structures import (
+from slt_jax.model import MethodOf, Regression
+from slt_jax.oracles.structures import (
     REACH,
     BoxLatent,
     CellsLatent,
@@ -21,6 +21,8 @@ from slt_jax.structures import (
     Strip,
     normal_coordinate,
 )
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive, Size
 
 # Distance to the real axis of the nearest singularity of smooth activations.
@@ -162,7 +164,7 @@ class ShallowNet(Regression):
 
 
 def teacher_student(
-    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, summary: str
+    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, statistics: str
 ) -> Problem:
     """The realisable problem whose truth is ``teacher`` at ``params``, in float64.
 
@@ -180,7 +182,7 @@ def teacher_student(
         student,
         optimum,
         _of_single_unit(student, optimum),
-        summary=summary,
+        title=statistics,
         showcase=False,
         optimal_set=optimal_set if known else None,
     )

@@ -11,8 +11,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, Params, Problem
-from slt_jax.structures import Collapse, ProductLatent
+from slt_jax.model import FeatureRegression
+from slt_jax.oracles.structures import Collapse, ProductLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import Params
 from slt_jax.validation import Positive
 
 
@@ -64,7 +66,7 @@ def _problem(truth: str, degree: int | None) -> Problem:
         showcase=degree == 2,
         theory=theory.skalse_polynomial(truth),
         optimal_set=functools.partial(_same_products, degree),
-        summary="Skalse's polynomial, truth " + truth.translate(str.maketrans("234", "²³⁴", "^")),
+        title="Skalse's polynomial, truth " + truth.translate(str.maketrans("234", "²³⁴", "^")),
     )
 
 

@@ -11,7 +11,9 @@ from jax import Array
 from scipy.optimize import minimize
 
 from slt_jax import theory
-from slt_jax.model import Params, Problem, Regression, Truth
+from slt_jax.model import Regression
+from slt_jax.problem import Problem, Truth
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive
 
 
@@ -104,7 +106,7 @@ def polygon(num_features: int) -> Problem:
         {"W": W, "b": b},
         theory.superposition_polygon(4, 4) if fits else None,
         truth=None if fits else truth,
-        summary=f"toy model of superposition, {num_features} features in 2 dimensions",
+        title=f"toy model of superposition, {num_features} features in 2 dimensions",
         showcase=False,
         divergence=None if fits else identity_divergence(W, b),
         optimal_set=rotated,

@@ -12,8 +12,16 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Params, Problem, Support, Truth
-from slt_jax.structures import CellsLatent, Collapse, Interpolation, UnitsLatent, normal_coordinate
+from slt_jax.model import FeatureRegression, MethodOf, Support
+from slt_jax.oracles.structures import (
+    CellsLatent,
+    Collapse,
+    Interpolation,
+    UnitsLatent,
+    normal_coordinate,
+)
+from slt_jax.problem import Problem, Truth
+from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive, Size
 
 MOST_UNITS, MOST_IN_PANELS = 4, 3
@@ -157,7 +165,7 @@ def _even_truth(hidden_dim: int) -> Problem:
         zero,
         truth=Truth(Parabola(), {"w": np.ones(())}),
         divergence=1 / 10,
-        summary=f"tanh net, {hidden_dim} hidden units, truth x² (unrealisable)",
+        title=f"tanh net, {hidden_dim} hidden units, truth x² (unrealisable)",
         showcase=False,
     )
 
@@ -184,7 +192,7 @@ def _problem(name: str, hidden_dim: int, true_units: int, known: theory.Theory |
         optimum=optimum,
         theory=known,
         showcase=hidden_dim > 1,
-        summary=f"tanh net, {hidden_dim} hidden units, {true_units} in the truth",
+        title=f"tanh net, {hidden_dim} hidden units, {true_units} in the truth",
         optimal_set=others_off,
     )
 

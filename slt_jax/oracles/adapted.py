@@ -10,7 +10,7 @@ from slt_jax.oracles.kinks import kinks_rule
 from slt_jax.oracles.latents import Resolution
 from slt_jax.oracles.moments import NodeBlock, node_blocks
 from slt_jax.oracles.powers import latent_gaussian, powers_rule
-from slt_jax.structures import (
+from slt_jax.oracles.structures import (
     CellsLatent,
     Collapse,
     KinksLatent,
@@ -38,7 +38,7 @@ def adapted_blocks(
     beta: float,
     resolutions: Sequence[Resolution],
 ) -> list[Iterator[NodeBlock]]:
-    """Rules for the posterior at β of one data set, given as summaries that add up, in blocks.
+    """Rules for the posterior at β of one data set, given as statistics that add up, in blocks.
 
     The resolutions differ in their orders alone, so that cells are those of all of them. Raises
     ValueError where a rule takes more nodes than memory should hold at a time, or more cells than

@@ -18,7 +18,6 @@ import numpy as np
 from jax import Array
 from numpy.polynomial.legendre import leggauss, legvander
 
-from slt_jax.compilations import jit_at_first_call
 from slt_jax.model import Model, Regression
 from slt_jax.oracles.charts import MOST_DIMENSIONS, Chart
 from slt_jax.oracles.collapse import Units, pairs_of, total_weight
@@ -32,7 +31,8 @@ from slt_jax.oracles.moments import (
     sums_at,
 )
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.structures import Direct, LinearBlock, Structure
+from slt_jax.oracles.structures import Direct, LinearBlock, Structure
+from slt_jax.run.compilation import jit_at_first_call
 
 # In three and four dimensions, by the ratio of a resolution, which one of lower order shares.
 SEARCH_ORDER = 4
@@ -423,8 +423,8 @@ def _log_density(
     """Log of the block's evidence [N, m^G] at all combinations of units [N, G, m, c]."""
     found = np.empty((len(units), units.shape[2] ** units.shape[1]))
     for rows, nodes in _some_at_a_time(chart, structure, model, pieces, units):
-        statistics = statistics_at(structure, model, pieces, nodes)
-        logs = np.asarray(compiled_evidence(statistics, jnp.float64(beta)))
+        reduced = statistics_at(structure, model, pieces, nodes)
+        logs = np.asarray(compiled_evidence(reduced, jnp.float64(beta)))
         found[rows] = logs.reshape(-1, found.shape[1])[: len(rows)]
     return found
 

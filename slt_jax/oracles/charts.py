@@ -18,7 +18,7 @@ from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import gammaln
 
 from slt_jax.oracles.latents import log_chi_density, log_density
-from slt_jax.structures import (
+from slt_jax.oracles.structures import (
     BoxLatent,
     CellsLatent,
     Coordinate,

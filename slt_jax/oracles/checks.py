@@ -9,10 +9,12 @@ import numpy as np
 from jax import Array
 from jax.scipy.stats import t as student
 
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import Data, Model, Params, Problem, Regression, Summary
+from slt_jax.model import Model, Regression
 from slt_jax.oracles.oracle import Oracle
-from slt_jax.precision import in_float64
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data, Params, Statistics
 
 PROPOSAL_DEGREES = 4.0
 PROPOSAL_SCALE = 2.0
@@ -39,44 +41,48 @@ def evidence_integral(oracle: Oracle, key: Array, n: int, data_sets: int) -> Int
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(data_sets))
     model, problem = oracle.model, oracle.problem
     if isinstance(model, Regression):
-        summaries, log_proposal = compiled_overdispersed(model, problem, keys, n)
+        all_statistics, log_proposal = compiled_overdispersed(model, problem, keys, n)
     else:
-        summaries, log_proposal = compiled_from_the_prior(model, problem, keys, n)
-    log_evidence = oracle.log_evidence(summaries).value + np.asarray(summaries.reference)
+        all_statistics, log_proposal = compiled_from_the_prior(model, problem, keys, n)
+    log_evidence = oracle.log_evidence(all_statistics).value + np.asarray(
+        all_statistics.log_likelihood_at_optimum
+    )
     ratios = np.exp(log_evidence - np.asarray(log_proposal))
     return Integral(float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(data_sets)))
 
 
 def _overdispersed(
     model: Regression, problem: Problem, keys: Array, n: int
-) -> tuple[Summary, Array]:
+) -> tuple[Statistics, Array]:
     optimum = _in_doubles(problem.optimum)
     width = PROPOSAL_SCALE * model.noise
 
-    def one(key: Array) -> tuple[Summary, Array]:
+    def one(key: Array) -> tuple[Statistics, Array]:
         key_x, key_y = jax.random.split(key)
         x = jax.vmap(model.sample_input)(jax.random.split(key_x, n))
         mean = jax.vmap(model.predict, (None, 0))(optimum, x)
         noise = _student_4(key_y, mean.shape)
         log_proposal = jnp.sum(student.logpdf(noise, PROPOSAL_DEGREES) - jnp.log(width))
         data = Data(x, mean + width * noise)
-        return model.summarise(optimum, data, jnp.ones(n)), log_proposal
+        return model.statistics(optimum, data, jnp.ones(n)), log_proposal
 
     return jax.vmap(one)(keys)
 
 
-def _from_the_prior(model: Model, problem: Problem, keys: Array, n: int) -> tuple[Summary, Array]:
+def _from_the_prior(
+    model: Model, problem: Problem, keys: Array, n: int
+) -> tuple[Statistics, Array]:
     """Data sets of the draws in turn, under the mean of all their densities."""
     optimum = _in_doubles(problem.optimum)
     split = jax.vmap(functools.partial(jax.random.split, num=n + 1))(keys)
     draws = jax.vmap(model.sample_prior)(split[:, 0])
 
-    def one(draw: Params, seeds: Array) -> tuple[Summary, Array]:
+    def one(draw: Params, seeds: Array) -> tuple[Statistics, Array]:
         data = Data(*jax.vmap(model.simulate, (None, 0))(draw, seeds))
         over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
         logs = jax.vmap(lambda w: jnp.sum(over_data(w, *data)))(draws)
         log_proposal = jax.nn.logsumexp(logs) - jnp.log(len(logs))
-        return model.summarise(optimum, data, jnp.ones(n)), log_proposal
+        return model.statistics(optimum, data, jnp.ones(n)), log_proposal
 
     return jax.vmap(one)(draws, split[:, 1:])
 

@@ -13,16 +13,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from slt_jax.model import (
-    Data,
-    DataSummary,
-    FeatureRegression,
-    FeatureSummary,
-    Model,
-    Params,
-    Regression,
-)
-from slt_jax.structures import Collapse, Direct, LinearBlock, Structure
+from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.oracles.structures import Collapse, Direct, LinearBlock, Structure
+from slt_jax.statistics import Data, Params, RegressionStatistics, WeightedData
 
 UNROLLED_BLOCK = 6
 
@@ -39,44 +32,44 @@ class BlockStatistics(NamedTuple):
     energy: Array
 
 
-def total_weight(summary: Any) -> float:
-    """Σ_i a_i of a summary; of sufficient statistics, what stands for it in their curvature."""
-    if isinstance(summary, FeatureSummary):
-        return float(np.trace(summary.gram))
-    return float(np.sum(summary.weights))
+def total_weight(statistics: Any) -> float:
+    """Σ_i a_i of statistics; of sufficient statistics, what stands for it in their curvature."""
+    if isinstance(statistics, RegressionStatistics):
+        return float(np.trace(statistics.gram))
+    return float(np.sum(statistics.weights))
 
 
 def node_statistics(
-    structure: Structure, model: Model, latent: Array, summary: Any
+    structure: Structure, model: Model, latent: Array, statistics: Any
 ) -> BlockStatistics:
-    """Statistics of a summary at one latent value [l]; those of several summaries add up."""
+    """Statistics of statistics at one latent value [l]; those of several statistics add up."""
     if isinstance(structure, Direct):
-        gain = model.log_likelihood_ratio(structure.params(latent), summary)
+        gain = model.log_likelihood_ratio(structure.params(latent), statistics)
         return BlockStatistics(jnp.zeros((0, 0)), jnp.zeros((0, 1)), -gain)
     if isinstance(structure, Collapse):
         assert isinstance(model, FeatureRegression)
-        return block_statistics(structure, model.noise, latent, summary)
+        return block_statistics(structure, model.noise, latent, statistics)
     assert isinstance(model, Regression)
     if structure.sums is not None:
-        gram, cross, squares = structure.sums(latent, summary)
+        gram, cross, squares = structure.sums(latent, statistics)
         return BlockStatistics(
             precision=(structure.scale / model.noise) ** 2 * gram,
             score=structure.scale / model.noise**2 * cross,
             energy=squares / (2 * model.noise**2),
         )
-    x, y = summary.data
+    x, y = statistics.data
     design = structure.scale / model.noise * jax.vmap(structure.design, (None, 0))(latent, x)
-    weighted = summary.weights[:, None] * design
+    weighted = statistics.weights[:, None] * design
     score = weighted.T @ y / model.noise
-    return BlockStatistics(weighted.T @ design, score, _block_energy(model, summary))
+    return BlockStatistics(weighted.T @ design, score, _block_energy(model, statistics))
 
 
-def _block_energy(model: Regression, summary: DataSummary) -> Array:
+def _block_energy(model: Regression, statistics: WeightedData) -> Array:
     """The energy of a block of zeros, at which the model is zero, relative to w₀."""
-    x, y = summary.data
-    optimal = jax.vmap(model.predict, (None, 0))(summary.origin, x)
+    x, y = statistics.data
+    optimal = jax.vmap(model.predict, (None, 0))(statistics.optimum, x)
     squares = jnp.sum(y**2 - (y - optimal) ** 2, axis=1)
-    return summary.weights @ squares / (2 * model.noise**2)
+    return statistics.weights @ squares / (2 * model.noise**2)
 
 
 class Units(NamedTuple):
@@ -109,13 +102,13 @@ def unit_sums(
     model: Regression,
     steps: tuple[int, int],
     units: Units,
-    summary: DataSummary,
+    statistics: WeightedData,
 ) -> UnitSums:
-    """Sums of one summary at lists of units and at pairs of lists, so many of each at a time.
+    """Sums of one statistics at lists of units and at pairs of lists, so many of each at a time.
 
-    Those of several summaries add up.
+    Those of several statistics add up.
     """
-    (x, y), weights = summary.data, summary.weights
+    (x, y), weights = statistics.data, statistics.weights
     over_units = jax.vmap(jax.vmap(structure.design, (0, None)), (0, None))
     over_data = jax.vmap(over_units, (None, 0), out_axes=2)
 
@@ -130,7 +123,7 @@ def unit_sums(
 
     designs, squares, score = _in_steps(of_lists, units.values, steps[0], units.counts[0])
     products = _in_steps(of_pairs, units.pairs, steps[1], units.counts[1])
-    return UnitSums(squares, score, products, _block_energy(model, summary))
+    return UnitSums(squares, score, products, _block_energy(model, statistics))
 
 
 def _in_steps(function: Callable[[Array], Any], rows: Array, step: int, count: Array) -> Any:
@@ -176,16 +169,16 @@ def pairs_of(groups: int) -> list[tuple[int, int]]:
 
 
 def block_statistics(
-    collapse: Collapse, noise: float, latent: Array, summary: FeatureSummary
+    collapse: Collapse, noise: float, latent: Array, statistics: RegressionStatistics
 ) -> BlockStatistics:
-    """Reduce a summary of p features to the k block parameters at one latent value [l]."""
+    """Reduce statistics of p features to the k block parameters at one latent value [l]."""
     basis = collapse.basis(latent)
-    delta = _offset(collapse, latent, summary.origin)
-    gram_delta = summary.gram @ delta
+    delta = _offset(collapse, latent, statistics.optimum)
+    gram_delta = statistics.gram @ delta
     return BlockStatistics(
-        precision=(collapse.scale / noise) ** 2 * (basis.T @ summary.gram @ basis),
-        score=collapse.scale / noise**2 * (basis.T @ (summary.cross - gram_delta)),
-        energy=jnp.sum(delta * (gram_delta - 2 * summary.cross)) / (2 * noise**2),
+        precision=(collapse.scale / noise) ** 2 * (basis.T @ statistics.gram @ basis),
+        score=collapse.scale / noise**2 * (basis.T @ (statistics.cross - gram_delta)),
+        energy=jnp.sum(delta * (gram_delta - 2 * statistics.cross)) / (2 * noise**2),
     )
 
 
@@ -199,16 +192,16 @@ def _offset(collapse: Collapse, latent: Array, origin: Array) -> Array:
     return -origin if collapse.offset is None else collapse.offset(latent) - origin
 
 
-def log_block_evidence(statistics: BlockStatistics, beta: Array) -> Array:
+def log_block_evidence(reduced: BlockStatistics, beta: Array) -> Array:
     """log ∫ N(a; 0, I) exp(β Σ_i(ℓ_i(a) − ℓ_i(w₀))) da in total nats, for the q output columns.
 
         −(q/2) log|I + βP| + (β²/2) tr hᵀ(I + βP)⁻¹h − β·energy
 
     with P the precision and h the score.
     """
-    size, outputs = statistics.score.shape
-    matrix = jnp.eye(size, dtype=statistics.score.dtype) + beta * statistics.precision
-    scaled_score = beta * statistics.score
+    size, outputs = reduced.score.shape
+    matrix = jnp.eye(size, dtype=reduced.score.dtype) + beta * reduced.precision
+    scaled_score = beta * reduced.score
     if size <= UNROLLED_BLOCK:
         log_det, quadratic = _eliminate(matrix, scaled_score)
     else:
@@ -216,7 +209,7 @@ def log_block_evidence(statistics: BlockStatistics, beta: Array) -> Array:
         log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
         white = jax.scipy.linalg.solve_triangular(factor, scaled_score, lower=True)
         quadratic = jnp.sum(white**2)
-    return -0.5 * outputs * log_det + 0.5 * quadratic - beta * statistics.energy
+    return -0.5 * outputs * log_det + 0.5 * quadratic - beta * reduced.energy
 
 
 def _eliminate(matrix: Array, score: Array) -> tuple[Array, Array]:
@@ -255,14 +248,14 @@ class BlockPosterior(NamedTuple):
     mean: Array
 
 
-def block_posterior(statistics: BlockStatistics, beta: Array) -> BlockPosterior:
-    """The posterior of the block under ``statistics`` at β."""
-    identity = jnp.eye(len(statistics.score), dtype=statistics.score.dtype)
+def block_posterior(reduced: BlockStatistics, beta: Array) -> BlockPosterior:
+    """The posterior of the block under ``reduced`` at β."""
+    identity = jnp.eye(len(reduced.score), dtype=reduced.score.dtype)
     if not len(identity):
-        return BlockPosterior(identity, statistics.score)
-    factor = jnp.linalg.cholesky(identity + beta * statistics.precision)
+        return BlockPosterior(identity, reduced.score)
+    factor = jnp.linalg.cholesky(identity + beta * reduced.precision)
     root = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
-    return BlockPosterior(root, root.T @ (root @ (beta * statistics.score)))
+    return BlockPosterior(root, root.T @ (root @ (beta * reduced.score)))
 
 
 class DatumLaw(NamedTuple):

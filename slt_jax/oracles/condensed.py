@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial.legendre import leggauss, legvander
 
-from slt_jax.model import Data
+from slt_jax.statistics import Data
 
 # 2.4^−32 is 6e-13 for weights at the end of their reach, and less than rounding for those near 0.
 NODES = 32

@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slt_jax.model import Data
 from slt_jax.oracles.evaluation import Evaluation, Term
 from slt_jax.oracles.exact import SAFETY, Exact
 from slt_jax.oracles.expectation import HeldOut
 from slt_jax.oracles.moments import RuleSums
 from slt_jax.oracles.oracle import Oracle
-from slt_jax.oracles.pieces import summaries_of
-from slt_jax.precision import in_float64
+from slt_jax.oracles.pieces import statistics_in_parts
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data
 
 PREDICTIVE, LEFT_OUT, PREDICTIVE_LEFT_OUT = 0, 1, 2
 
@@ -142,7 +142,7 @@ def training_criteria(oracle: Oracle, data: Data, beta: float = 1.0) -> Training
         free_energy.of_data_set(0),
         energy.of_data_set(0),
         energy_variance.of_data_set(0),
-        energy_at_optimum=-float(found.reference[0]),
+        energy_at_optimum=-float(found.log_likelihood_at_optimum[0]),
         beta=beta,
         n=n,
     )
@@ -205,8 +205,8 @@ def _expectation(found: Evaluation, term: Term, held_out: HeldOut) -> tuple[Exac
 
 
 def _loss_at_optimum(oracle: Oracle, held_out: HeldOut) -> float:
-    parts = summaries_of(oracle.problem, held_out.data, held_out.weights)
-    return -float(sum(part.reference for part in parts))
+    parts = statistics_in_parts(oracle.problem, held_out.data, held_out.weights)
+    return -float(sum(part.log_likelihood_at_optimum for part in parts))
 
 
 @in_float64
@@ -221,4 +221,4 @@ def wbic(oracle: Oracle, data: Data) -> Exact:
         raise ValueError(f"n = {n}: WBIC's β = 1/log n must be at most 1, so n must be ≥ 3")
     found = oracle.evaluate(data, 1 / math.log(n), points=Data(data.x[:1], data.y[:1]))
     _, energy, _ = found.moments()
-    return energy.of_data_set(0).shifted(-found.reference[0])
+    return energy.of_data_set(0).shifted(-found.log_likelihood_at_optimum[0])

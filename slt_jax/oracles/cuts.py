@@ -15,7 +15,7 @@ from scipy.stats import chi, norm
 from slt_jax.oracles.latents import LENGTH_REACH
 from slt_jax.oracles.layers import HIGHEST_PER_LAYER
 from slt_jax.oracles.pushforward import HIGHEST
-from slt_jax.structures import (
+from slt_jax.oracles.structures import (
     REACH,
     BoxLatent,
     CellsLatent,

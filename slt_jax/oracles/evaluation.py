@@ -21,7 +21,7 @@ class Evaluation(NamedTuple):
     ``scattered`` [R] is Σ_c |I_c − I'_c|/Σ_c I_c of the integrals over cells c by both rules, where
     these have cells: what one misses that no node lies near is made up for by what another has too
     much. ``rounding`` [R] bounds what the n-sized terms that cancel leave behind, and
-    ``reference`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which data sets have
+    ``log_likelihood_at_optimum`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which data sets have
     rules of one kind.
     """
 
@@ -29,7 +29,7 @@ class Evaluation(NamedTuple):
     coarse: RuleSums
     scattered: np.ndarray
     rounding: np.ndarray
-    reference: np.ndarray
+    log_likelihood_at_optimum: np.ndarray
     group: np.ndarray
     beta: float
 
@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
         fine: Sequence[RuleSums],
         coarse: Sequence[RuleSums],
         rounding: np.ndarray,
-        reference: np.ndarray,
+        log_likelihood_at_optimum: np.ndarray,
         group: np.ndarray,
         beta: float,
     ) -> "Evaluation":
@@ -48,7 +48,9 @@ class Evaluation(NamedTuple):
         stacked = [_stacked(sums) for sums in (fine, coarse)]
         if not all(np.all(np.isfinite(part)) for sums in stacked for part in sums[:-2]):
             raise ValueError("the likelihood is NaN or infinite on these data")
-        return cls(stacked[0], stacked[1], scattered, rounding, reference, group, beta)
+        return cls(
+            stacked[0], stacked[1], scattered, rounding, log_likelihood_at_optimum, group, beta
+        )
 
     def moments(self) -> tuple[Exact, Exact, Exact]:
         """F, E and Var, shape [R], with the largest difference of a group as bound of each.

@@ -13,9 +13,11 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.polynomial.legendre import leggauss
 
 from slt_jax.data import simulate
-from slt_jax.model import Data, Problem, Regression, Truth
+from slt_jax.model import Regression
 from slt_jax.oracles.quadrature import Rule
-from slt_jax.precision import in_float64
+from slt_jax.problem import Problem, Truth
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data
 
 # Orders of the Gauss rules of one scalar of x and of y, and of those that measure their errors.
 ORDERS = {

@@ -19,7 +19,7 @@ from slt_jax.oracles.charts import Chart, charts_of
 from slt_jax.oracles.latents import Resolution
 from slt_jax.oracles.moments import NodeBlock
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.structures import Structure
+from slt_jax.oracles.structures import Structure
 
 FIRST, FARTHEST = 60.0, 1e9
 # Nats by which the integrand beyond the cells is less than the integral.
@@ -36,10 +36,10 @@ PiecesAt = Callable[[float | None], Sequence[Any]]
 
 
 class Followed(NamedTuple):
-    """Summaries of the data that add up, and a rule per resolution in blocks.
+    """Statistics of the data that add up, and a rule per resolution in blocks.
 
     ``log_left_out`` [3] as in ``RuleSums``; ``in_doubt`` is the share of the integral that the
-    cells were left to be in doubt of. The summaries serve latents up to ``steepest``.
+    cells were left to be in doubt of. The statistics serve latents up to ``steepest``.
     """
 
     pieces: Sequence[Any]
@@ -59,7 +59,7 @@ def followed(
 ) -> Followed:
     """Rules for the posterior at β of one data set, wherever it lies.
 
-    ``pieces_at`` makes the summaries for latents up to a size, or up to the size that the prior
+    ``pieces_at`` makes the statistics for latents up to a size, or up to the size that the prior
     suggests. ``log_beyond`` is the log of how much more there is beyond a fixed rule than within,
     as far as is known: the higher, the farther away. Raises UnsettledError for a law that has no
     chart, where cells do not settle, and where it reaches beyond 4·10⁴ prior standard deviations.
@@ -110,7 +110,7 @@ def followed(
 
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Compare two lists of summaries, which must be equal to the last digit."""
+    """Compare two lists of statistics, which must be equal to the last digit."""
     one, other = jax.tree.leaves(some), jax.tree.leaves(others)
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 

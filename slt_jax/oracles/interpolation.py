@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from slt_jax.model import DataSummary, FeatureRegression, FeatureSummary, Model, Regression
+from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.oracles.collapse import BlockStatistics
 from slt_jax.oracles.condensed import NODES
 from slt_jax.oracles.moments import NodeErrors
 from slt_jax.oracles.pieces import is_condensed
-from slt_jax.structures import Collapse, Direct, LinearBlock, Strip, Structure
+from slt_jax.oracles.structures import Collapse, Direct, LinearBlock, Strip, Structure
+from slt_jax.statistics import RegressionStatistics, WeightedData
 
 # Of the error of a polynomial through Gauss nodes, in units of ρ^−NODES/(ρ − 1); a product of two
 # units is as large as this where it is evaluated in the complex plane.
@@ -61,14 +62,12 @@ class _DesignErrors:
     beta: float
     rough: bool
 
-    def __call__(
-        self, nodes: np.ndarray, statistics: BlockStatistics, logs: np.ndarray
-    ) -> np.ndarray:
+    def __call__(self, nodes: np.ndarray, reduced: BlockStatistics, logs: np.ndarray) -> np.ndarray:
         """Those of a block of the largest size, and of its own posterior where that matters.
 
         In units of its prior the square of a block's mean is no more than twice what it can gain.
         """
-        size, scale = statistics.precision.shape[1], self.sizes.scale
+        size, scale = reduced.precision.shape[1], self.sizes.scale
         most = scale * (math.sqrt(2 * self.beta * self.sizes.gain) + math.sqrt(size))
         found = self._change(most * self.largest(nodes))
         if self.rough:
@@ -77,7 +76,7 @@ class _DesignErrors:
             added = logs + found + np.log(np.minimum(found, 1.0))
         matter = np.flatnonzero(added > -NEGLIGIBLE)
         if len(matter):
-            precision, score = (np.asarray(part)[matter] for part in statistics[:2])
+            precision, score = (np.asarray(part)[matter] for part in reduced[:2])
             covariance = np.linalg.inv(np.eye(size) + self.beta * precision)
             block = _Block(self.beta * covariance @ score, covariance)
             own = self._change(scale * self.off_by(nodes[matter], block))
@@ -91,7 +90,7 @@ class _DesignErrors:
 def node_errors(
     structure: Structure,
     model: Model,
-    summaries: Sequence[Any],
+    all_statistics: Sequence[Any],
     pieces: Sequence[Any],
     beta: float,
     steepest: float | None = None,
@@ -100,49 +99,51 @@ def node_errors(
 ) -> NodeErrors | None:
     """Bounds on errors of the evidence of one data set at β, None where nothing is interpolated.
 
-    ``summaries`` add up to that of the data, and so do the ``pieces`` that were made of them for
+    ``all_statistics`` add up to that of the data, and so do the ``pieces`` that were made of them for
     latents up to ``steepest``. ``rough`` bounds cost little.
     """
     if isinstance(structure, Collapse):
         if structure.interpolation is None:
             return None
         assert isinstance(model, FeatureRegression)
-        (summary,) = summaries
+        (statistics,) = all_statistics
         largest, at_points = structure.interpolation
-        sizes = _of_features(structure, model, summary)
+        sizes = _of_features(structure, model, statistics)
         return _DesignErrors(largest, functools.partial(_off_at, at_points), sizes, beta, rough)
     if structure.strip is None:
         return None
-    (summary,) = summaries
-    if not is_condensed(pieces, summary):
+    (statistics,) = all_statistics
+    if not is_condensed(pieces, statistics):
         return None
     off = functools.partial(_condensed_error, structure.strip, steepest)
     if isinstance(structure, Direct):
-        return functools.partial(_moved_density, off, _span(summary), beta)
+        return functools.partial(_moved_density, off, _span(statistics), beta)
     assert isinstance(model, Regression)
-    sizes = _of_data(structure, model, summary)
+    sizes = _of_data(structure, model, statistics)
     return _DesignErrors(off, functools.partial(_off_by_length, off), sizes, beta, rough)
 
 
-def best_gain(model: FeatureRegression, summary: FeatureSummary) -> float:
+def best_gain(model: FeatureRegression, statistics: RegressionStatistics) -> float:
     """The most that any coefficients gain over none, in nats at β = 1."""
-    gram, cross, origin = map(np.asarray, (summary.gram, summary.cross, summary.origin))
+    gram, cross, origin = map(np.asarray, (statistics.gram, statistics.cross, statistics.optimum))
     score = cross + gram @ origin
     found = np.linalg.lstsq(gram, score, rcond=None)[0]
     return max(0.0, float(np.sum(found * score)) / (2 * model.noise**2))
 
 
-def _of_features(structure: Collapse, model: FeatureRegression, summary: FeatureSummary) -> Sizes:
+def _of_features(
+    structure: Collapse, model: FeatureRegression, statistics: RegressionStatistics
+) -> Sizes:
     # Features that interpolate have squares that sum to a half or more, but where the error is
     # small too.
-    count = 2 * float(np.trace(summary.gram))
+    count = 2 * float(np.trace(statistics.gram))
     constant = count * abs(math.log(2 * math.pi * model.noise**2))
-    squares = (2 * abs(float(summary.reference)) + constant) * model.noise**2
-    return _sizes(structure, model, count, squares, best_gain(model, summary))
+    squares = (2 * abs(float(statistics.log_likelihood_at_optimum)) + constant) * model.noise**2
+    return _sizes(structure, model, count, squares, best_gain(model, statistics))
 
 
-def _of_data(structure: LinearBlock, model: Regression, summary: DataSummary) -> Sizes:
-    weights, y = np.asarray(summary.weights), np.asarray(summary.data.y)
+def _of_data(structure: LinearBlock, model: Regression, statistics: WeightedData) -> Sizes:
+    weights, y = np.asarray(statistics.weights), np.asarray(statistics.data.y)
     squares = float(weights @ np.sum(y.reshape(len(y), -1) ** 2, axis=1))
     gain = squares / (2 * model.noise**2)
     return _sizes(structure, model, float(np.sum(weights)), squares, gain)
@@ -168,9 +169,9 @@ def _off_by_length(off: DesignError, nodes: np.ndarray, block: _Block) -> np.nda
     return np.sqrt(squares) * off(nodes)
 
 
-def _span(summary: DataSummary) -> tuple[float, float]:
+def _span(statistics: WeightedData) -> tuple[float, float]:
     """Total weight, and the largest y."""
-    return float(np.sum(summary.weights)), float(np.max(np.abs(summary.data.y)))
+    return float(np.sum(statistics.weights)), float(np.max(np.abs(statistics.data.y)))
 
 
 def _moved_density(
@@ -178,11 +179,11 @@ def _moved_density(
     span: tuple[float, float],
     beta: float,
     nodes: np.ndarray,
-    statistics: BlockStatistics,
+    reduced: BlockStatistics,
     logs: np.ndarray,
 ) -> np.ndarray:
     """Of Σ_i a_i ℓ(y_i), where ℓ is no larger than the square of the distance of y to a mean."""
-    del statistics, logs
+    del reduced, logs
     weight, largest = span
     return beta * weight * off(nodes) * (1 + (largest + _steepness(nodes)) ** 2)
 

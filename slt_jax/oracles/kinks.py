@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slt_jax.model import DataSummary
 from slt_jax.oracles.latents import Resolution, chi_rule
 from slt_jax.oracles.moments import NodeBlock, Rays, at_once
 from slt_jax.oracles.quadrature import graded_edges, panel_rule
-from slt_jax.structures import KinksLatent
+from slt_jax.oracles.structures import KinksLatent
+from slt_jax.statistics import WeightedData
 
 KINKS = 2700
 ANGLES, LENGTHS = 64, 32
@@ -58,7 +58,7 @@ def kinks_rule(
 
 
 def _inputs_of(piece: Any) -> Any:
-    return piece.data.x if isinstance(piece, DataSummary) else piece.x
+    return piece.data.x if isinstance(piece, WeightedData) else piece.x
 
 
 def _angle_edges(

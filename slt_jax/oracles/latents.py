@@ -13,7 +13,7 @@ from scipy.special import comb, gammaln, ndtr
 from slt_jax.oracles import layers
 from slt_jax.oracles.pushforward import STEP, log_modulus_density
 from slt_jax.oracles.quadrature import Rule, gauss_rule, graded_edges, panel_rule
-from slt_jax.structures import (
+from slt_jax.oracles.structures import (
     BoxLatent,
     CellsLatent,
     Coordinate,

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.model import Data, Model, Params, Regression
+from slt_jax.model import Model, Regression
 from slt_jax.oracles.collapse import (
     BlockPosterior,
     BlockStatistics,
@@ -28,7 +27,9 @@ from slt_jax.oracles.collapse import (
 )
 from slt_jax.oracles.cuts import Cut, beyond
 from slt_jax.oracles.latents import LatentRule
-from slt_jax.structures import LinearBlock, Structure
+from slt_jax.oracles.structures import LinearBlock, Structure
+from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.statistics import Data, Params
 
 BLOCK = 2048
 FEW = 32
@@ -119,7 +120,7 @@ def rule_sums(
     cuts: Sequence[Cut] = (),
     node_errors: NodeErrors | None = None,
 ) -> RuleSums:
-    """All sums over the blocks of a rule, for a data set given as summaries that add up.
+    """All sums over the blocks of a rule, for a data set given as statistics that add up.
 
     ``cuts`` are where the rule ends, and ``node_errors`` what the evidence at nodes may be off by.
 
@@ -171,8 +172,8 @@ def _log_beyond(
     padded = np.pad(nodes, ((0, -len(nodes) % size), (0, 0)), mode="edge")
     found = []
     for start in range(0, len(padded), size):
-        statistics = statistics_at(structure, model, pieces, jnp.asarray(padded[start:][:size]))
-        found.append(compiled_density(statistics, beta, jnp.zeros(size))[:2])
+        reduced = statistics_at(structure, model, pieces, jnp.asarray(padded[start:][:size]))
+        found.append(compiled_density(reduced, beta, jnp.zeros(size))[:2])
     logs, energies = (
         np.concatenate(part)[: len(nodes)].reshape(places.shape[:3])
         for part in zip(*found, strict=True)
@@ -201,20 +202,20 @@ def _streamed(
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
     places, masses = [np.zeros(0, int)], [np.zeros(0)]
     for nodes, log_weights, factors, cells in node_blocks:
-        statistics = statistics_at(structure, model, pieces, nodes if factors is None else factors)
-        log_terms, _, moments = compiled_density(statistics, exponent, log_weights)
+        reduced = statistics_at(structure, model, pieces, nodes if factors is None else factors)
+        log_terms, _, moments = compiled_density(reduced, exponent, log_weights)
         rows.append(np.asarray(moments))
         likely.add(np.asarray(log_terms), nodes)
         if node_errors is not None:
             logs = np.asarray(log_terms)
-            off = node_errors(np.asarray(nodes), statistics, logs - np.max(likely.logs))
+            off = node_errors(np.asarray(nodes), reduced, logs - np.max(likely.logs))
             log_doubt = np.logaddexp(log_doubt, np.logaddexp.reduce(logs + off))
             doubted = np.logaddexp(doubted, np.logaddexp.reduce(logs))
         if cells is not None:
             places.append(cells)
             masses.append(np.logaddexp.reduce(np.reshape(log_terms, (len(cells), -1)), axis=1))
         if points is not None:
-            at = (points.optimum, nodes, compiled_posterior(statistics, exponent), log_terms)
+            at = (points.optimum, nodes, compiled_posterior(reduced, exponent), log_terms)
             blocks = [compiled_point_sums(structure, model, *at, *block) for block in points.blocks]
             sums, logs = (np.concatenate(part, axis=1) for part in zip(*blocks, strict=True))
             peak = max(highest, rows[-1][0])
@@ -263,7 +264,7 @@ def node_blocks(rule: LatentRule) -> list[NodeBlock]:
 def statistics_at(
     structure: Structure, model: Model, pieces: Sequence[Any], nodes: Array | Combinations | Rays
 ) -> BlockStatistics:
-    """Statistics of summaries that add up at nodes [N, l] or combinations, leading axis [N]."""
+    """Statistics of statistics that add up at nodes [N, l] or combinations, leading axis [N]."""
     match nodes:
         case Combinations():
             return compiled_combined(*nodes)
@@ -276,7 +277,7 @@ def statistics_at(
 def sums_at(
     structure: LinearBlock, model: Regression, pieces: Sequence[Any], units: Units
 ) -> UnitSums:
-    """Sums of summaries that add up at lists of units and at pairs of them."""
+    """Sums of statistics that add up at lists of units and at pairs of them."""
     steps = (at_once(LISTS), at_once(PAIRS))
     first, *rest = pieces
     sums = compiled_unit_sums(structure, model, steps, units, first)
@@ -295,10 +296,10 @@ def _added(parts: Sequence[BlockStatistics]) -> BlockStatistics:
 
 
 def statistics_of_block(
-    structure: Structure, model: Model, summary: Any, nodes: Array
+    structure: Structure, model: Model, statistics: Any, nodes: Array
 ) -> BlockStatistics:
-    """Statistics of one summary at a block of nodes, leading axis [node]."""
-    return jax.vmap(lambda node: node_statistics(structure, model, node, summary))(nodes)
+    """Statistics of one statistics at a block of nodes, leading axis [node]."""
+    return jax.vmap(lambda node: node_statistics(structure, model, node, statistics))(nodes)
 
 
 def more_unit_sums(
@@ -306,11 +307,11 @@ def more_unit_sums(
     model: Regression,
     steps: tuple[int, int],
     units: Units,
-    summary: Any,
+    statistics: Any,
     before: UnitSums,
 ) -> UnitSums:
-    """Sums of one summary more than those before."""
-    return jax.tree.map(jnp.add, before, unit_sums(structure, model, steps, units, summary))
+    """Sums of one statistics more than those before."""
+    return jax.tree.map(jnp.add, before, unit_sums(structure, model, steps, units, statistics))
 
 
 def statistics_of_combinations(sums: UnitSums, lists: Array, pairs: Array) -> BlockStatistics:
@@ -319,27 +320,27 @@ def statistics_of_combinations(sums: UnitSums, lists: Array, pairs: Array) -> Bl
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
-def statistics_on_rays(statistics: BlockStatistics, lengths: Array) -> BlockStatistics:
+def statistics_on_rays(reduced: BlockStatistics, lengths: Array) -> BlockStatistics:
     """Statistics at directions [D] multiplied by lengths [L], leading axis [D·L]."""
 
     def at_length(length: Array) -> BlockStatistics:
         return BlockStatistics(
-            precision=length**2 * statistics.precision,
-            score=length * statistics.score,
-            energy=statistics.energy,
+            precision=length**2 * reduced.precision,
+            score=length * reduced.score,
+            energy=reduced.energy,
         )
 
     found = jax.vmap(at_length, out_axes=1)(lengths)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
-def evidence_of_block(statistics: BlockStatistics, beta: Array) -> Array:
+def evidence_of_block(reduced: BlockStatistics, beta: Array) -> Array:
     """Log of the block's evidence at each node [node]."""
-    return jax.vmap(log_block_evidence, (0, None))(statistics, beta)
+    return jax.vmap(log_block_evidence, (0, None))(reduced, beta)
 
 
 def density_of_block(
-    statistics: BlockStatistics, beta: Array, log_weights: Array
+    reduced: BlockStatistics, beta: Array, log_weights: Array
 ) -> tuple[Array, Array, Array]:
     """ψ, the log weight included, and ψ' of each node [node], and of the block [4]: max ψ,
     Σ e^{ψ − max}, mean ψ', and mean ψ'' plus variance of ψ'."""
@@ -351,7 +352,7 @@ def density_of_block(
         (value, first), (_, second) = jax.jvp(slope, (beta,), (jnp.ones_like(beta),))
         return value, first, second
 
-    value, slope, curvature = jax.vmap(at_node)(statistics)
+    value, slope, curvature = jax.vmap(at_node)(reduced)
     log_terms = value + log_weights
     peak = jnp.max(log_terms)
     terms = jnp.exp(log_terms - peak)
@@ -361,9 +362,9 @@ def density_of_block(
     return log_terms, slope, jnp.stack([peak, mass, mean, variance])
 
 
-def posterior_of_block(statistics: BlockStatistics, beta: Array) -> BlockPosterior:
+def posterior_of_block(reduced: BlockStatistics, beta: Array) -> BlockPosterior:
     """The posterior of the Gaussian block at each node."""
-    return jax.vmap(block_posterior, (0, None))(statistics, beta)
+    return jax.vmap(block_posterior, (0, None))(reduced, beta)
 
 
 def point_sums(

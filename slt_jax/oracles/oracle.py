@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from slt_jax.data import in_doubles, real_weights
-from slt_jax.model import Data, FeatureRegression, FeatureSummary, Model, Problem
+from slt_jax.model import FeatureRegression, Model
 from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
 from slt_jax.oracles.collapse import total_weight, unit_gram
 from slt_jax.oracles.cuts import Cut, cuts_of
@@ -26,19 +26,14 @@ from slt_jax.oracles.latents import (
     coarser,
     latent_rule,
 )
-from slt_jax.oracles.moments import (
-    NodeBlock,
-    NodeErrors,
-    Points,
-    RuleSums,
-    node_blocks,
-    rule_sums,
-)
-from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, summaries_of
+from slt_jax.oracles.moments import NodeBlock, NodeErrors, Points, RuleSums, node_blocks, rule_sums
+from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, statistics_in_parts
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.precision import in_float64
+from slt_jax.oracles.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
+from slt_jax.problem import Problem
+from slt_jax.run.precision import in_float64
 from slt_jax.shapes import datum_of
-from slt_jax.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
+from slt_jax.statistics import Data, RegressionStatistics
 from slt_jax.validation import refuse_first
 
 ROUNDING = 1e-13
@@ -80,31 +75,31 @@ class Oracle(NamedTuple):
     level: int
 
     @in_float64
-    def log_evidence(self, summary: Any) -> Exact:
+    def log_evidence(self, statistics: Any) -> Exact:
         """log Z(a) − Σ a_i ℓ_i(w₀) of weighted data, in total nats.
 
-        ``summary`` is the model's summary of one weighted data set, or of R on a leading axis.
-        Add ``summary.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
+        ``statistics`` is the model's statistics of one weighted data set, or of R on a leading axis.
+        Add ``statistics.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
         statistics.
         """
-        exact = self.moments(summary).normalised_free_energy
+        exact = self.moments(statistics).normalised_free_energy
         return Exact(-exact.value, exact.error)
 
     @in_float64
-    def moments(self, summary: Any, beta: float = 1.0) -> ExactMoments:
+    def moments(self, statistics: Any, beta: float = 1.0) -> ExactMoments:
         """F_n(β), E_β[nL_n] and Var_β[nL_n] of one data set or of R, relative to w₀.
 
         Raises ValueError for β < 0 or not finite, and for statistics that are not finite.
         """
         _validate_beta(beta)
-        summary = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), summary)
-        if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(summary)):
-            raise ValueError("the data summary holds NaN or infinite statistics")
-        if summary.reference.ndim == 0:
-            batch = self.moments(jax.tree.map(lambda leaf: leaf[None], summary), beta)
+        statistics = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), statistics)
+        if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(statistics)):
+            raise ValueError("the data statistics holds NaN or infinite statistics")
+        if statistics.log_likelihood_at_optimum.ndim == 0:
+            batch = self.moments(jax.tree.map(lambda leaf: leaf[None], statistics), beta)
             return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
-        count = len(summary.reference)
-        replicates = [[of_replicate(summary, r)] for r in range(count)]
+        count = len(statistics.log_likelihood_at_optimum)
+        replicates = [[of_replicate(statistics, r)] for r in range(count)]
         return ExactMoments(*self._by_two_rules(replicates, beta).moments())
 
     @in_float64
@@ -129,13 +124,13 @@ class Oracle(NamedTuple):
         refuse_first("weights", weights, weights >= 0, "they must be ≥ 0")
         at = data if points is None else Data(*map(jnp.asarray, in_doubles(self.problem, points)))
         own = beta * weights if points is None else np.zeros(len(at.y))
-        summaries = summaries_of(self.problem, data, weights)
-        return self._by_two_rules([summaries], beta, points_of(self.problem, at, own))
+        all_statistics = statistics_in_parts(self.problem, data, weights)
+        return self._by_two_rules([all_statistics], beta, points_of(self.problem, at, own))
 
     @in_float64
-    def num_nodes(self, summary: Any, beta: float = 1.0) -> int:
+    def num_nodes(self, statistics: Any, beta: float = 1.0) -> int:
         """How many values of the latent the integral of one data set is a sum over."""
-        pieces, resolutions = self._pieces([summary]), self._resolutions()[:1]
+        pieces, resolutions = self._pieces([statistics]), self._resolutions()[:1]
         (blocks,) = self._shared_rules([pieces], beta, resolutions) or adapted_blocks(
             self.structure, self.model, pieces, beta, resolutions
         )
@@ -143,30 +138,34 @@ class Oracle(NamedTuple):
 
     def _by_two_rules(
         self,
-        summaries: Sequence[Sequence[Any]],
+        all_statistics: Sequence[Sequence[Any]],
         beta: float,
         points: Points | None = None,
     ) -> Evaluation:
-        """The evaluation of data sets, each given as summaries that add up."""
-        pieces = [self._pieces(parts) for parts in summaries]
+        """The evaluation of data sets, each given as statistics that add up."""
+        pieces = [self._pieces(parts) for parts in all_statistics]
         shared = self._shared_rules(pieces, beta, self._resolutions())
         sums, group = [], []
-        for parts, whole in zip(summaries, pieces, strict=True):
+        for parts, whole in zip(all_statistics, pieces, strict=True):
             fixed = self._by_fixed_rule(parts, whole, beta, shared, points)
             group.append(isinstance(fixed, list) and _is_settled(*fixed))
             sums.append(fixed if group[-1] else self._followed(parts, beta, points, fixed))
         fine, coarse = zip(*sums, strict=True)
-        cancelling = np.array([sum(map(self._cancelling_size, parts)) for parts in summaries])
-        reference = np.array([sum(float(p.reference) for p in parts) for parts in summaries])
+        cancelling = np.array([sum(map(self._cancelling_size, parts)) for parts in all_statistics])
+        log_likelihood_at_optimum = np.array(
+            [sum(float(p.log_likelihood_at_optimum) for p in parts) for parts in all_statistics]
+        )
         rounding = ROUNDING * (1.0 + beta * cancelling)
-        return Evaluation.of(fine, coarse, rounding, reference, np.array(group), beta)
+        return Evaluation.of(
+            fine, coarse, rounding, log_likelihood_at_optimum, np.array(group), beta
+        )
 
     def _resolutions(self) -> tuple[Resolution, Resolution]:
         resolution = RESOLUTIONS[self.level]
         return resolution, coarser(resolution)
 
-    def _pieces(self, summaries: Sequence[Any], steepest: float | None = None) -> list[Any]:
-        return [p for part in summaries for p in pieces_of(part, self.structure, steepest)]
+    def _pieces(self, all_statistics: Sequence[Any], steepest: float | None = None) -> list[Any]:
+        return [p for part in all_statistics for p in pieces_of(part, self.structure, steepest)]
 
     def _sums(
         self,
@@ -187,14 +186,14 @@ class Oracle(NamedTuple):
 
     def _by_fixed_rule(
         self,
-        summaries: Sequence[Any],
+        all_statistics: Sequence[Any],
         pieces: Sequence[Any],
         beta: float,
         shared: Sequence[Iterable[NodeBlock]] | None,
         points: Points | None,
     ) -> list[RuleSums] | UnsettledError:
         """The sums by the rule that the prior suggests, or why there are none."""
-        of_data = (self.structure, self.model, summaries, pieces, beta)
+        of_data = (self.structure, self.model, all_statistics, pieces, beta)
         cuts = cuts_of(self.structure.latent)
         if shared is None:
             at = (self.structure, self.model, pieces, beta)
@@ -213,7 +212,7 @@ class Oracle(NamedTuple):
 
     def _followed(
         self,
-        summaries: Sequence[Any],
+        all_statistics: Sequence[Any],
         beta: float,
         points: Points | None,
         fixed: list[RuleSums] | UnsettledError,
@@ -225,14 +224,14 @@ class Oracle(NamedTuple):
         leaves out what no other follows.
         """
         log_beyond = float(fixed[0].log_left_out[0]) if isinstance(fixed, list) else 0.0
-        pieces_at = functools.partial(self._pieces, summaries)
+        pieces_at = functools.partial(self._pieces, all_statistics)
         at = (self.structure, self.model, pieces_at, beta)
         try:
             found = followed(*at, self._resolutions(), log_beyond)
         except UnsettledError as error:
             why = str(error)
         else:
-            of_data = (self.structure, self.model, summaries, found.pieces, beta)
+            of_data = (self.structure, self.model, all_statistics, found.pieces, beta)
             errors = node_errors(*of_data, found.steepest)
             fine, coarse = self._sums(found.pieces, beta, found.rules, points, errors, cuts=())
             in_doubt = fine.doubt + found.in_doubt
@@ -277,7 +276,7 @@ class Oracle(NamedTuple):
         alone = np.array([np.trace(gram)])
         if isinstance(latent, ProductLatent):
             last = slice(-len(latent.exponents), None)
-            origin = np.asarray(replicates[0][0].origin)
+            origin = np.asarray(replicates[0][0].optimum)
             targets = np.abs(origin)[last, 0] / structure.scale
             with_prior = gram + np.eye(len(gram))
             alone = np.diag(with_prior)[last]
@@ -287,10 +286,10 @@ class Oracle(NamedTuple):
 
     def _cancelling_size(self, piece: Any) -> float:
         """Size of the terms in a log density that cancel, in total nats."""
-        if not isinstance(piece, FeatureSummary):
-            return abs(float(piece.reference))
+        if not isinstance(piece, RegressionStatistics):
+            return abs(float(piece.log_likelihood_at_optimum))
         assert isinstance(self.model, FeatureRegression)
-        origin, gram, cross = map(np.asarray, (piece.origin, piece.gram, piece.cross))
+        origin, gram, cross = map(np.asarray, (piece.optimum, piece.gram, piece.cross))
         size = np.sum(np.abs(origin) * (np.abs(gram @ origin) + np.abs(cross)))
         return float(size) / self.model.noise**2 + best_gain(self.model, piece)
 

@@ -1,4 +1,4 @@
-"""Data sets and summaries cut into pieces of one size, so that one program serves every n."""
+"""Data sets and statistics cut into pieces of one size, so that one program serves every n."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.compilations import jit_at_first_call
 from slt_jax.data import CHUNK
-from slt_jax.model import Data, DataSummary, Model, Params, Problem
+from slt_jax.model import Model
 from slt_jax.oracles.condensed import condensed
 from slt_jax.oracles.moments import DATA_BLOCK, Points, at_once
-from slt_jax.structures import Direct, LinearBlock, Structure
+from slt_jax.oracles.structures import Direct, LinearBlock, Structure
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.statistics import Data, Params, WeightedData
 
 FEW = 16
 
@@ -42,18 +44,18 @@ def _rows(count: int) -> int:
     return next(enough, at_once(DATA_BLOCK))
 
 
-def pieces_of(summary: Any, structure: Structure, steepest: float | None = None) -> list[Any]:
-    """Summaries that add up to one: blocks of the data that have weight, or sufficient statistics.
+def pieces_of(statistics: Any, structure: Structure, steepest: float | None = None) -> list[Any]:
+    """Statistics that add up to one: blocks of the data that have weight, or sufficient statistics.
 
     A data set of a batch is padded to the length of the longest. Where the structure is analytic in
     few numbers of a datum, many data are condensed to few, which serve latents up to ``steepest``
     or as large as the prior makes them.
     """
-    if not isinstance(summary, DataSummary):
-        return [jax.tree.map(jnp.asarray, summary)]
-    own = np.flatnonzero(summary.weights)
+    if not isinstance(statistics, WeightedData):
+        return [jax.tree.map(jnp.asarray, statistics)]
+    own = np.flatnonzero(statistics.weights)
     own = own if len(own) else np.zeros(1, int)
-    data, weights = jax.tree.map(lambda leaf: np.asarray(leaf)[own], summary[:2])
+    data, weights = jax.tree.map(lambda leaf: np.asarray(leaf)[own], statistics[:2])
     if isinstance(structure, LinearBlock) and structure.odd:
         data = _folded(data)
     if isinstance(structure, LinearBlock | Direct) and structure.strip is not None:
@@ -62,17 +64,20 @@ def pieces_of(summary: Any, structure: Structure, steepest: float | None = None)
     blocks = cut(data, size)
     weights = np.pad(weights, (0, -len(weights) % size))
     parts = [jnp.asarray(part) for part in weights.reshape(len(blocks), size)]
-    origin = jax.tree.map(jnp.asarray, summary.origin)
-    reference = jnp.asarray(summary.reference / len(blocks))
-    return [DataSummary(*pair, origin, reference) for pair in zip(blocks, parts, strict=True)]
+    origin = jax.tree.map(jnp.asarray, statistics.optimum)
+    log_likelihood_at_optimum = jnp.asarray(statistics.log_likelihood_at_optimum / len(blocks))
+    return [
+        WeightedData(*pair, origin, log_likelihood_at_optimum)
+        for pair in zip(blocks, parts, strict=True)
+    ]
 
 
-def is_condensed(pieces: Sequence[Any], summary: Any) -> bool:
-    """Whether fewer data than there are stand for them in summaries that ``pieces_of`` made."""
-    if not isinstance(summary, DataSummary):
+def is_condensed(pieces: Sequence[Any], statistics: Any) -> bool:
+    """Whether fewer data than there are stand for them in statistics that ``pieces_of`` made."""
+    if not isinstance(statistics, WeightedData):
         return False
     kept = sum(np.count_nonzero(piece.weights) for piece in pieces)
-    return bool(kept < np.count_nonzero(summary.weights))
+    return bool(kept < np.count_nonzero(statistics.weights))
 
 
 def _folded(data: Data) -> Data:
@@ -81,22 +86,26 @@ def _folded(data: Data) -> Data:
     return jax.tree.map(lambda leaf: sign * leaf, data)
 
 
-def summaries_of(problem: Problem, data: Data, weights: np.ndarray) -> list[Any]:
-    """Summaries that add up to that of n weighted data: one if the model's are additive."""
+def statistics_in_parts(problem: Problem, data: Data, weights: np.ndarray) -> list[Any]:
+    """Statistics that add up to that of n weighted data: one if the model's are additive."""
     blocks = cut(data, CHUNK)
     padded = np.pad(weights, (0, -len(weights) % CHUNK)).reshape(len(blocks), CHUNK)
     optimum = _optimum(problem)
     parts = [
-        compiled_summary(problem.model, optimum, block, jnp.asarray(part))
+        compiled_statistics(problem.model, optimum, block, jnp.asarray(part))
         for block, part in zip(blocks, padded, strict=True)
     ]
-    if isinstance(parts[0], DataSummary):
-        reference = sum(part.reference for part in parts)
-        return [DataSummary(data, jnp.asarray(weights), optimum, jnp.asarray(reference))]
-    if not problem.model.summary_is_additive:
+    if isinstance(parts[0], WeightedData):
+        log_likelihood_at_optimum = sum(part.log_likelihood_at_optimum for part in parts)
+        return [
+            WeightedData(
+                data, jnp.asarray(weights), optimum, jnp.asarray(log_likelihood_at_optimum)
+            )
+        ]
+    if not problem.model.statistics_are_additive:
         return parts
     total = jax.tree.map(lambda *leaves: sum(leaves), *parts)
-    return [total._replace(origin=parts[0].origin)]
+    return [total._replace(optimum=parts[0].optimum)]
 
 
 def points_of(problem: Problem, data: Data, own_weights: np.ndarray) -> Points:
@@ -115,8 +124,8 @@ def _optimum(problem: Problem) -> Params:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
 
 
-def _summary(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
-    return model.summarise(optimum, data, weights)
+def _statistics(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
+    return model.statistics(optimum, data, weights)
 
 
-compiled_summary = jit_at_first_call(_summary, static_argnums=(0,))
+compiled_statistics = jit_at_first_call(_statistics, static_argnums=(0,))

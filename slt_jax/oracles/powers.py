@@ -14,8 +14,8 @@ import numpy as np
 
 from slt_jax.oracles.latents import LatentRule, Resolution
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.structures import REACH as PRIOR_REACH
-from slt_jax.structures import Collapse, PowersLatent
+from slt_jax.oracles.structures import REACH as PRIOR_REACH
+from slt_jax.oracles.structures import Collapse, PowersLatent
 
 STEPS = 6.8
 REACH = 0.85
@@ -33,7 +33,7 @@ class LatentGaussian(NamedTuple):
 
 
 def latent_gaussian(
-    collapse: Collapse, noise: float, summary: Any, beta: float, count: int
+    collapse: Collapse, noise: float, statistics: Any, beta: float, count: int
 ) -> LatentGaussian:
     """The Gaussian of ``count`` latents that enter c(w) linearly, with a basis that is constant."""
     assert collapse.offset is not None
@@ -41,7 +41,7 @@ def latent_gaussian(
     basis = collapse.scale * np.asarray(collapse.basis(zero), float)
     columns = [np.asarray(collapse.offset(unit), float)[:, 0] for unit in jnp.eye(count)]
     places = np.column_stack(columns)
-    sums, cross, origin = map(np.asarray, (summary.gram, summary.cross, summary.origin))
+    sums, cross, origin = map(np.asarray, (statistics.gram, statistics.cross, statistics.optimum))
     gram = beta / noise**2 * sums
     score = beta / noise**2 * cross[:, 0] + gram @ origin[:, 0]
     inner = np.eye(basis.shape[1]) + basis.T @ gram @ basis

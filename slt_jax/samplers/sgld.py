@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.model import DataSummary
 from slt_jax.samplers.hmc import DIVERGENCE, normal_rows
 from slt_jax.samplers.target import Target
+from slt_jax.statistics import WeightedData
 
 NOISE_STEPS = 16
 # What MALA would reject of the steps that are the unit of others. Far from where the posterior is
@@ -123,7 +123,7 @@ def sgld(
     β(mean energy − energy at w*), d/2 at a regular minimum as nβ/γ → ∞.
 
     With ``batch_size`` every chain and step has its own minibatch, see ``subsample``, and
-    ``data`` must be a DataSummary. Everything is sampled in JAX's default float type. Under
+    ``data`` must be a WeightedData. Everything is sampled in JAX's default float type. Under
     ``jit`` the first two arguments are static; ``vmap`` over the others for many jobs. Raises
     ValueError for settings, shapes or data out of range.
 
@@ -312,7 +312,7 @@ def reference_step(
     return jnp.exp(log_step), positions
 
 
-def subsample(data: DataSummary, key: Array, size: int) -> DataSummary:
+def subsample(data: WeightedData, key: Array, size: int) -> WeightedData:
     """``size`` data drawn with replacement and reweighted, so that weighted sums are unbiased.
 
     Datum i is drawn with probability |a_i|/Σ|a| and enters with weight sign(a_i) Σ|a|/size: for
@@ -355,10 +355,10 @@ def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: 
             f"{settings}: num_burn_in must be at least 0, num_draws and thinning at least 1"
         )
     if settings.batch_size is not None:
-        if not isinstance(data, DataSummary):
+        if not isinstance(data, WeightedData):
             raise ValueError(
                 f"batch_size {settings.batch_size} with data of type {type(data).__name__}; "
-                "allowed is DataSummary, or batch_size None"
+                "allowed is WeightedData, or batch_size None"
             )
         if not 1 <= settings.batch_size <= len(data.weights):
             raise ValueError(

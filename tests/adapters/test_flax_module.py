@@ -7,9 +7,10 @@ import pytest
 from flax import linen
 
 from slt_jax.adapters.flax_module import FlaxClassification, FlaxRegression
-from slt_jax.data import simulate, summarise
-from slt_jax.model import Data, Problem
+from slt_jax.data import simulate, statistics_of
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
 
 class Net(linen.Module):
@@ -52,11 +53,11 @@ def test_equal_modules_make_equal_models():
 @pytest.mark.slow
 def test_sums_are_in_the_precision_of_the_parameters():
     problem = Problem("flax", MODEL, PARAMS)
-    summary = summarise(problem, simulate(problem, jax.random.key(0), 5))
+    statistics = statistics_of(problem, simulate(problem, jax.random.key(0), 5))
     moved = {name: leaf + 0.3 for name, leaf in PARAMS.items()}
     with jax.enable_x64(True):
-        double = MODEL.log_likelihood_ratio(jax.tree.map(jnp.asarray, moved), summary)
-    single = jax.tree.map(np.float32, (moved, summary))
+        double = MODEL.log_likelihood_ratio(jax.tree.map(jnp.asarray, moved), statistics)
+    single = jax.tree.map(np.float32, (moved, statistics))
     ratio = MODEL.log_likelihood_ratio(*single)
     assert (double.dtype, ratio.dtype) == (np.float64, np.float32)
     assert float(ratio) == pytest.approx(float(double), rel=1e-4)
@@ -66,12 +67,14 @@ def test_labels_that_are_no_class_are_refused_and_have_no_likelihood():
     model = FlaxClassification(module=Net(2, outputs=3), input_shape=(1,))
     params = {name: np.zeros(prior.shape()) for name, prior in model.priors().items()}
     problem, x = Problem("classes", model, params), np.ones((2, 1))
-    reference = summarise(problem, Data(x, np.array([0, 2]))).reference
-    assert float(reference) == pytest.approx(-2 * np.log(3))
+    log_likelihood_at_optimum = statistics_of(
+        problem, Data(x, np.array([0, 2]))
+    ).log_likelihood_at_optimum
+    assert float(log_likelihood_at_optimum) == pytest.approx(-2 * np.log(3))
     for label in (-1.0, 3.0, 0.5):
         assert float(model.log_likelihood(params, x[0], label)) == -np.inf
         with pytest.raises(ValueError, match=rf"^y\[1\] is {label}; allowed: Integer"):
-            summarise(problem, Data(x, np.array([0, label])))
+            statistics_of(problem, Data(x, np.array([0, label])))
 
 
 class Scalar(linen.Module):

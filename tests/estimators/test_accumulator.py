@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.compilations import CompilationCounter
 from slt_jax.estimators import LossAccumulator, LossMoments, loss_moments
-from slt_jax.precision import in_float64
+from slt_jax.run.compilation import CompilationCounter
+from slt_jax.run.precision import in_float64
 
 JOBS, CHAINS, DRAWS, DATA, BLOCKS = 2, 3, 24, 5, 4
 BETAS = (1.0, 0.3)

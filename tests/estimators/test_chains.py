@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slt_jax.estimators import Estimate, mean_over_chains, propagated, propagated_blocks
+from slt_jax.estimators import Estimate, delta_method, delta_method_blocks, mean_over_chains
 
 
 def autoregressive(shape: tuple[int, ...], correlation: float, seed: int = 0) -> np.ndarray:
@@ -72,15 +72,15 @@ def test_blocks_by_hand() -> None:
 
     Within: 2·2/(2·2²) = 1/2. Between: the means have variance 1/2, over 2 chains 1/4: no excess.
     """
-    found = propagated_blocks(1.5, np.array([[0.0, 2.0], [1.0, 3.0]]))
+    found = delta_method_blocks(1.5, np.array([[0.0, 2.0], [1.0, 3.0]]))
     assert found.standard_error == pytest.approx(np.sqrt(1 / 2))
     assert found.sources.between_chains == 0
     assert found.degrees_of_freedom == 2
-    apart = propagated_blocks(6.0, np.array([[0.0, 2.0], [10.0, 12.0]]))
+    apart = delta_method_blocks(6.0, np.array([[0.0, 2.0], [10.0, 12.0]]))
     assert apart.standard_error == pytest.approx(5)
     assert apart.sources.between_chains == pytest.approx(np.sqrt(25 - 1 / 2))
     assert apart.degrees_of_freedom == 1
-    single = propagated_blocks(0.5, np.array([[0.0], [1.0]]))
+    single = delta_method_blocks(0.5, np.array([[0.0], [1.0]]))
     assert single.standard_error == pytest.approx(0.5)
     assert single.sources.within_chains is None
 
@@ -88,8 +88,8 @@ def test_blocks_by_hand() -> None:
 def test_strata_add() -> None:
     """A sum over two independent strata has the sum of their squared errors within chains."""
     draws = autoregressive((2, 4, 300), 0.5, seed=2)
-    both = propagated(0.0, draws)
-    each = [propagated(0.0, stratum[None]).sources.within_chains ** 2 for stratum in draws]
+    both = delta_method(0.0, draws)
+    each = [delta_method(0.0, stratum[None]).sources.within_chains ** 2 for stratum in draws]
     assert both.sources.within_chains**2 == pytest.approx(float(sum(each)))
 
 
@@ -134,4 +134,4 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         mean_over_chains(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="1 chain of 1 block"):
-        propagated_blocks(0.0, np.zeros((1, 1)))
+        delta_method_blocks(0.0, np.zeros((1, 1)))

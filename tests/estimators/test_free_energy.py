@@ -4,13 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.data import summaries_along_n
-from slt_jax.estimators import (
-    free_energy_from_evidence,
-    integrate_path,
-    thermodynamic_integration,
-)
-from slt_jax.model import discover_problems
+from slt_jax.data import statistics_along_n
+from slt_jax.estimators import free_energy_from_evidence, integrate_path, thermodynamic_integration
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
 
 # --- evidence -------------------------------------------------------------------------------
@@ -136,12 +132,12 @@ def test_path_of_a_sampler_is_long_enough() -> None:
 
 def test_path_of_exact_moments_of_the_oracle() -> None:
     """The same from the oracle's E_β and Var_β, on 32 panels of every one of 4 data sets."""
-    problem = discover_problems()["linear_3"]
-    summary = summaries_along_n(problem, jax.random.key(5), 4, [100])[0]
+    problem = named_problems()["linear_3"]
+    statistics = statistics_along_n(problem, jax.random.key(5), 4, [100])[0]
     oracle = oracle_for(problem)
     assert oracle is not None
     beta = np.geomspace(1e-3, 1, 33)
-    moments = [oracle.moments(summary, float(b)) for b in beta]
+    moments = [oracle.moments(statistics, float(b)) for b in beta]
     energy = np.stack([m.excess_energy.value for m in moments], axis=-1)
     variance = np.stack([m.energy_variance.value for m in moments], axis=-1)
     free_energy = [moments[i].normalised_free_energy.value for i in (0, -1)]

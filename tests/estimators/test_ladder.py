@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 
-from slt_jax.estimators import (
-    integrate_path,
-    ladder_integration,
-    multistate_bennett,
-)
+from slt_jax.estimators import integrate_path, ladder_integration, multistate_bennett
 
 GRAM = np.array([100.0, 30.0, 3.0])
 CROSS = np.array([10.0, -3.0, 2.0])

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import summaries_along_n, summarise, validate_data
-from slt_jax.model import Data, Problem, discover_problems
+from slt_jax.data import statistics_along_n, statistics_of, validate_data
+from slt_jax.models import named_problems
 from slt_jax.models.boolean_net import BooleanNet
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -23,7 +25,7 @@ def test_inputs_are_all_vectors(signed):
 
 def test_the_parity_problem_is_parity():
     """y = 1 is the likelier class where an odd number of inputs is −1."""
-    problem = discover_problems()["boolean_parity"]
+    problem = named_problems()["boolean_parity"]
     inputs = problem.model.inputs()
     with jax.enable_x64(True):
         logits = jax.vmap(problem.model.logits, (None, 0))(problem.optimum, inputs)
@@ -31,9 +33,9 @@ def test_the_parity_problem_is_parity():
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def ratio_and_sum(model: BooleanNet, w, optimum, data, summary):
+def ratio_and_sum(model: BooleanNet, w, optimum, data, statistics):
     over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
-    ratio, slope = jax.value_and_grad(model.log_likelihood_ratio)(w, summary)
+    ratio, slope = jax.value_and_grad(model.log_likelihood_ratio)(w, statistics)
     return ratio, slope, jnp.sum(over_data(w, *data) - over_data(optimum, *data))
 
 
@@ -52,18 +54,20 @@ def test_counts_are_the_sum_over_data(widths):
     for scale in (1e-3, 1.0, 1e3):
         w = {name: leaf + scale * step[name] for name, leaf in optimum.items()}
         with jax.enable_x64(True):
-            ratio, slope, total = ratio_and_sum(model, w, optimum, data, summarise(problem, data))
+            ratio, slope, total = ratio_and_sum(
+                model, w, optimum, data, statistics_of(problem, data)
+            )
         assert float(ratio) == pytest.approx(float(total), rel=1e-10, abs=1e-12)
         assert all(np.all(np.isfinite(leaf)) for leaf in slope.values())
 
 
 @pytest.mark.slow
 def test_counts_add_up_along_n():
-    problem = discover_problems()["boolean_softmax"]
-    along = summaries_along_n(problem, jax.random.key(2), 2, (10, 5000))
-    for n, summary in zip((10, 5000), along, strict=True):
-        np.testing.assert_allclose(summary.total_weight, n)
-        np.testing.assert_allclose(summary.excess.sum(axis=2), 0, atol=1e-9)
+    problem = named_problems()["boolean_softmax"]
+    along = statistics_along_n(problem, jax.random.key(2), 2, (10, 5000))
+    for n, statistics in zip((10, 5000), along, strict=True):
+        np.testing.assert_allclose(statistics.total_weight, n)
+        np.testing.assert_allclose(statistics.excess.sum(axis=2), 0, atol=1e-9)
 
 
 def boolean_data(x, y):
@@ -82,16 +86,16 @@ def test_other_data_are_refused_and_have_no_likelihood(signed, outputs):
     problem = Problem("net", model, zero)
     x, other = (SIGNED, BITS) if signed else (BITS, SIGNED)
     classes = max(2, outputs)
-    each = summarise(problem, boolean_data(x, [0, classes - 1])).reference
+    each = statistics_of(problem, boolean_data(x, [0, classes - 1])).log_likelihood_at_optimum
     assert float(each) == pytest.approx(-2 * np.log(classes))
     for label in (-1, classes, 0.7, -0.5):
         assert float(model.log_likelihood(zero, np.array(x[0], float), label)) == -np.inf
-        for ask in (summarise, validate_data):
+        for ask in (statistics_of, validate_data):
             with pytest.raises(ValueError, match=rf"^y\[1\] is {float(label)}; allowed: Integer"):
                 ask(problem, boolean_data(x, [0, label]))
     for place, spoiled in ((r"\d, \d", other), ("1, 0", [x[0], [3, x[0][1]]])):
         with pytest.raises(ValueError, match=rf"^x\[{place}\] is .*; allowed: "):
-            summarise(problem, boolean_data(spoiled, [0, 1]))
+            statistics_of(problem, boolean_data(spoiled, [0, 1]))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from scipy.special import eval_legendre
 
-from slt_jax.data import summarise
-from slt_jax.model import Data, Problem
+from slt_jax.data import statistics_of
 from slt_jax.models.polynomial import PolynomialRegression, polynomial
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 
@@ -65,11 +66,11 @@ def test_data_beyond_the_interval(basis):
     data = Data(np.array([0.5, x]), np.ones((2, 1)))
     if basis == "legendre":
         with pytest.raises(ValueError, match=r"^x\[1\] is 1.5; allowed: Interval"):
-            summarise(problem, data)
+            statistics_of(problem, data)
         return
     waves = [1, np.sqrt(2) * np.cos(np.pi * x), np.sqrt(2) * np.sin(np.pi * x)]
     phi = np.array([1, x, x**2] if basis == "monomial" else waves)
-    cross = summarise(problem, data, np.array([0.0, 1.0])).cross
+    cross = statistics_of(problem, data, np.array([0.0, 1.0])).cross
     expected = phi[:, None] * (1 - phi @ problem.optimum["theta"])
     np.testing.assert_allclose(cross, expected, rtol=1e-12)
 

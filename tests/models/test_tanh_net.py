@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from slt_jax.data import summarise, validate_data
-from slt_jax.model import Data, Problem, discover_problems
+from experiments.unrealisable.information import information
+from slt_jax.curves.errors import cumulative_loss_gap, errors_of_draws
+from slt_jax.data import statistics_of, validate_data
+from slt_jax.models import named_problems
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.oracles import (
     HeldOut,
@@ -16,10 +18,10 @@ from slt_jax.oracles import (
     training_criteria,
     wbic,
 )
-from slt_jax.oracles.information import information
-from slt_jax.predictive import cumulative_loss_gap, errors_of_draws
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
-PROBLEM = discover_problems()["tanh_1"]
+PROBLEM = named_problems()["tanh_1"]
 ORACLE = oracle_for(PROBLEM)
 
 
@@ -34,9 +36,9 @@ def exact_log_evidence(x: float, y: float) -> float:
 
 def log_evidence(problem: Problem, x: np.ndarray) -> tuple[float, float]:
     """log Z of one datum (x, 1) and the bound of the oracle."""
-    summary = summarise(problem, Data(x, np.ones((1, 1))))
-    found = oracle_for(problem).log_evidence(summary)
-    return float(found.value + summary.reference), float(found.error)
+    statistics = statistics_of(problem, Data(x, np.ones((1, 1))))
+    found = oracle_for(problem).log_evidence(statistics)
+    return float(found.value + statistics.log_likelihood_at_optimum), float(found.error)
 
 
 @pytest.mark.parametrize("x", [1.0, -0.6])
@@ -64,7 +66,7 @@ DRAWS = np.zeros((1, 2, 3, 2))
     "door",
     [
         lambda data: validate_data(PROBLEM, data),
-        lambda data: summarise(PROBLEM, data),
+        lambda data: statistics_of(PROBLEM, data),
         ORACLE.evaluate,
         lambda data: ORACLE.evaluate(INSIDE, points=data),
         lambda data: training_criteria(ORACLE, data),

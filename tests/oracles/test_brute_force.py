@@ -11,7 +11,8 @@ import pytest
 from jax import Array
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import Data, Model, Problem, discover_problems
+from slt_jax.model import Model
+from slt_jax.models import named_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
@@ -21,7 +22,9 @@ from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.structures import NoLatent, PowersLatent
+from slt_jax.oracles.structures import NoLatent, PowersLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
 NUM_DATA, NUM_SETS = 6, 4
 NUM_DRAWS = 500_000
@@ -107,7 +110,7 @@ OTHERS = (
         },
     ),
 )
-DISCOVERED = tuple(problem for problem in discover_problems().values() if oracle_for(problem))
+DISCOVERED = tuple(problem for problem in named_problems().values() if oracle_for(problem))
 
 
 def one_per_model(problems) -> list[Problem]:
@@ -139,18 +142,18 @@ def data_sets(problem: Problem, n: int, count: int) -> list[Data]:
     return [Data(*pair) for pair in zip(x, y, strict=True)]
 
 
-def summary_of(problem: Problem, sets: list[Data]):
-    """Summaries of data sets of one size, leading axis [R]."""
+def statistics_of(problem: Problem, sets: list[Data]):
+    """Statistics of data sets of one size, leading axis [R]."""
     with jax.enable_x64(True):
         optimum = jax.tree.map(jnp.asarray, dict(problem.optimum))
         x, y = (np.stack(part) for part in zip(*sets, strict=True))
-        summary = summarise_each(problem.model, optimum, Data(x, y), np.ones(x.shape[1]))
-    return jax.tree.map(np.asarray, summary)
+        statistics = statistics_of_each(problem.model, optimum, Data(x, y), np.ones(x.shape[1]))
+    return jax.tree.map(np.asarray, statistics)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def summarise_each(model: Model, optimum, data: Data, weights):
-    return jax.vmap(model.summarise, (None, 0, None))(optimum, data, weights)
+def statistics_of_each(model: Model, optimum, data: Data, weights):
+    return jax.vmap(model.statistics, (None, 0, None))(optimum, data, weights)
 
 
 # --- Monte Carlo over the prior --------------------------------------------------------------
@@ -219,7 +222,7 @@ def test_evidence_by_prior_draws(problem):
     powers = isinstance(problem.model.exact(problem.optimum).latent, PowersLatent)
     large = powers or isinstance(problem.model, SkalsePolynomial)
     oracle = oracle_for(problem, 1 if large else 2, costly=True)
-    exact = oracle.moments(summary_of(problem, sets))
+    exact = oracle.moments(statistics_of(problem, sets))
     draws = prior_draws(problem)
     optimum, *singles = jax.tree.map(np.float32, (dict(problem.optimum), *sets))
     for r, data in enumerate(singles):
@@ -242,15 +245,17 @@ def test_linear_regression_in_closed_form(noise, prior_scale):
     model = LinearRegression(noise=noise, input_dim=3, prior_scale=prior_scale)
     problem = Problem("linear", model, {"w": np.array([0.5, 0.0, -0.5])})
     sets = data_sets(problem, 20, NUM_SETS)
-    summary = summary_of(problem, sets)
-    evidence = oracle_for(problem).log_evidence(summary)
+    statistics = statistics_of(problem, sets)
+    evidence = oracle_for(problem).log_evidence(statistics)
     expected = [
         multivariate_normal(cov=noise**2 * np.eye(20) + prior_scale**2 * data.x @ data.x.T).logpdf(
             data.y[:, 0]
         )
         for data in sets
     ]
-    np.testing.assert_allclose(evidence.value + summary.reference, expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        evidence.value + statistics.log_likelihood_at_optimum, expected, rtol=1e-12
+    )
 
 
 def log_evidence_on_grid(function, data: Data, axes: list[np.ndarray]) -> tuple[float, float]:
@@ -290,11 +295,11 @@ def test_evidence_on_a_dense_grid(name):
     Allowed: the oracle's error, what doubling the step changes (a rule that converges geometrically
     is far better than that), and 1e-9 for the prior mass beyond the grid.
     """
-    problem = discover_problems()[name]
+    problem = named_problems()[name]
     function, axes = GRIDS[name]
     (data,) = data_sets(problem, 3, 1)
     expected, change = log_evidence_on_grid(function, data, axes)
-    evidence = oracle_for(problem, 3).log_evidence(summary_of(problem, 8 * [data]))
+    evidence = oracle_for(problem, 3).log_evidence(statistics_of(problem, 8 * [data]))
     allowed = evidence.error[0] + change + 1e-9
     assert allowed < 1e-4
     assert abs(evidence.value[0] - expected) <= allowed

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import simulate, summarise
-from slt_jax.model import Data, Problem
+from slt_jax.data import simulate, statistics_of
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles import cells, follow, oracle_for, training_criteria
@@ -17,8 +16,10 @@ from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.latents import RESOLUTIONS
 from slt_jax.oracles.moments import RuleSums, rule_sums, statistics_at
 from slt_jax.oracles.pieces import pieces_of
-from slt_jax.precision import in_float64
-from slt_jax.structures import CellsLatent, Coordinate
+from slt_jax.oracles.structures import CellsLatent, Coordinate
+from slt_jax.problem import Problem
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data
 
 AXIS = Coordinate(-8.5, 8.5, 1.0)
 BIASED = ShallowNet(hidden_dim=2, activation="silu", biases=True)
@@ -71,9 +72,9 @@ def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
     in_cells = at_zero("cells", ShallowNet(hidden_dim=hidden_dim, uniform_input=True))
     data = data_of(graded, n)
     one = oracle_for(in_cells, 2, costly=True).moments(
-        summarise(in_cells, Data(data.x[:, None], data.y)), 0.7
+        statistics_of(in_cells, Data(data.x[:, None], data.y)), 0.7
     )
-    two = oracle_for(graded, 1).moments(summarise(graded, data), 0.7)
+    two = oracle_for(graded, 1).moments(statistics_of(graded, data), 0.7)
     for found, expected in zip(one, two, strict=True):
         assert abs(found.value - expected.value) <= found.error + expected.error
         assert found.error < 0.02
@@ -110,7 +111,7 @@ def test_sums_by_units_are_those_of_nodes():
     """Data, in pieces, seen by units and by each combination of units."""
     problem = at_zero("pairs", BIASED)
     oracle = oracle_for(problem, 1, costly=True)
-    pieces = pieces_of(summarise(problem, data_of(problem, 300)), oracle.structure)
+    pieces = pieces_of(statistics_of(problem, data_of(problem, 300)), oracle.structure)
     assert len(pieces) > 1
     lists = np.random.default_rng(0).standard_normal((9, 5, 2))
     places = np.random.default_rng(1).integers(0, 9, (80, 2))
@@ -132,7 +133,7 @@ def test_parts_of_the_integral_are_those_of_the_cells():
     """Of the rule that the search uses, and in the order of the cells, of which a block has few."""
     problem = at_zero("pairs", BIASED)
     structure, model = oracle_for(problem, 1, costly=True).structure, problem.model
-    pieces = pieces_of(summarise(problem, data_of(problem, 40)), structure)
+    pieces = pieces_of(statistics_of(problem, data_of(problem, 40)), structure)
     chart = prior_chart(structure.latent)
     found, _ = cells.cells_of(chart, structure, model, pieces, 0.8, RESOLUTIONS[1])
     density = functools.partial(cells._log_density, chart, structure, model, pieces, 0.8)
@@ -173,7 +174,7 @@ def test_four_dimensions_agree_with_draws_from_the_prior():
     """Two units with biases at n = 4: within 5 standard errors of 2·10⁵ draws, false alarm 6e-7."""
     problem = at_zero("biased", BIASED)
     data = data_of(problem, 4)
-    exact = oracle_for(problem, 1, costly=True).moments(summarise(problem, data))
+    exact = oracle_for(problem, 1, costly=True).moments(statistics_of(problem, data))
     exact = exact.normalised_free_energy
 
     origin, given = jax.tree.map(jnp.float32, (problem.optimum, data))
@@ -207,7 +208,7 @@ def test_more_cells_than_time_allows_are_refused(monkeypatch):
     monkeypatch.setattr(follow, "DOUBTFUL", 0.0)
     problem = at_zero("two", ShallowNet())
     with pytest.raises(ValueError, match=r"cells leave .* in doubt: 1e-05 is allowed"):
-        oracle_for(problem).moments(summarise(problem, data_of(problem, 10)))
+        oracle_for(problem).moments(statistics_of(problem, data_of(problem, 10)))
 
 
 def test_a_density_that_is_not_a_number_is_refused():

@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import pytest
 
-from slt_jax.model import discover_problems
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.checks import evidence_integral
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 
 
 @pytest.mark.slow

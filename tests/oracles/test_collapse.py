@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.model import FeatureSummary
 from slt_jax.oracles.collapse import UNROLLED_BLOCK, block_statistics, log_block_evidence
-from slt_jax.structures import Collapse, NoLatent
+from slt_jax.oracles.structures import Collapse, NoLatent
+from slt_jax.statistics import RegressionStatistics
 
 NUM_DATA, NUM_FEATURES = 12, 10
 
@@ -22,21 +22,21 @@ class Case:
         self.targets = rng.standard_normal((NUM_DATA, outputs))
         self.weights = rng.uniform(0.2, 2.0, NUM_DATA)
         self.basis = rng.standard_normal((NUM_FEATURES, block))
-        self.origin = rng.standard_normal((NUM_FEATURES, outputs))
+        self.optimum = rng.standard_normal((NUM_FEATURES, outputs))
         self.offset = rng.standard_normal((NUM_FEATURES, outputs)) if has_offset else None
 
     def by_statistics(self) -> float:
         weighted = self.weights[:, None] * self.features
-        summary = FeatureSummary(
+        statistics = RegressionStatistics(
             gram=weighted.T @ self.features,
-            cross=weighted.T @ (self.targets - self.features @ self.origin),
-            origin=self.origin,
-            reference=np.zeros(()),
+            cross=weighted.T @ (self.targets - self.features @ self.optimum),
+            optimum=self.optimum,
+            log_likelihood_at_optimum=np.zeros(()),
         )
         offset = None if self.offset is None else (lambda latent: self.offset)
         collapse = Collapse(lambda latent: self.basis, NoLatent(), self.scale, offset)
         with jax.enable_x64(True):
-            statistics = block_statistics(collapse, self.noise, np.zeros(0), summary)
+            statistics = block_statistics(collapse, self.noise, np.zeros(0), statistics)
             assert statistics.precision.shape == 2 * (self.basis.shape[1],)
             return float(log_block_evidence(statistics, np.float64(self.beta)))
 
@@ -49,7 +49,7 @@ class Case:
         design = self.scale * self.features @ self.basis
         dense = multivariate_normal(cov=np.diag(variances) + design @ design.T)
         fixed = 0.0 if self.offset is None else self.features @ self.offset
-        optimal = norm(self.features @ self.origin, np.sqrt(variances)[:, None])
+        optimal = norm(self.features @ self.optimum, np.sqrt(variances)[:, None])
         log_evidence = np.sum(dense.logpdf((self.targets - fixed).T))
         return log_evidence - np.sum(optimal.logpdf(self.targets))
 

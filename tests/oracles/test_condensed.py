@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import simulate, summarise
-from slt_jax.model import Data, Problem
+from slt_jax.data import simulate, statistics_of
 from slt_jax.models.normal_mixture import NormalMixture
 from slt_jax.models.shallow_net import REACH_IN_PLANE, SINGULARITY, Activation, ShallowNet
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.condensed import NODES, condensed
 from slt_jax.oracles.pieces import pieces_of
-from slt_jax.precision import in_float64
-from slt_jax.structures import REACH, LinearBlock
+from slt_jax.oracles.structures import REACH, LinearBlock
+from slt_jax.problem import Problem
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data
 
 
 def at_zero(model) -> Problem:
@@ -102,8 +103,10 @@ def test_answers_are_those_of_all_data(model, n):
         {"odd": False} if isinstance(oracle.structure, LinearBlock) else {}
     )
     of_all = oracle._replace(structure=dataclasses.replace(oracle.structure, **without))
-    summary = summarise(problem, simulate(problem, jax.random.key(95), n))
-    assert len(pieces_of(summary, oracle.structure)) < len(pieces_of(summary, of_all.structure))
-    for one, two in zip(oracle.moments(summary), of_all.moments(summary), strict=True):
+    statistics = statistics_of(problem, simulate(problem, jax.random.key(95), n))
+    assert len(pieces_of(statistics, oracle.structure)) < len(
+        pieces_of(statistics, of_all.structure)
+    )
+    for one, two in zip(oracle.moments(statistics), of_all.moments(statistics), strict=True):
         assert abs(one.value - two.value) < 1e-9
         assert one.error == pytest.approx(two.error, rel=1e-3)

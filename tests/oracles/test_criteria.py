@@ -9,9 +9,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from slt_jax.compilations import CompilationCounter
-from slt_jax.data import simulate, summarise
-from slt_jax.model import Data, Problem, discover_problems
+from slt_jax.data import simulate, statistics_of
+from slt_jax.models import named_problems
 from slt_jax.models.linear import LinearRegression
 from slt_jax.oracles import (
     GeneralisationErrors,
@@ -24,8 +23,11 @@ from slt_jax.oracles import (
     training_criteria,
     wbic,
 )
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import CompilationCounter
+from slt_jax.statistics import Data
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 NUM_DATA = 6
 LINEAR = Problem(
     "linear_scaled",
@@ -50,8 +52,8 @@ def oracle_of(name: str) -> Oracle:
 def log_evidences(name: str, data: Data, weights: np.ndarray) -> tuple[np.ndarray, float]:
     """log Z(a) − Σ a_i ℓ_i(w₀) for each row of weights [R, n], and the bound of all, in nats."""
     oracle = oracle_of(name)
-    summaries = [summarise(oracle.problem, data, row) for row in weights]
-    exact = oracle.log_evidence(jax.tree.map(lambda *leaves: np.stack(leaves), *summaries))
+    all_statistics = [statistics_of(oracle.problem, data, row) for row in weights]
+    exact = oracle.log_evidence(jax.tree.map(lambda *leaves: np.stack(leaves), *all_statistics))
     return exact.value, exact.error.max()
 
 
@@ -103,7 +105,7 @@ def test_criteria_are_sums_of_pointwise_moments(name):
     data, beta = data_of(name), 0.6
     criteria = training_criteria(oracle_of(name), data, beta)
     each = pointwise_moments(oracle_of(name), data, beta=beta)
-    optimum = summarise(PROBLEMS[name], data).reference / -NUM_DATA
+    optimum = statistics_of(PROBLEMS[name], data).log_likelihood_at_optimum / -NUM_DATA
     for quantity, expected in (
         (criteria.bayes_training_loss, optimum - np.mean(each.log_predictive.value)),
         (criteria.gibbs_training_loss, optimum - np.mean(each.mean.value)),
@@ -114,7 +116,7 @@ def test_criteria_are_sums_of_pointwise_moments(name):
         (criteria.free_energy, criteria.normalised_free_energy.value + beta * 6 * optimum),
     ):
         assert abs(quantity.value - expected) <= NUM_DATA * each.mean.error.max() + 1e-12
-    moments = oracle_of(name).moments(summarise(PROBLEMS[name], data), beta)
+    moments = oracle_of(name).moments(statistics_of(PROBLEMS[name], data), beta)
     for quantity in moments._fields:
         one, other = getattr(criteria, quantity), getattr(moments, quantity)
         assert abs(one.value - other.value) <= 1e-11 + one.error * 1e-3

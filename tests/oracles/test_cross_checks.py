@@ -6,26 +6,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.model import FeatureSummary, Problem
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.oracle import ExactMoments, Oracle, oracle_for
-from slt_jax.structures import Collapse, PowerLatent
+from slt_jax.oracles.structures import Collapse, PowerLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import RegressionStatistics
 
 NUM_SETS = 4
 SIZES = (10, 1000, 10**6)
 QUANTITIES = ("normalised_free_energy", "excess_energy", "energy_variance")
 
 
-def sets_of(n: int, origin: np.ndarray, gram: np.ndarray) -> FeatureSummary:
+def sets_of(n: int, origin: np.ndarray, gram: np.ndarray) -> RegressionStatistics:
     """Data sets with Σφφᵀ = n·gram and the cross statistics of unit noise, N(0, n·gram)."""
     rng = np.random.default_rng(n)
     origin = np.asarray(origin, float)
     root = np.linalg.cholesky(gram + 1e-300 * np.eye(len(gram)))
     cross = np.sqrt(n) * root @ rng.standard_normal((NUM_SETS, *origin.shape))
-    return FeatureSummary(
+    return RegressionStatistics(
         np.tile(n * gram, (NUM_SETS, 1, 1)),
         cross,
         np.tile(origin, (NUM_SETS, 1, 1)),
@@ -71,10 +72,10 @@ def test_a_product_is_reduced_rank_regression_of_width_one(coefficient, n, beta)
     model = reduced_rank_model(input_dim=1, output_dim=1, hidden_dim=1)
     root = np.sqrt(coefficient)
     matrix = Problem("matrix", model, {"A": np.array([[root]]), "B": np.array([[root]])})
-    summary = sets_of(n, np.array([[coefficient]]), np.ones((1, 1)))
+    statistics = sets_of(n, np.array([[coefficient]]), np.ones((1, 1)))
     assert_agree(
-        oracle_for(monomial((1, 1), [root, root]), 3).moments(summary, beta),
-        oracle_for(matrix, 3).moments(summary, beta),
+        oracle_for(monomial((1, 1), [root, root]), 3).moments(statistics, beta),
+        oracle_for(matrix, 3).moments(statistics, beta),
     )
 
 
@@ -83,9 +84,9 @@ def test_a_product_is_reduced_rank_regression_of_width_one(coefficient, n, beta)
 def test_collapse_agrees_with_the_push_forward(exponents, n):
     """A Gauss rule of what a linear factor leaves, and a trapezoid rule of the whole product."""
     problem = monomial(exponents, np.zeros(len(exponents)))
-    summary = sets_of(n, np.zeros((1, 1)), np.ones((1, 1)))
+    statistics = sets_of(n, np.zeros((1, 1)), np.ones((1, 1)))
     assert_agree(
-        oracle_for(problem, 3).moments(summary), integrated_whole(exponents).moments(summary)
+        oracle_for(problem, 3).moments(statistics), integrated_whole(exponents).moments(statistics)
     )
 
 
@@ -94,15 +95,15 @@ def test_skalse_with_orthogonal_features_is_five_products(n):
     """With a diagonal Gram matrix the five coefficients are independent, so that F and E add up."""
     problem = Problem("skalse", SkalsePolynomial(), {"theta": np.zeros(15)})
     gram = np.diag([0.1, 0.2, 0.3, 0.5, 1.0])
-    summary = sets_of(n, np.zeros((5, 1)), gram)
-    whole = oracle_for(problem, 2).moments(summary)
+    statistics = sets_of(n, np.zeros((5, 1)), gram)
+    whole = oracle_for(problem, 2).moments(statistics)
     parts = []
     for j, factors in enumerate(SkalsePolynomial.factors):
-        entry = FeatureSummary(
-            summary.gram[:, j : j + 1, j : j + 1],
-            summary.cross[:, j : j + 1],
-            summary.origin[:, j : j + 1],
-            summary.reference,
+        entry = RegressionStatistics(
+            statistics.gram[:, j : j + 1, j : j + 1],
+            statistics.cross[:, j : j + 1],
+            statistics.optimum[:, j : j + 1],
+            statistics.log_likelihood_at_optimum,
         )
         parts.append(integrated_whole((1,) * factors).moments(entry))
     added = ExactMoments(
@@ -127,12 +128,12 @@ def test_an_input_that_is_always_zero_is_no_input(hidden_dim, n):
         A[0, 0] = B[0, 0] = 1.0
         problems.append(Problem(f"inputs_{inputs}", model, {"A": A, "B": B}))
     narrow, wide = problems
-    summary = sets_of(n, np.array([[1.0, 0.0]]), np.ones((1, 1)))
-    padded = FeatureSummary(
-        np.pad(summary.gram, ((0, 0), (0, 1), (0, 1))),
-        np.pad(summary.cross, ((0, 0), (0, 1), (0, 0))),
-        np.pad(summary.origin, ((0, 0), (0, 1), (0, 0))),
-        summary.reference,
+    statistics = sets_of(n, np.array([[1.0, 0.0]]), np.ones((1, 1)))
+    padded = RegressionStatistics(
+        np.pad(statistics.gram, ((0, 0), (0, 1), (0, 1))),
+        np.pad(statistics.cross, ((0, 0), (0, 1), (0, 0))),
+        np.pad(statistics.optimum, ((0, 0), (0, 1), (0, 0))),
+        statistics.log_likelihood_at_optimum,
     )
     level = 3 if n < 10**6 or hidden_dim == 1 else 2
-    assert_agree(oracle_for(narrow, 3).moments(summary), oracle_for(wide, level).moments(padded))
+    assert_agree(oracle_for(narrow, 3).moments(statistics), oracle_for(wide, level).moments(padded))

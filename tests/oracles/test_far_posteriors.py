@@ -18,8 +18,7 @@ from numpy.polynomial.legendre import leggauss
 from scipy.optimize import minimize
 from scipy.special import gammaln, kve
 
-from slt_jax.data import simulate, summarise
-from slt_jax.model import Data, FeatureSummary, Problem
+from slt_jax.data import simulate, statistics_of
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
@@ -30,6 +29,8 @@ from slt_jax.models.relu_net import ReluNet
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data, RegressionStatistics
 
 FINE, COARSE = 10, 6
 NEGLIGIBLE = 40.0
@@ -421,11 +422,15 @@ def drawn(kind: str, seed: int) -> Case:
 def answer(case: Case) -> tuple[float, float]:
     """log Z of the oracle and its bound."""
     oracle = oracle_for(case.problem)
-    summary = summarise(case.problem, case.data, np.full(len(case.data.y), float(case.copies)))
-    found = oracle.log_evidence(summary)
+    statistics = statistics_of(
+        case.problem, case.data, np.full(len(case.data.y), float(case.copies))
+    )
+    found = oracle.log_evidence(statistics)
     # Two numbers of the size of log Z are added here, each of which is rounded.
-    rounding = 4 * np.finfo(float).eps * abs(float(summary.reference))
-    return float(found.value) + float(summary.reference), float(found.error) + rounding
+    rounding = 4 * np.finfo(float).eps * abs(float(statistics.log_likelihood_at_optimum))
+    return float(found.value) + float(statistics.log_likelihood_at_optimum), float(
+        found.error
+    ) + rounding
 
 
 def test_the_brute_force_finds_a_narrow_mode_far_out():
@@ -506,8 +511,10 @@ def test_powers_on_an_orthonormal_design(scale, n):
 
         one = log_integral(log_density, (False,))
         expected, doubt = expected + one.value, doubt + one.error
-    summary = FeatureSummary(n * np.eye(5), n * found[:, None], np.zeros((5, 1)), np.zeros(()))
-    exact = oracle_for(problem).log_evidence(summary)
+    statistics = RegressionStatistics(
+        n * np.eye(5), n * found[:, None], np.zeros((5, 1)), np.zeros(())
+    )
+    exact = oracle_for(problem).log_evidence(statistics)
     assert abs(exact.value - expected) <= exact.error + doubt
     assert exact.error < 0.01
 

@@ -4,11 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.data import simulate, summarise
-from slt_jax.model import Data, Problem
+from slt_jax.data import simulate, statistics_of
 from slt_jax.models.relu_net import BiasedReluNet, with_teacher
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.oracles import oracle_for, training_criteria
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
 TEACHER = with_teacher("relu", BiasedReluNet(hidden_dim=1), None, "", a=(1.0,), b=(1.0,), c=(-0.5,))
 GRID, REACH = 1200, 8.0
@@ -36,16 +37,24 @@ def test_two_inputs_agree_with_a_grid():
     optimum = {key: np.ones(prior.shape()) for key, prior in model.priors().items()}
     problem = Problem("plane", model, optimum)
     data = data_of(problem, 6)
-    summary = summarise(problem, data)
-    found = oracle_for(problem).log_evidence(summary).shifted(float(summary.reference))
+    statistics = statistics_of(problem, data)
+    found = (
+        oracle_for(problem)
+        .log_evidence(statistics)
+        .shifted(float(statistics.log_likelihood_at_optimum))
+    )
     assert abs(found.value - by_grid(data.x, data.y[:, 0])) < 1e-5 + found.error
     assert found.error < 1e-4
 
 
 def test_a_bias_agrees_with_a_grid():
     data = data_of(TEACHER, 6)
-    summary = summarise(TEACHER, data)
-    found = oracle_for(TEACHER).log_evidence(summary).shifted(float(summary.reference))
+    statistics = statistics_of(TEACHER, data)
+    found = (
+        oracle_for(TEACHER)
+        .log_evidence(statistics)
+        .shifted(float(statistics.log_likelihood_at_optimum))
+    )
     inputs = np.column_stack([data.x, np.ones(6)])
     assert abs(found.value - by_grid(inputs, data.y[:, 0])) < 1e-5 + found.error
 
@@ -66,8 +75,8 @@ def test_sorted_sums_and_all_data_agree():
 @pytest.mark.parametrize("n", [40, pytest.param(4000, marks=pytest.mark.slow)])
 def test_error_bounds_are_true(n):
     """Also where panels hold several kinks, as from some hundred data on."""
-    summary = summarise(TEACHER, data_of(TEACHER, n))
-    *claims, best = (oracle_for(TEACHER, level).moments(summary) for level in (1, 2, 3))
+    statistics = statistics_of(TEACHER, data_of(TEACHER, n))
+    *claims, best = (oracle_for(TEACHER, level).moments(statistics) for level in (1, 2, 3))
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             assert abs(one.value - two.value) <= one.error + two.error

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from slt_jax.data import summaries_along_n
-from slt_jax.model import Problem, discover_problems
+from slt_jax.data import statistics_along_n
+from slt_jax.models import named_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork, deep_linear
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.layers import STEP, log_square_density, singular_values
-from slt_jax.structures import Collapse, LayersLatent
+from slt_jax.oracles.structures import Collapse, LayersLatent
+from slt_jax.problem import Problem
 
 
 @pytest.mark.parametrize("degrees", [(1,), (3,), (1, 1, 1), (2, 5), (4, 2, 1)])
@@ -52,13 +53,13 @@ def test_moments_of_singular_values(rows):
 @pytest.mark.parametrize("name", ["reduced_rank_2_2_1_0", "reduced_rank_2_2_2_1"])
 def test_one_layer_is_a_matrix(name, n):
     """Trapezoid rules on log grids, and graded panels in the singular values themselves."""
-    problem = discover_problems()[name]
+    problem = named_problems()[name]
     panels = oracle_for(problem)
     collapse = panels.structure
     latent = collapse.latent
     layers = LayersLatent((latent.rows,), latent.columns, latent.scale, latent.direction)
     grids = panels._replace(structure=Collapse(collapse.basis, layers, collapse.scale))
-    assert_agree(grids, panels, summaries_along_n(problem, jax.random.key(81), 2, [n])[0])
+    assert_agree(grids, panels, statistics_along_n(problem, jax.random.key(81), 2, [n])[0])
 
 
 def test_layers_of_width_one_are_factors():
@@ -68,28 +69,30 @@ def test_layers_of_width_one_are_factors():
         Problem("product", MonomialRegression(exponents=(1, 1, 1)), {"w": np.zeros(3)})
     )
     for n in (10, 10**5):
-        summary = summaries_along_n(chain.problem, jax.random.key(82), 2, [n])[0]
-        assert_agree(chain, product, summary)
+        statistics = statistics_along_n(chain.problem, jax.random.key(82), 2, [n])[0]
+        assert_agree(chain, product, statistics)
 
 
 def test_a_layer_may_be_seen_from_either_side():
     """Truth zero of 2-1-1-2 at one input that is always 0 is that of 1-1-1-2."""
     wide, narrow = deep_linear((2, 1, 1, 2), 0), deep_linear((1, 1, 1, 2), 0)
-    summary = summaries_along_n(wide, jax.random.key(83), 2, [100])[0]
-    alone = summary._replace(
-        gram=summary.gram[:, :1, :1], cross=summary.cross[:, :1], origin=summary.origin[:, :1]
+    statistics = statistics_along_n(wide, jax.random.key(83), 2, [100])[0]
+    alone = statistics._replace(
+        gram=statistics.gram[:, :1, :1],
+        cross=statistics.cross[:, :1],
+        optimum=statistics.optimum[:, :1],
     )
     keep = np.array([1.0, 0.0])
-    seen = summary._replace(
-        gram=summary.gram * np.outer(keep, keep), cross=summary.cross * keep[:, None]
+    seen = statistics._replace(
+        gram=statistics.gram * np.outer(keep, keep), cross=statistics.cross * keep[:, None]
     )
     one, other = oracle_for(wide).moments(seen), oracle_for(narrow).moments(alone)
     for a, b in zip(one, other, strict=True):
         assert np.all(np.abs(a.value - b.value) <= a.error + b.error)
 
 
-def assert_agree(one, other, summary):
-    for a, b in zip(one.moments(summary, 0.7), other.moments(summary, 0.7), strict=True):
+def assert_agree(one, other, statistics):
+    for a, b in zip(one.moments(statistics, 0.7), other.moments(statistics, 0.7), strict=True):
         assert np.all(np.abs(a.value - b.value) <= a.error + b.error)
         assert np.all(a.error + b.error < 0.05)
 

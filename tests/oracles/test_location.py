@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.unrealisable.information import information, regular_fluctuation
 from slt_jax.data import simulate
-from slt_jax.model import discover_problems
+from slt_jax.models import named_problems
 from slt_jax.models.normal_parabola import normal_parabola
 from slt_jax.oracles import generalisation_errors, oracle_for, quadrature_points
-from slt_jax.oracles.information import information, regular_fluctuation
 from slt_jax.oracles.location import (
     ContactCurve,
     ParabolaCurve,
@@ -145,7 +145,7 @@ def test_optimal_loss_and_fluctuation_of_the_problem(c):
 
 def test_fluctuation_of_a_misspecified_regression():
     """I of y = Σθφ + ½φ₄ + noise is E[(1 + φ₄²/4)φφᵀ] and J = E[φφᵀ] = 1: by a rule of its own."""
-    problems = discover_problems()
+    problems = named_problems()
     x, weights = np.polynomial.legendre.leggauss(30)
     basis = [np.sqrt(2 * i + 1) * np.polynomial.legendre.Legendre.basis(i)(x) for i in range(5)]
     trace = sum(weights / 2 @ (phi**2 * (1 + basis[4] ** 2 / 4)) for phi in basis[:4])

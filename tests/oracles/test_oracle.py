@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from slt_jax.data import scaled, summarise
-from slt_jax.model import Data, FeatureSummary, Problem, discover_problems
+from slt_jax.data import scaled, statistics_of
+from slt_jax.models import named_problems
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.oracles.exact import Exact
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.oracles.quadrature import panel_rule
-from slt_jax.structures import Collapse
+from slt_jax.oracles.structures import Collapse
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data, RegressionStatistics
 
 NUM_SETS, NUM_EXPENSIVE = 8, 2
 LARGEST = 10_000
 PROBLEMS = {
     name: problem
-    for name, problem in discover_problems().items()
+    for name, problem in named_problems().items()
     if isinstance(problem.model.exact(problem.optimum), Collapse)
 }
 # Their rules have so many nodes that the fast suite asks for fewer data sets.
@@ -75,29 +77,31 @@ def inputs_and_residuals(name: str):
         return *shaped, np.asarray(problem.model.coefficients(optimum))
 
 
-def data_sets(name: str, n: int) -> FeatureSummary:
+def data_sets(name: str, n: int) -> RegressionStatistics:
     """Statistics, but for the reference, of the first n data of 8 data sets (2 if expensive)."""
     features, residuals, origin = inputs_and_residuals(name)
     count = NUM_EXPENSIVE if name in EXPENSIVE else NUM_SETS
     phi, noise = features[:count, :n], residuals[:count, :n]
-    return FeatureSummary(
+    return RegressionStatistics(
         gram=np.einsum("rnp,rno->rpo", phi, phi),
         cross=np.einsum("rnp,rnq->rpq", phi, noise),
-        origin=np.tile(origin, (count, 1, 1)),
-        reference=np.zeros(count),
+        optimum=np.tile(origin, (count, 1, 1)),
+        log_likelihood_at_optimum=np.zeros(count),
     )
 
 
-def stack(*summaries: FeatureSummary) -> FeatureSummary:
-    """Separate summaries as replicates of one."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *summaries)
+def stack(*all_statistics: RegressionStatistics) -> RegressionStatistics:
+    """Separate statistics as replicates of one."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *all_statistics)
 
 
-def evaluate(oracle: Oracle, summary: FeatureSummary) -> Exact:
+def evaluate(oracle: Oracle, statistics: RegressionStatistics) -> Exact:
     """log evidence of any number of replicates, by eights, for which programs are compiled."""
     count = NUM_EXPENSIVE if oracle.problem.name in EXPENSIVE else NUM_SETS
-    size = len(summary.gram)
-    padded = jax.tree.map(lambda leaf: leaf[np.arange(-(-size // count) * count) % size], summary)
+    size = len(statistics.gram)
+    padded = jax.tree.map(
+        lambda leaf: leaf[np.arange(-(-size // count) * count) % size], statistics
+    )
     parts = [
         oracle.log_evidence(jax.tree.map(lambda leaf, i=i: leaf[i : i + count], padded))
         for i in range(0, size, count)
@@ -141,9 +145,9 @@ def test_energies_are_derivatives_of_the_free_energy(name):
     """
     beta, h = 0.7, 0.07
     oracle = oracle_for(PROBLEMS[name], 2 if "skalse" in name else 3)
-    summary = data_sets(name, 100)
-    centre = oracle.moments(summary, beta)
-    around = {s: oracle.moments(summary, beta + s) for s in (-h, -h / 2, h / 2, h)}
+    statistics = data_sets(name, 100)
+    centre = oracle.moments(statistics, beta)
+    around = {s: oracle.moments(statistics, beta + s) for s in (-h, -h / 2, h / 2, h)}
     for integral, derivative, sign in (
         ("normalised_free_energy", "excess_energy", 1),
         ("excess_energy", "energy_variance", -1),
@@ -158,9 +162,9 @@ def test_energies_are_derivatives_of_the_free_energy(name):
 
 
 def test_evidence_is_minus_the_free_energy():
-    oracle, summary = oracle_for(PROBLEMS["monomial_1_1"]), data_sets("monomial_1_1", 10)
-    free_energy = oracle.moments(summary).normalised_free_energy
-    evidence = oracle.log_evidence(summary)
+    oracle, statistics = oracle_for(PROBLEMS["monomial_1_1"]), data_sets("monomial_1_1", 10)
+    free_energy = oracle.moments(statistics).normalised_free_energy
+    evidence = oracle.log_evidence(statistics)
     np.testing.assert_array_equal(evidence.value, -free_energy.value)
     np.testing.assert_array_equal(evidence.error, free_energy.error)
     assert evidence.value.dtype == evidence.error.dtype == np.float64
@@ -170,11 +174,11 @@ def test_evidence_is_minus_the_free_energy():
 @pytest.mark.parametrize("name", ["monomial_2_1", "reduced_rank_2_2_1_0", "tanh_1"])
 def test_beta_is_a_weight_of_every_datum(name):
     """Statistics scaled by β at β = 1 are the statistics at β, for F; rounding is 1e-12."""
-    oracle, summary = oracle_for(PROBLEMS[name]), data_sets(name, 100)
+    oracle, statistics = oracle_for(PROBLEMS[name]), data_sets(name, 100)
     with jax.enable_x64(True):
-        cooled = scaled(summary, 0.3)
+        cooled = scaled(statistics, 0.3)
     one = oracle.moments(cooled).normalised_free_energy
-    other = oracle.moments(summary, 0.3).normalised_free_energy
+    other = oracle.moments(statistics, 0.3).normalised_free_energy
     np.testing.assert_allclose(one.value, other.value, atol=1e-12)
 
 
@@ -189,7 +193,7 @@ def test_a_datum_of_weight_zero_is_absent(name):
     weights = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     present = Data(*(part[weights > 0] for part in data))
     oracle = oracle_for(problem)
-    weighted, without = summarise(problem, data, weights), summarise(problem, present)
+    weighted, without = statistics_of(problem, data, weights), statistics_of(problem, present)
     one, other = (evaluate(oracle, stack(s)) for s in (weighted, without))
     np.testing.assert_allclose(one.value, other.value, atol=1e-12)
     np.testing.assert_allclose(one.error, other.error, atol=1e-12)
@@ -211,9 +215,13 @@ def test_one_more_datum_gives_the_predictive_density():
     expected = norm(data.x @ mean, np.sqrt(variances)).logpdf(data.y[:, 0])
 
     with jax.enable_x64(True):
-        summaries = [summarise(problem, data, weights + unit) for unit in (0 * weights, *np.eye(8))]
-        summary = stack(*summaries)
-    log_evidence = evaluate(oracle_for(problem), summary).value + summary.reference
+        all_statistics = [
+            statistics_of(problem, data, weights + unit) for unit in (0 * weights, *np.eye(8))
+        ]
+        statistics = stack(*all_statistics)
+    log_evidence = (
+        evaluate(oracle_for(problem), statistics).value + statistics.log_likelihood_at_optimum
+    )
     np.testing.assert_allclose(log_evidence[1:] - log_evidence[0], expected, rtol=1e-11)
 
 
@@ -223,7 +231,7 @@ def test_replicates_of_different_size_share_a_batch(name):
     oracle = oracle_for(PROBLEMS[name])
     sets, half = (data_sets(name, 10), data_sets(name, LARGEST)), NUM_SETS // 2
     mixed = jax.tree.map(lambda *leaves: np.concatenate([leaf[:half] for leaf in leaves]), *sets)
-    together, *separate = (oracle.log_evidence(summary) for summary in (mixed, *sets))
+    together, *separate = (oracle.log_evidence(statistics) for statistics in (mixed, *sets))
     value, error = np.concatenate([np.stack(part)[:, :half] for part in separate], axis=1)
     assert np.all(np.abs(together.value - value) <= together.error + error)
 
@@ -248,14 +256,14 @@ def test_evidence_is_a_density_of_data(name):
     phi, noise = features[0, 0], problem.model.noise
     rule = panel_rule(np.linspace(-8, 8, 9), 5)
     count = len(rule.nodes)
-    summary = FeatureSummary(
+    statistics = RegressionStatistics(
         gram=np.tile(np.outer(phi, phi), (count, 1, 1)),
         cross=rule.nodes[:, None, None] * phi[:, None],
-        origin=np.tile(origin, (count, 1, 1)),
-        reference=norm(0, noise).logpdf(rule.nodes),
+        optimum=np.tile(origin, (count, 1, 1)),
+        log_likelihood_at_optimum=norm(0, noise).logpdf(rule.nodes),
     )
-    evidence = evaluate(oracle_for(problem, 2 if name in EXPENSIVE else 3), summary)
-    density = rule.weights * np.exp(evidence.value + summary.reference)
+    evidence = evaluate(oracle_for(problem, 2 if name in EXPENSIVE else 3), statistics)
+    density = rule.weights * np.exp(evidence.value + statistics.log_likelihood_at_optimum)
 
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(23), 100_000)
@@ -279,10 +287,10 @@ def violations(name: str, n: int) -> list[str]:
     Twice rounding, 1e-12 of the value, is allowed on top.
     """
     found = []
-    summary = data_sets(name, n)
+    statistics = data_sets(name, n)
     for beta in (1.0,) if name in EXPENSIVE else (1.0, 1 / np.log(n)):
         coarse, middle, fine = (
-            oracle_for(PROBLEMS[name], level).moments(summary, beta) for level in (1, 2, 3)
+            oracle_for(PROBLEMS[name], level).moments(statistics, beta) for level in (1, 2, 3)
         )
         for level, moments in ((1, coarse), (2, middle)):
             for quantity, claimed, best in zip(fine._fields, moments, fine, strict=True):
@@ -330,13 +338,13 @@ def test_bad_beta_is_refused(beta):
 @pytest.mark.parametrize("field", ["gram", "cross", "origin"])
 def test_bad_statistics_are_refused(field, value):
     """One bad entry of one replicate is enough."""
-    summary = data_sets("linear_3", 10)
-    spoiled = getattr(summary, field).copy()
+    statistics = data_sets("linear_3", 10)
+    spoiled = getattr(statistics, field).copy()
     spoiled[3, 1, 0] = value
     oracle = oracle_for(PROBLEMS["linear_3"])
     for ask in (oracle.moments, oracle.log_evidence):
         with pytest.raises(ValueError, match="NaN or infinite"):
-            ask(summary._replace(**{field: spoiled}))
+            ask(statistics._replace(**{field: spoiled}))
 
 
 @pytest.mark.parametrize("level", [-1, 0, 4])

@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import simulate, summaries_along_n, summarise
-from slt_jax.model import FeatureSummary, Problem, discover_problems
+from experiments.skalse_polynomial.factorised import Block, factorised_moments
+from slt_jax.data import simulate, statistics_along_n, statistics_of
+from slt_jax.models import named_problems
 from slt_jax.models.polynomial import PolynomialRegression
 from slt_jax.oracles import oracle_for, powers
 from slt_jax.oracles.collapse import block_statistics, log_block_evidence
-from slt_jax.oracles.factorised import Block, factorised_moments
 from slt_jax.oracles.latents import RESOLUTIONS, Curvature, latent_rule
 from slt_jax.oracles.powers import LatentGaussian, latent_gaussian, powers_rule
-from slt_jax.structures import PowersLatent
+from slt_jax.oracles.structures import PowersLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import RegressionStatistics
 
 NUM_SETS = 3
 FAST = ((1000, (-0.6, 1.0, 0.3)), (10**6, (0.0, 0.0, 0.0)))
@@ -31,12 +33,14 @@ def test_the_likelihood_of_the_latents_is_the_gaussian():
     """Up to a constant, at any coefficients; noise ½, prior scale 1.3, β = 0.6."""
     problem = problem_of((3, 1, 2, 1), [0.5, 1.0, -0.7, 0.2], noise=0.5, prior_scale=1.3)
     collapse = problem.model.exact(problem.optimum)
-    summary = summarise(problem, simulate(problem, jax.random.key(91), 12))
-    likelihood = latent_gaussian(collapse, 0.5, summary, 0.6, 2)
+    statistics = statistics_of(problem, simulate(problem, jax.random.key(91), 12))
+    likelihood = latent_gaussian(collapse, 0.5, statistics, 0.6, 2)
     points = np.random.default_rng(1).standard_normal((6, 2))
     with jax.enable_x64(True):
         exact = [
-            float(log_block_evidence(block_statistics(collapse, 0.5, c, summary), jnp.float64(0.6)))
+            float(
+                log_block_evidence(block_statistics(collapse, 0.5, c, statistics), jnp.float64(0.6))
+            )
             for c in jnp.asarray(points)
         ]
     quadratic = np.einsum("ni,ij,nj->n", points, likelihood.precision, points)
@@ -57,7 +61,7 @@ def test_orthonormal_features_are_one_integral_each(true, n):
     powers = (3, 2, 1)
     problem = problem_of(powers, np.zeros(3))
     noise = np.random.default_rng(n).standard_normal((NUM_SETS, 3))
-    summary = FeatureSummary(
+    statistics = RegressionStatistics(
         np.tile(n * np.eye(3), (NUM_SETS, 1, 1)),
         np.sqrt(n) * noise[:, :, None],
         np.tile(np.array(true)[:, None], (NUM_SETS, 1, 1)),
@@ -65,7 +69,7 @@ def test_orthonormal_features_are_one_integral_each(true, n):
     )
     blocks = [Block((power,), value) for power, value in zip(powers, true, strict=True)]
     for beta in (1.0, 0.2):
-        whole = oracle_for(problem).moments(summary, beta)
+        whole = oracle_for(problem).moments(statistics, beta)
         parts = factorised_moments(blocks, n, noise, beta)
         for one, other in zip(whole, parts, strict=False):
             assert np.all(np.abs(one.value - other.value) <= one.error + other.error)
@@ -76,8 +80,8 @@ def test_orthonormal_features_are_one_integral_each(true, n):
 def test_error_bounds_are_true(n):
     """Of levels 1 and 2 against 3, with correlated features; every problem: tests/statistical."""
     problem = problem_of((3, 2, 1), [1.0, 0.0, 0.5])
-    summary = summaries_along_n(problem, jax.random.key(92), NUM_SETS, [n])[0]
-    *claims, best = (oracle_for(problem, level).moments(summary) for level in (1, 2, 3))
+    statistics = statistics_along_n(problem, jax.random.key(92), NUM_SETS, [n])[0]
+    *claims, best = (oracle_for(problem, level).moments(statistics) for level in (1, 2, 3))
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             rounding = 1e-12 * (1 + np.abs(two.value))
@@ -89,9 +93,11 @@ def test_each_data_set_has_its_own_rule():
     """Two data sets at once are the two alone."""
     problem = problem_of((2, 1), [0.5, 0.0])
     oracle = oracle_for(problem)
-    summary = summaries_along_n(problem, jax.random.key(93), 2, [50])[0]
-    together = oracle.log_evidence(summary).value
-    alone = [oracle.log_evidence(jax.tree.map(lambda leaf, r=r: leaf[r], summary)) for r in (0, 1)]
+    statistics = statistics_along_n(problem, jax.random.key(93), 2, [50])[0]
+    together = oracle.log_evidence(statistics).value
+    alone = [
+        oracle.log_evidence(jax.tree.map(lambda leaf, r=r: leaf[r], statistics)) for r in (0, 1)
+    ]
     np.testing.assert_array_equal(together, [exact.value for exact in alone])
 
 
@@ -99,8 +105,8 @@ def test_the_rule_is_the_prior_where_data_say_nothing():
     """Without data the weights sum to one, and the nodes have the moments of the powers."""
     latent = PowersLatent((2, 3), 0.7)
     problem = problem_of((2, 3), [0.0, 0.0], prior_scale=0.7)
-    summary = summarise(problem, simulate(problem, jax.random.key(94), 5))
-    nothing = latent_gaussian(problem.model.exact(problem.optimum), 1.0, summary, 1e-3, 2)
+    statistics = statistics_of(problem, simulate(problem, jax.random.key(94), 5))
+    nothing = latent_gaussian(problem.model.exact(problem.optimum), 1.0, statistics, 1e-3, 2)
     nodes, logs = map(
         np.concatenate, zip(*powers_rule(latent, nothing, RESOLUTIONS[2]), strict=True)
     )
@@ -113,7 +119,7 @@ def test_the_rule_is_the_prior_where_data_say_nothing():
 def test_what_has_no_rule_says_so():
     five = problem_of((2,) * 5, np.zeros(5))
     assert oracle_for(five) is None
-    assert oracle_for(discover_problems()["powers_x2"]) is not None
+    assert oracle_for(named_problems()["powers_x2"]) is not None
     with pytest.raises(ValueError, match="for each data set"):
         latent_rule(PowersLatent((2,)), Curvature((1.0,), ()), (), RESOLUTIONS[1])
 

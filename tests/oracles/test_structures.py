@@ -8,14 +8,17 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from slt_jax.data import simulate, summaries_along_n
-from slt_jax.model import Data, MethodOf, Model, Problem, Regression, discover_problems
+from slt_jax.data import simulate, statistics_along_n
+from slt_jax.model import MethodOf, Model, Regression
+from slt_jax.models import named_problems
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for, training_criteria
 from slt_jax.oracles.checks import evidence_integral
-from slt_jax.structures import BoxLatent, Coordinate, Direct, LinearBlock
+from slt_jax.oracles.structures import BoxLatent, Coordinate, Direct, LinearBlock
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def test_three_structures_of_one_product():
 )
 def test_error_bounds_are_true(problem, n):
     """Of levels 1 and 2 against 3; every problem and n: tests/statistical."""
-    summary = summaries_along_n(problem, jax.random.key(72), 3, [n])[0]
-    *claims, best = (oracle_for(problem, level).moments(summary) for level in (1, 2, 3))
+    statistics = statistics_along_n(problem, jax.random.key(72), 3, [n])[0]
+    *claims, best = (oracle_for(problem, level).moments(statistics) for level in (1, 2, 3))
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             rounding = 1e-12 * (1 + np.abs(two.value))

@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.model import FeatureSummary, discover_problems
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import Oracle, oracle_for
-from slt_jax.structures import Collapse
+from slt_jax.oracles.structures import Collapse
+from slt_jax.statistics import RegressionStatistics
 
 NUM_SETS = 16
 SIZES = np.array([1e2, 1e3, 1e5, 1e6, 1e7, 1e8])
 PROBLEMS = {
     name: problem
-    for name, problem in discover_problems().items()
+    for name, problem in named_problems().items()
     if problem.theory is not None
     and problem.realisable
     and isinstance(problem.model.exact(problem.optimum), Collapse)
@@ -78,7 +79,7 @@ def log_evidence(oracle: Oracle, gram: np.ndarray, cross: np.ndarray, origin: np
         np.resize(cross, (-(-len(cross) // 8) * 8, *origin.shape)), range(8, len(cross), 8)
     ):
         repeated = (np.tile(gram, (8, 1, 1)), part, np.tile(origin, (8, 1, 1)), np.zeros(8))
-        values.append(oracle.log_evidence(FeatureSummary(*repeated)).value)
+        values.append(oracle.log_evidence(RegressionStatistics(*repeated)).value)
     return np.concatenate(values)[: len(cross)]
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from jax import Array
 
-from slt_jax.compilations import CompilationCounter, jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.diagnostics import effective_sample_size, nested_r_hat
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
+from slt_jax.estimators.diagnostics import effective_sample_size, nested_r_hat
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers.chees import ChEESResult, ChEESSettings, chees
 from slt_jax.samplers.target import Target
 
@@ -50,14 +50,14 @@ compiled = jit_at_first_call(chees_batch, static_argnums=(0, 1))
 @functools.cache
 def cases(name: str) -> tuple[Target, Any, np.ndarray]:
     """Target, data of both jobs, exact energies: the jobs differ in data, n and β."""
-    problem = discover_problems()[name]
-    summaries = summaries_along_n(problem, jax.random.key(3), 1, SAMPLE_SIZES)
+    problem = named_problems()[name]
+    all_statistics = statistics_along_n(problem, jax.random.key(3), 1, SAMPLE_SIZES)
     oracle = oracle_for(problem)
     exact = [
-        oracle.moments(summary, beta).excess_energy.value[0]
-        for summary, beta in zip(summaries, BETAS, strict=True)
+        oracle.moments(statistics, beta).excess_energy.value[0]
+        for statistics, beta in zip(all_statistics, BETAS, strict=True)
     ]
-    data = jax.tree.map(lambda *leaves: np.concatenate(leaves), *summaries)
+    data = jax.tree.map(lambda *leaves: np.concatenate(leaves), *all_statistics)
     return target_of(problem.model), in_precision(data, jnp.float32), np.array(exact)
 
 

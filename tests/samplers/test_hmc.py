@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.compilations import CompilationCounter
+from slt_jax.run.compilation import CompilationCounter
 from slt_jax.samplers.hmc import Chains, MoveInfo, Noise, chains_at, hmc_move, move_noise
 
 K = 5.5

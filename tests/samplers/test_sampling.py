@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.compilations import CompilationCounter, jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.diagnostics import Thresholds, judge, mean_and_standard_error
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
 from slt_jax.estimators import mean_over_chains
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.estimators.diagnostics import Thresholds, judge, mean_and_standard_error
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
+from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers import hmc
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings, mala
@@ -48,13 +48,13 @@ sample = jit_at_first_call(draw_posterior, static_argnums=(0, 1))
 
 @functools.cache
 def start() -> tuple:
-    problem = discover_problems()["linear_3"]
+    problem = named_problems()["linear_3"]
     target = target_of(problem.model)
-    summary = summaries_along_n(problem, jax.random.key(3), 1, (N,))[0]
-    data = in_precision(jax.tree.map(lambda leaf: leaf[0], summary), jnp.float32)
+    statistics = statistics_along_n(problem, jax.random.key(3), 1, (N,))[0]
+    data = in_precision(jax.tree.map(lambda leaf: leaf[0], statistics), jnp.float32)
     starts = jax.vmap(target.sample_prior)(jax.random.split(jax.random.key(4), CHAINS))
     oracle = oracle_for(problem)
-    exact = [oracle.moments(summary, beta).excess_energy.value[0] for beta in BETAS]
+    exact = [oracle.moments(statistics, beta).excess_energy.value[0] for beta in BETAS]
     return target, data, starts, exact
 
 

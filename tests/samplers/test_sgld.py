@@ -19,14 +19,15 @@ import pytest
 from jax import Array
 from scipy import stats
 
-from slt_jax.compilations import CompilationCounter, jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.diagnostics import effective_sample_size, r_hat
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import Data, DataSummary, discover_problems
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
+from slt_jax.estimators.diagnostics import effective_sample_size, r_hat
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers.sgld import RMSProp, SGLDResult, SGLDSettings, sgld, subsample
 from slt_jax.samplers.target import Target
+from slt_jax.statistics import Data, WeightedData
 
 K = 5.5
 NUM_CHAINS = 4096
@@ -52,7 +53,7 @@ def log_likelihood(w: Array, data: Statistics) -> Array:
     return delta @ (data.cross - 0.5 * data.gram @ delta)
 
 
-def location_log_likelihood(w: Array, data: DataSummary) -> Array:
+def location_log_likelihood(w: Array, data: WeightedData) -> Array:
     """y ~ N(w, 1) around w₀ = 0: the noise of a minibatch gradient does not depend on w."""
     return jnp.sum(data.weights * (data.data.y @ w - w @ w / 2))
 
@@ -63,17 +64,19 @@ STATISTICS = Statistics(np.array([[12.0, 5.0], [5.0, 8.0]]), np.array([2.0, -3.0
 CENTRE = np.array([0.2, 0.5])
 
 
-def location_data(n: int, padding: int, seed: int = 0) -> DataSummary:
+def location_data(n: int, padding: int, seed: int = 0) -> WeightedData:
     """n data with unequal weights and padding that would be noticed."""
     rng = np.random.default_rng(seed)
     y = np.concatenate([1 + rng.normal(size=(n, 1)), np.full((padding, 1), 1e6)])
     weights = np.concatenate([rng.uniform(0.5, 1.5, size=n), np.zeros(padding)])
-    return location_summary(y, weights)
+    return location_statistics(y, weights)
 
 
-def location_summary(y: np.ndarray, weights: np.ndarray) -> DataSummary:
-    reference = -0.5 * np.sum(np.where(weights == 0, 0, weights * y[:, 0] ** 2))
-    return DataSummary(Data(np.zeros((len(y), 0)), y), weights, {"w": np.zeros(1)}, reference)
+def location_statistics(y: np.ndarray, weights: np.ndarray) -> WeightedData:
+    log_likelihood_at_optimum = -0.5 * np.sum(np.where(weights == 0, 0, weights * y[:, 0] ** 2))
+    return WeightedData(
+        Data(np.zeros((len(y), 0)), y), weights, {"w": np.zeros(1)}, log_likelihood_at_optimum
+    )
 
 
 def sample(
@@ -167,7 +170,7 @@ def test_the_check_can_fail(wrong: dict[str, float]) -> None:
 
 
 @functools.cache
-def location_case() -> tuple[DataSummary, float, float]:
+def location_case() -> tuple[WeightedData, float, float]:
     """Data, their weighted mean and their weight."""
     data = location_data(40, 60)
     total = data.weights.sum()
@@ -215,14 +218,16 @@ WEIGHTS = {
 def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> None:
     a = np.array(weights)
     y = np.where(a == 0, np.nan, np.arange(8.0) - 2)[:, None]  # NaN wherever a row must not count
-    data = location_summary(y, a)
+    data = location_statistics(y, a)
     w = jnp.array([0.4])
     gradient = jax.grad(location_log_likelihood)
     keys = jax.random.split(jax.random.key(7), 20000)
     batches = jax.jit(jax.vmap(lambda key: subsample(data, key, size)))(keys)
     assert batches.weights.shape == (20000, size)
     assert batches.data.y.shape == (20000, size, 1)
-    np.testing.assert_array_equal(batches.reference, np.float32(data.reference))
+    np.testing.assert_array_equal(
+        batches.log_likelihood_at_optimum, np.float32(data.log_likelihood_at_optimum)
+    )
     np.testing.assert_allclose(np.abs(batches.weights), np.abs(a).sum() / size, rtol=1e-6)
     present = a != 0
     exact = np.sum(a[present] * (y[present, 0] - 0.4))
@@ -253,15 +258,15 @@ def test_chains_and_steps_have_their_own_minibatches() -> None:
 @functools.cache
 def linear(n: int) -> tuple[Any, Any]:
     """One data set of linear_3, in float64, with and without its leading axis."""
-    problem = discover_problems()["linear_3"]
-    batch = summaries_along_n(problem, jax.random.key(3), 1, (n,))[0]
+    problem = named_problems()["linear_3"]
+    batch = statistics_along_n(problem, jax.random.key(3), 1, (n,))[0]
     return batch, jax.tree.map(lambda leaf: leaf[0], batch)
 
 
 @pytest.mark.parametrize("beta", [1 / math.log(100), 1.0])
 def test_agrees_with_the_oracle(beta: float) -> None:
     """γ = 0 with the prior is the Bayes posterior; the bias of the step is allowed for."""
-    problem = discover_problems()["linear_3"]
+    problem = named_problems()["linear_3"]
     batch, data = linear(100)
     exact = oracle_for(problem).moments(batch, beta).excess_energy.value[0]
     target = target_of(problem.model)
@@ -294,9 +299,9 @@ def test_agrees_with_the_oracle(beta: float) -> None:
 def test_local_learning_coefficient_of_a_regular_model() -> None:
     """β(E[nL_n] − nL_n(w*)) at the MLE is ½ tr βM(A(1 − εA/4))⁻¹, which tends to d/2."""
     _, data = linear(10_000)
-    problem = discover_problems()["linear_3"]
+    problem = named_problems()["linear_3"]
     target, beta, gamma, step_size = target_of(problem.model), 1 / math.log(1e4), 1.0, 2e-4
-    centre = data.origin[:, 0] + np.linalg.solve(data.gram, data.cross[:, 0])
+    centre = data.optimum[:, 0] + np.linalg.solve(data.gram, data.cross[:, 0])
     result = sample(
         SGLDSettings(num_burn_in=300, num_draws=1, thinning=1),
         step_size,

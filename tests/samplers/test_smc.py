@@ -19,9 +19,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from slt_jax.compilations import CompilationCounter
-from slt_jax.data import scaled, summaries_along_n
-from slt_jax.jobs import (
+from slt_jax.curves.jobs import (
     TemperatureNodes,
     batch_keys,
     exact_jobs,
@@ -31,12 +29,16 @@ from slt_jax.jobs import (
     target_of,
     temperature_nodes,
 )
-from slt_jax.model import Problem, Summary, discover_problems
+from slt_jax.data import scaled, statistics_along_n
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import CompilationCounter
 from slt_jax.samplers import smc
 from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
+from slt_jax.statistics import Statistics
 
-PROBLEMS = discover_problems()
+PROBLEMS = named_problems()
 FAST, SLOW = ["linear_3", "monomial_1_1"], ["skalse_x2"]
 NAMES = FAST + SLOW
 FALSE_ALARM = 1e-6
@@ -54,20 +56,20 @@ class Sampled(NamedTuple):
     """One problem at n = N: its data, the raw runs, all estimates and the exact answers."""
 
     problem: Problem
-    summary: Summary
+    statistics: Statistics
     runs: SMCResult
     curve: xr.Dataset
     exact: xr.Dataset
     compilations: int
 
 
-def summary_of(problem: Problem, n: int = N) -> Summary:
-    return summaries_along_n(problem, jax.random.key(1), DATA_SETS, [n])[0]
+def statistics_of(problem: Problem, n: int = N) -> Statistics:
+    return statistics_along_n(problem, jax.random.key(1), DATA_SETS, [n])[0]
 
 
 def run(
     problem: Problem,
-    summary: Summary,
+    statistics: Statistics,
     n: int = N,
     *,
     seed: int = 2,
@@ -80,17 +82,17 @@ def run(
         SETTINGS,
         jnp.asarray(step_size, dtype),
         np.asarray(jax.random.key_data(batch_keys(jax.random.key(seed), n, DATA_SETS, SEEDS))),
-        in_precision(summary, dtype),
+        in_precision(statistics, dtype),
         np.tile(np.asarray(nodes or temperature_nodes(n), dtype), (DATA_SETS, 1)),
     )
     return jax.tree.map(np.asarray, runs)
 
 
 def curve_of(
-    problem: Problem, summary: Summary, n: int = N, step_size: float = STEP_SIZE
+    problem: Problem, statistics: Statistics, n: int = N, step_size: float = STEP_SIZE
 ) -> xr.Dataset:
     keys = batch_keys(jax.random.key(2), n, DATA_SETS, SEEDS)
-    curve = sampled_jobs(problem, n, summary, keys, SETTINGS, step_size)
+    curve = sampled_jobs(problem, n, statistics, keys, SETTINGS, step_size)
     return along_n(curve, n)
 
 
@@ -101,17 +103,17 @@ def along_n(curve: xr.Dataset, n: int) -> xr.Dataset:
 @functools.cache
 def sample(name: str) -> Sampled:
     problem = PROBLEMS[name]
-    summary = summary_of(problem)
+    statistics = statistics_of(problem)
     with CompilationCounter() as counter:
-        runs = run(problem, summary)
-        curve = curve_of(problem, summary)
+        runs = run(problem, statistics)
+        curve = curve_of(problem, statistics)
     oracle = oracle_for(problem, 1)
     assert oracle is not None
-    exact = along_n(exact_jobs(oracle, N, summary, with_energies=True), N)
+    exact = along_n(exact_jobs(oracle, N, statistics, with_energies=True), N)
     # A tenth of the smallest standard error of a mean over data sets.
     for name in ("free_energy", "wbic", "posterior_energy"):
         assert (exact[f"{name}_error"] < 5e-4).all()
-    return Sampled(problem, summary, runs, curve, exact, counter.counts["smc_batch"])
+    return Sampled(problem, statistics, runs, curve, exact, counter.counts["smc_batch"])
 
 
 @pytest.fixture(
@@ -177,8 +179,8 @@ def test_the_comparison_can_fail(singular: Sampled, name: str, shift: float) -> 
 @pytest.mark.slow
 def test_float64_agrees_with_the_oracle(singular: Sampled) -> None:
     with jax.enable_x64(True):
-        curve = curve_of(singular.problem, singular.summary)
-        runs = run(singular.problem, singular.summary)
+        curve = curve_of(singular.problem, singular.statistics)
+        runs = run(singular.problem, singular.statistics)
     assert runs.log_evidence.dtype == runs.node_energies.dtype == np.float64
     assert_precise(curve)
     assert_agree(curve, singular.exact)
@@ -230,7 +232,7 @@ def test_no_run_changes_the_path_or_another_run(singular: Sampled) -> None:
         SETTINGS,
         jnp.float32(STEP_SIZE),
         keys,
-        in_precision(singular.summary, np.float32),
+        in_precision(singular.statistics, np.float32),
         np.tile(np.float32(temperature_nodes(N)), (DATA_SETS, 1)),
     )
     for found, expected in zip(runs, singular.runs, strict=True):
@@ -254,16 +256,16 @@ def test_evidence_has_no_bias() -> None:
     problem = Problem("far", PROBLEMS["linear_3"].model, {"w": np.full(3, 2.3)})
     n = 20
     one = jax.tree.map(
-        lambda leaf: leaf[:1], summaries_along_n(problem, jax.random.key(4), 1, [n])[0]
+        lambda leaf: leaf[:1], statistics_along_n(problem, jax.random.key(4), 1, [n])[0]
     )
-    summary = jax.tree.map(lambda leaf: np.repeat(leaf, PILOTS, axis=0), one)
+    statistics = jax.tree.map(lambda leaf: np.repeat(leaf, PILOTS, axis=0), one)
     keys = batch_keys(jax.random.key(5), n, PILOTS, RUNS)
     runs, _ = smc_jobs(
         target_of(problem.model),
         SMALL,
         jnp.float32(STEP_SIZE),
         np.asarray(jax.random.key_data(keys)),
-        in_precision(summary, np.float32),
+        in_precision(statistics, np.float32),
         np.ones((PILOTS, 1), np.float32),
     )
     oracle = oracle_for(problem)
@@ -285,15 +287,15 @@ def test_chains_keep_every_third_state() -> None:
     """Three moves between states: the first sweep is that of single moves, and every third of it
     is kept."""
     target = target_of(PROBLEMS["linear_3"].model)
-    summary = jax.tree.map(
-        lambda leaf: jnp.float32(leaf[0]), summaries_along_n(PROBLEMS["linear_3"], KEY, 1, [N])[0]
+    statistics = jax.tree.map(
+        lambda leaf: jnp.float32(leaf[0]), statistics_along_n(PROBLEMS["linear_3"], KEY, 1, [N])[0]
     )
     ancestors = jax.random.normal(KEY, (SETTINGS.num_chains, 3))
     visit = jax.jit(smc._visited, static_argnums=(0, 1))
 
     def states(moves: int) -> np.ndarray:
         here = smc.Temperature(jnp.float32(0.1), jnp.float32(0.3), jnp.ones(3), jnp.array(moves))
-        population, acceptance = visit(target, SETTINGS, KEY, ancestors, summary, here)
+        population, acceptance = visit(target, SETTINGS, KEY, ancestors, statistics, here)
         assert 0 < acceptance <= 1
         return np.asarray(population.positions)
 
@@ -346,9 +348,9 @@ def test_best_position_has_the_best_energy(sampled: Sampled) -> None:
     best = sampled.runs.best_energy
     assert np.all(best <= sampled.runs.node_energies.min(axis=(-1, -2, -3)))
     target = target_of(sampled.problem.model)
-    summary = in_precision(sampled.summary, np.float32)
+    statistics = in_precision(sampled.statistics, np.float32)
     energy = -jax.vmap(jax.vmap(target.log_likelihood, (0, None)))(
-        sampled.runs.best_position, summary
+        sampled.runs.best_position, statistics
     )
     # nL_n differences of some nats come from terms of up to n = 100.
     np.testing.assert_allclose(energy, best, rtol=1e-3, atol=1e-3)
@@ -358,10 +360,10 @@ def test_best_position_has_the_best_energy(sampled: Sampled) -> None:
 
 
 def test_same_key_same_run(singular: Sampled) -> None:
-    again = run(singular.problem, singular.summary)
+    again = run(singular.problem, singular.statistics)
     for first, second in zip(singular.runs, again, strict=True):
         np.testing.assert_array_equal(first, second)
-    other = run(singular.problem, singular.summary, seed=3)
+    other = run(singular.problem, singular.statistics, seed=3)
     assert np.all(other.log_evidence != singular.runs.log_evidence)
     assert len(np.unique(singular.runs.log_evidence)) == DATA_SETS * SEEDS
 
@@ -373,12 +375,12 @@ def test_one_compilation_per_problem(linear: Sampled, singular: Sampled) -> None
     with CompilationCounter() as counter:
         for n in (3, 10, 10_000):
             for problem in (linear.problem, singular.problem):
-                run(problem, summary_of(problem, n), n)
-        summary = singular.summary
-        run(singular.problem, summary, seed=9)
-        run(singular.problem, summary, step_size=0.05)
-        run(singular.problem, summary, nodes=TemperatureNodes(0.01, 0.3, 1.0))
-        run(singular.problem, jax.tree.map(lambda leaf: 2 * np.asarray(leaf), summary))
+                run(problem, statistics_of(problem, n), n)
+        statistics = singular.statistics
+        run(singular.problem, statistics, seed=9)
+        run(singular.problem, statistics, step_size=0.05)
+        run(singular.problem, statistics, nodes=TemperatureNodes(0.01, 0.3, 1.0))
+        run(singular.problem, jax.tree.map(lambda leaf: 2 * np.asarray(leaf), statistics))
     assert counter.counts["smc_batch"] == 0
 
 
@@ -388,9 +390,9 @@ def test_a_model_compiles_once_whatever_its_problem(linear: Sampled) -> None:
     other = Problem("other", type(linear.problem.model)(), {"w": optimum})
     assert other.model is not linear.problem.model
     origin = np.tile(optimum[:, None], (DATA_SETS, 1, 1))
-    summary = linear.summary._replace(origin=origin)
+    statistics = linear.statistics._replace(optimum=origin)
     with CompilationCounter() as counter:
-        runs = run(other, summary)
+        runs = run(other, statistics)
     assert counter.counts["smc_batch"] == 0
     assert np.isfinite(runs.log_evidence).all()
 
@@ -398,8 +400,8 @@ def test_a_model_compiles_once_whatever_its_problem(linear: Sampled) -> None:
 # --- what goes wrong ------------------------------------------------------------------------
 
 
-def poisoned(summary: Summary, replicate: int, value: float) -> Summary:
-    leaves, tree = jax.tree.flatten(jax.tree.map(lambda leaf: np.array(leaf), summary))
+def poisoned(statistics: Statistics, replicate: int, value: float) -> Statistics:
+    leaves, tree = jax.tree.flatten(jax.tree.map(lambda leaf: np.array(leaf), statistics))
     for leaf in leaves:
         leaf[replicate] = value
     return jax.tree.unflatten(tree, leaves)
@@ -408,7 +410,7 @@ def poisoned(summary: Summary, replicate: int, value: float) -> Summary:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_nan_job_leaves_the_others_alone(singular: Sampled, value: float) -> None:
     bad = 3
-    runs = run(singular.problem, poisoned(singular.summary, bad, value))
+    runs = run(singular.problem, poisoned(singular.statistics, bad, value))
     others = np.arange(DATA_SETS) != bad
     for found, expected in zip(runs, singular.runs, strict=True):
         np.testing.assert_array_equal(found[others], expected[others])
@@ -418,7 +420,7 @@ def test_a_nan_job_leaves_the_others_alone(singular: Sampled, value: float) -> N
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_nan_job_is_marked(singular: Sampled, value: float) -> None:
     bad = 3
-    curve = curve_of(singular.problem, poisoned(singular.summary, bad, value))
+    curve = curve_of(singular.problem, poisoned(singular.statistics, bad, value))
     others = np.arange(DATA_SETS) != bad
     xr.testing.assert_identical(curve.isel(replicate=others), singular.curve.isel(replicate=others))
     lost = curve.isel(replicate=bad, n=0)
@@ -436,25 +438,25 @@ def test_a_hopeless_step_size_is_refused(name: str, step_size: float) -> None:
     problem = PROBLEMS[name]
     words = f"{re.escape(f'step size {step_size:g} ')}.* {name} at n = 100"
     with pytest.raises(ValueError, match=words):
-        curve_of(problem, summary_of(problem), step_size=step_size)
+        curve_of(problem, statistics_of(problem), step_size=step_size)
 
 
 def test_a_step_size_far_too_small_is_not_believed(singular: Sampled) -> None:
     """Nothing is refused, everything is accepted, and the seeds disagree."""
-    curve = curve_of(singular.problem, singular.summary, step_size=1e-6)
+    curve = curve_of(singular.problem, singular.statistics, step_size=1e-6)
     assert not curve["converged"].any()
     assert all("seeds disagree" in reason for reason in curve["reason"].to_numpy().flat)
 
 
 def test_a_path_that_needs_more_temperatures_is_marked(linear: Sampled) -> None:
     n = 10**5
-    summary = scaled(jax.tree.map(np.asarray, linear.summary), n / N)
-    runs = run(linear.problem, summary, n)
+    statistics = scaled(jax.tree.map(np.asarray, linear.statistics), n / N)
+    runs = run(linear.problem, statistics, n)
     np.testing.assert_array_equal(runs.num_temperatures, SETTINGS.max_temperatures)
     assert np.all(runs.beta[..., -1] < 1)
     assert np.isnan(runs.log_evidence).all()
     assert np.isnan(runs.node_energies[:, :, -1]).all()
-    curve = curve_of(linear.problem, summary, n)
+    curve = curve_of(linear.problem, statistics, n)
     assert not curve["converged"].any()
     words = r"max_temperatures = 12 used up at beta = 0\.\d+ < 1"
     assert all(re.fullmatch(words, reason) for reason in curve["reason"].to_numpy().flat)

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.compilations import CompilationCounter, jit_at_first_call
-from slt_jax.data import summaries_along_n
-from slt_jax.diagnostics import effective_sample_size, mean_and_standard_error, r_hat
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
 from slt_jax.estimators import multistate_bennett
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.estimators.diagnostics import effective_sample_size, mean_and_standard_error, r_hat
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
+from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers.tempering import (
     ParallelTemperingResult,
     ParallelTemperingSettings,
@@ -38,13 +38,13 @@ run = jit_at_first_call(parallel_tempering, static_argnums=(0, 1))
 
 @functools.cache
 def start() -> tuple:
-    """Target, summary in float64, data in float32, and starts [chain, d]."""
-    problem = discover_problems()[PROBLEM]
+    """Target, statistics in float64, data in float32, and starts [chain, d]."""
+    problem = named_problems()[PROBLEM]
     target = target_of(problem.model)
-    summary = summaries_along_n(problem, jax.random.key(3), 1, (N,))[0]
-    data = in_precision(jax.tree.map(lambda leaf: leaf[0], summary), jnp.float32)
+    statistics = statistics_along_n(problem, jax.random.key(3), 1, (N,))[0]
+    data = in_precision(jax.tree.map(lambda leaf: leaf[0], statistics), jnp.float32)
     starts = jax.vmap(target.sample_prior)(jax.random.split(jax.random.key(4), 16))
-    return target, summary, data, starts
+    return target, statistics, data, starts
 
 
 @functools.cache
@@ -61,7 +61,7 @@ def test_energies_agree_with_the_oracle(beta: float) -> None:
     assert r_hat(energies) < 1.05
     assert effective_sample_size(energies) > 400
     mean, error = mean_and_standard_error(energies)
-    exact = oracle_for(discover_problems()[PROBLEM]).moments(start()[1], beta)
+    exact = oracle_for(named_problems()[PROBLEM]).moments(start()[1], beta)
     assert abs(mean - exact.excess_energy.value[0]) < K * error
 
 
@@ -76,7 +76,7 @@ def test_the_prior_is_drawn_afresh() -> None:
 def test_the_evidence_of_the_whole_ladder() -> None:
     """MBAR over all temperatures gives F_n within K of its errors, of at most 0.1 nats."""
     estimate = multistate_bennett(sampled().energies, sampled().beta).free_energy
-    exact = oracle_for(discover_problems()[PROBLEM]).moments(start()[1]).normalised_free_energy
+    exact = oracle_for(named_problems()[PROBLEM]).moments(start()[1]).normalised_free_energy
     assert estimate.standard_error[-1] < 0.1
     assert abs(estimate.value[-1] - exact.value[0]) < K * estimate.standard_error[-1]
 

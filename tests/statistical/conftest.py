@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from slt_jax.store import replace_file, write_json
+from slt_jax.run.store import replace_file, write_json
 
 ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "results" / "validation"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slt_jax.compare import calibration_of
-from slt_jax.curves import CurvePlan, free_energy_curve
+from slt_jax.curves.comparison import calibration_of
+from slt_jax.curves.free_energy import CurvePlan, free_energy_curve
 from slt_jax.estimators import Calibration
-from slt_jax.model import discover_problems
+from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.store import fingerprint, replace_file, write_json
+from slt_jax.run.store import fingerprint, replace_file, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ COVERAGES = ("coverage_68", "coverage_95")
 TOO_DEAR = ("mixture_2", "mixture_2_fixed", *(f"powers_{t}" for t in ("0", *TRUTHS)))
 PROBLEMS = {
     name: problem
-    for name, problem in discover_problems().items()
+    for name, problem in named_problems().items()
     if name not in TOO_DEAR and oracle_for(problem) is not None
 }
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def keep(name: str, rows: list[dict[str, float | str]]) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_intervals_cover_the_exact_value(name):
     """Coverage over all n within 4 binomial standard errors: false alarms below 1e-4 each."""
-    plan = CurvePlan(SIZES, data_sets=DATA_SETS, seeds=SEEDS, oracle_level=1, seed=7)
+    plan = CurvePlan(SIZES, data_sets=DATA_SETS, seeds=SEEDS, oracle_refinement=1, seed=7)
     curve = free_energy_curve(PROBLEMS[name], plan)
     rows = []
     for n in SIZES:

@@ -11,10 +11,8 @@ from scipy import stats
 from scipy.integrate import quad
 
 from slt_jax import estimators
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.data import simulate, summaries_along_n
-from slt_jax.estimators import Estimate
-from slt_jax.jobs import (
+from slt_jax.curves.errors import predictive_jobs
+from slt_jax.curves.jobs import (
     batch_keys,
     in_precision,
     smc_jobs,
@@ -22,10 +20,13 @@ from slt_jax.jobs import (
     temperature_nodes,
     unravelled,
 )
-from slt_jax.learning import held_out_points
-from slt_jax.model import Problem, discover_problems
+from slt_jax.curves.learning import held_out_points
+from slt_jax.data import simulate, statistics_along_n
+from slt_jax.estimators import Estimate
+from slt_jax.models import named_problems
 from slt_jax.oracles import generalisation_errors, oracle_for, training_criteria
-from slt_jax.predictive import predictive_jobs
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings, parallel_tempering
 
@@ -95,20 +96,20 @@ def row(problem: str, lines: list[Line]) -> list[str]:
     return [problem, lines[0].name, str(deviation.size), *shares, f"{ratio:.2f}", verdict]
 
 
-def smc_of(problem: Problem, summaries, n: int, runs: int, seed: int):
+def smc_of(problem: Problem, all_statistics, n: int, runs: int, seed: int):
     """SMC of R data sets with nodes at 1/log n, 2/log n and 1; arrays [R, run, ...]."""
-    count = len(summaries.reference)
+    count = len(all_statistics.log_likelihood_at_optimum)
     keys = batch_keys(jax.random.key(seed), n, count, runs)
     nodes = np.tile(np.asarray(temperature_nodes(n), np.float32), (count, 1))
     found, _ = smc_jobs(
         target_of(problem.model), SMC, jnp.float32(0.4), np.asarray(jax.random.key_data(keys)),
-        in_precision(summaries, jnp.float32), nodes,
+        in_precision(all_statistics, jnp.float32), nodes,
     )  # fmt: skip
     return found
 
 
 def data_of(problem: Problem, key, count: int, n: int):
-    """Data [R, n, ...] of the replicates that ``summaries_along_n`` summarises."""
+    """Data [R, n, ...] of the replicates that ``statistics_along_n`` summarises."""
     sets = [simulate(problem, jax.random.fold_in(key, r), n) for r in range(count)]
     return [jax.tree.map(np.asarray, data) for data in sets]
 
@@ -181,20 +182,20 @@ run_ladder = jit_at_first_call(
 )
 
 
-def ladder_lines(problem: Problem, summaries, n: int) -> list[Line]:
+def ladder_lines(problem: Problem, all_statistics, n: int) -> list[Line]:
     """What chains at all temperatures estimate, against the oracle."""
     target, oracle = target_of(problem.model), oracle_for(problem, 1)
-    count, beta = len(summaries.reference), 1 / math.log(n)
+    count, beta = len(all_statistics.log_likelihood_at_optimum), 1 / math.log(n)
     keys = jax.random.split(jax.random.key(n), (count, LADDER_CHAINS + 1))
     starts = jax.vmap(jax.vmap(target.sample_prior))(keys[:, 1:])
     run = run_ladder(
-        target, LADDER, keys[:, 0], in_precision(summaries, jnp.float32),
+        target, LADDER, keys[:, 0], in_precision(all_statistics, jnp.float32),
         jnp.array([beta, 1.0]), starts,
     )  # fmt: skip
     betas, energies = np.asarray(run.beta, float), np.asarray(run.energies, float)
     rows = np.argmin(np.abs(betas - beta), axis=1)
-    posterior = oracle.moments(summaries)
-    tempered = oracle.moments(summaries, beta).excess_energy.value
+    posterior = oracle.moments(all_statistics)
+    tempered = oracle.moments(all_statistics, beta).excess_energy.value
     each = range(count)
     ratios = [estimators.multistate_bennett(energies[r], betas[r]).free_energy for r in each]
     free_energy = posterior.normalised_free_energy.value
@@ -219,13 +220,15 @@ def ladder_lines(problem: Problem, summaries, n: int) -> list[Line]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_intervals_of_one_data_set(name, record):
-    problem = discover_problems()[name]
+    problem = named_problems()[name]
     oracle, key = oracle_for(problem, 1), jax.random.key(17)
     by_name: dict[str, list[Line]] = {}
-    for n, summaries in zip(SIZES, summaries_along_n(problem, key, DATA_SETS, SIZES), strict=True):
+    for n, all_statistics in zip(
+        SIZES, statistics_along_n(problem, key, DATA_SETS, SIZES), strict=True
+    ):
         data = data_of(problem, key, DATA_SETS, n)
         exact = exact_losses(oracle, data, held_out_points(problem))
-        runs = smc_of(problem, summaries, n, RUNS, seed=5)
+        runs = smc_of(problem, all_statistics, n, RUNS, seed=5)
         trained, fresh, weights = moments_of(problem, runs, data)
         lines = [
             Line(
@@ -251,10 +254,10 @@ def test_intervals_of_one_data_set(name, record):
             Line(
                 "λ̂ by WBIC (runs)",
                 estimators.wbic_coefficient(tempered, n),
-                oracle.moments(summaries, beta).excess_energy.value * beta,
+                oracle.moments(all_statistics, beta).excess_energy.value * beta,
             )
         )
-        for line in [*lines, *ladder_lines(problem, summaries, n)]:
+        for line in [*lines, *ladder_lines(problem, all_statistics, n)]:
             by_name.setdefault(line.name, []).append(line)
     rows = [row(name, lines) for lines in by_name.values()]
     record("coverage", TEXT, COLUMNS, GROUPS_OF_REPORT, name, rows)
@@ -264,10 +267,10 @@ def test_intervals_of_one_data_set(name, record):
 @pytest.mark.parametrize("name", GROUPED_NAMES)
 def test_intervals_over_data_sets(name, record):
     """λ̂ by slope and by generalisation, ν̂ by three routes: R = 6 data sets make an estimate."""
-    problem = discover_problems()[name]
+    problem = named_problems()[name]
     oracle, key, n = oracle_for(problem, 1), jax.random.key(23), SIZES[0]
     count = GROUP * GROUPS
-    both = summaries_along_n(problem, key, count, SIZES)
+    both = statistics_along_n(problem, key, count, SIZES)
     data = data_of(problem, key, count, n)
     held_out = held_out_points(problem)
     exact = exact_losses(oracle, data, held_out)

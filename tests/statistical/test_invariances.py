@@ -8,12 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import Data, simulate, summarise
+from slt_jax.curves.jobs import (
+    batch_keys,
+    in_precision,
+    smc_jobs,
+    target_of,
+    temperature_nodes,
+)
+from slt_jax.data import simulate, statistics_of
 from slt_jax.estimators import mean_over_seeds, wbic_coefficient
-from slt_jax.jobs import batch_keys, in_precision, smc_jobs, target_of, temperature_nodes
-from slt_jax.model import Problem, discover_problems
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
+from slt_jax.problem import Problem
 from slt_jax.samplers.smc import SMCSettings
+from slt_jax.statistics import Data
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +43,11 @@ are rescaled by {SCALE:g} together, which leaves λ̂ as it was.
 
 def sampled(problem: Problem, data: Data, seed: int):
     """Free energies and λ̂ by WBIC of the runs, relative to w₀."""
-    summary = jax.tree.map(lambda leaf: leaf[None], summarise(problem, data))
+    statistics = jax.tree.map(lambda leaf: leaf[None], statistics_of(problem, data))
     keys = batch_keys(jax.random.key(seed), N, 1, RUNS)
     runs, _ = smc_jobs(
         target_of(problem.model), SMC, jnp.float32(0.4), np.asarray(jax.random.key_data(keys)),
-        in_precision(summary, jnp.float32),
+        in_precision(statistics, jnp.float32),
         np.asarray(temperature_nodes(N), np.float32)[None],
     )  # fmt: skip
     energies = np.asarray(runs.node_energies[0, :, 0], float).mean(axis=(-1, -2))
@@ -48,11 +56,11 @@ def sampled(problem: Problem, data: Data, seed: int):
 
 def exact(problem: Problem, data: Data):
     """The same by the oracle."""
-    summary, beta = summarise(problem, data), 1 / math.log(N)
+    statistics, beta = statistics_of(problem, data), 1 / math.log(N)
     oracle = oracle_for(problem)
     return (
-        float(oracle.moments(summary).normalised_free_energy.value),
-        float(oracle.moments(summary, beta).excess_energy.value) * beta,
+        float(oracle.moments(statistics).normalised_free_energy.value),
+        float(oracle.moments(statistics, beta).excess_energy.value) * beta,
     )
 
 
@@ -75,7 +83,7 @@ def changes(what: str, name: str, before, after) -> list[list[str]]:
 def test_the_order_of_data(record):
     rows = []
     for name in ("monomial_1_1", "tanh_2"):
-        problem = discover_problems()[name]
+        problem = named_problems()[name]
         data = simulate(problem, jax.random.key(8), N)
         order = np.random.default_rng(0).permutation(N)
         permuted = Data(np.asarray(data.x)[order], np.asarray(data.y)[order])
@@ -87,9 +95,9 @@ def test_the_order_and_signs_of_exchangeable_parameters(record):
     """Hidden units of a tanh net, and the signs of both its weights: prior and likelihood."""
     rows = []
     for name in ("tanh_3", "tanh_2_teacher_1"):
-        problem = discover_problems()[name]
+        problem = named_problems()[name]
         data = simulate(problem, jax.random.key(8), N)
-        summary = summarise(problem, data)
+        statistics = statistics_of(problem, data)
         with jax.enable_x64(True):
             w = jax.vmap(problem.model.sample_prior)(jax.random.split(jax.random.key(9), 1000))
             order = np.roll(np.arange(problem.model.hidden_dim), 1)
@@ -98,7 +106,7 @@ def test_the_order_and_signs_of_exchangeable_parameters(record):
                 np.stack(
                     [
                         jax.vmap(problem.model.log_prior)(params),
-                        jax.vmap(problem.model.log_likelihood_ratio, (0, None))(params, summary),
+                        jax.vmap(problem.model.log_likelihood_ratio, (0, None))(params, statistics),
                     ],
                     axis=1,
                 )
@@ -115,7 +123,7 @@ def test_units(record):
     """σ, y and the prior of what is linear in y times a constant: λ̂ is the same."""
     rows = []
     for name, power in (("linear_3", 1.0), ("monomial_1_1", 0.5)):
-        problem = discover_problems()[name]
+        problem = named_problems()[name]
         data = simulate(problem, jax.random.key(8), N)
         model = dataclasses.replace(problem.model, noise=SCALE, prior_scale=SCALE**power)
         rescaled = dataclasses.replace(

@@ -6,13 +6,14 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from slt_jax.compare import estimate_in
-from slt_jax.data import Data, summarise
-from slt_jax.jobs import batch_keys, sampled_jobs
-from slt_jax.model import Problem
+from slt_jax.curves.comparison import estimate_in
+from slt_jax.curves.jobs import batch_keys, sampled_jobs
+from slt_jax.data import statistics_of
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.monomial import MonomialRegression
+from slt_jax.problem import Problem
 from slt_jax.samplers.smc import SMCSettings
+from slt_jax.statistics import Data
 
 pytestmark = pytest.mark.slow
 
@@ -44,8 +45,8 @@ def linear(far: float) -> tuple[Problem, Data, float]:
     covariance = np.eye(n) + x @ x.T
     evidence = stats.multivariate_normal(np.zeros(n), covariance).logpdf(y)
     problem = Problem("linear", LinearRegression(input_dim=1), {"w": np.array([far])})
-    reference = stats.norm.logpdf(y - far * x[:, 0]).sum()
-    return problem, Data(x, y[:, None]), float(reference - evidence)
+    log_likelihood_at_optimum = stats.norm.logpdf(y - far * x[:, 0]).sum()
+    return problem, Data(x, y[:, None]), float(log_likelihood_at_optimum - evidence)
 
 
 def product(size: float = 300.0) -> tuple[Problem, Data, float]:
@@ -60,8 +61,8 @@ def product(size: float = 300.0) -> tuple[Problem, Data, float]:
     log_density += ((x @ y) ** 2 * shrunk - y @ y) / 2 - n / 2 * np.log(2 * np.pi)
     evidence = np.log(2 * (a[1] - a[0])) + logsumexp(log_density)
     problem = Problem("product", MonomialRegression(exponents=(1, 1)), {"w": np.zeros(2)})
-    reference = stats.norm.logpdf(y).sum()
-    return problem, Data(x[:, None], y[:, None]), float(reference - evidence)
+    log_likelihood_at_optimum = stats.norm.logpdf(y).sum()
+    return problem, Data(x[:, None], y[:, None]), float(log_likelihood_at_optimum - evidence)
 
 
 def in_errors(estimate, exact: float) -> tuple[str, float, float]:
@@ -79,10 +80,10 @@ def test_intervals_hold_at_the_end_of_a_long_path(name, record):
     """
     far = name.removeprefix("linear_")
     problem, data, exact = product() if name == "product" else linear(float(far))
-    one, n = summarise(problem, data), len(data.y)
-    summaries = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], JOBS, axis=0), one)
+    one, n = statistics_of(problem, data), len(data.y)
+    all_statistics = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], JOBS, axis=0), one)
     keys = batch_keys(jax.random.key(11), n, JOBS, SEEDS)
-    found = sampled_jobs(problem, n, summaries, keys, SMCSettings(), 0.4)
+    found = sampled_jobs(problem, n, all_statistics, keys, SMCSettings(), 0.4)
     converged = found["converged"].to_numpy()
     unmarked = found.isel(replicate=converged).assign_attrs(degrees_of_freedom=SEEDS - 1)
     evidence, integral = (estimate_in(unmarked, f) for f in ("free_energy", "free_energy_ti"))

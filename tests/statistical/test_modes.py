@@ -8,13 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.compilations import jit_at_first_call
-from slt_jax.data import simulate, summaries_along_n, summarise
-from slt_jax.diagnostics import Thresholds, compare_starts, mean_and_standard_error, nested_r_hat
-from slt_jax.jobs import MAX_NESTED_R_HAT, in_precision, target_of
-from slt_jax.model import Problem, discover_problems
+from slt_jax.curves.jobs import MAX_NESTED_R_HAT, in_precision, target_of
+from slt_jax.data import simulate, statistics_along_n, statistics_of
+from slt_jax.estimators.diagnostics import (
+    Thresholds,
+    compare_starts,
+    mean_and_standard_error,
+    nested_r_hat,
+)
+from slt_jax.models import named_problems
 from slt_jax.models.normal_mixture import NormalMixture
 from slt_jax.oracles import oracle_for
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.samplers.smc import SMCSettings, tempered_smc
 from slt_jax.samplers.tempering import ParallelTemperingSettings, parallel_tempering
@@ -53,7 +59,7 @@ run_smc = jit_at_first_call(tempered_smc, static_argnums=(0, 1))
 
 def problems() -> dict[str, Problem]:
     """Two optima that are two densities; mirror images; and two labels of a mixture."""
-    found = {name: discover_problems()[name] for name in NAMES[:2]}
+    found = {name: named_problems()[name] for name in NAMES[:2]}
     model = NormalMixture(num_components=2)
     means, weight = np.array([-2.0, 2.0]), np.zeros(1)
 
@@ -83,14 +89,14 @@ def case(name: str):
     """Target, float32 data, exact E_w[nL_n] and starts: W₀, one component, the prior."""
     problem = PROBLEMS[name]
     target = target_of(problem.model)
-    if name in discover_problems():
-        summary = jax.tree.map(
-            lambda leaf: leaf[0], summaries_along_n(problem, jax.random.key(3), 1, (N,))[0]
+    if name in named_problems():
+        statistics = jax.tree.map(
+            lambda leaf: leaf[0], statistics_along_n(problem, jax.random.key(3), 1, (N,))[0]
         )
     else:
-        summary = summarise(problem, simulate(problem, jax.random.key(3), N))
+        statistics = statistics_of(problem, simulate(problem, jax.random.key(3), N))
     oracle = oracle_for(problem)
-    exact = math.nan if oracle is None else float(oracle.moments(summary).excess_energy.value)
+    exact = math.nan if oracle is None else float(oracle.moments(statistics).excess_energy.value)
     keys = jax.random.split(jax.random.key(4), (2, CHAINS))
 
     def flat(params) -> np.ndarray:
@@ -105,7 +111,7 @@ def case(name: str):
     }
     jitter = 0.01 * jax.random.normal(jax.random.key(5), on_set.shape)
     starts = {label: start + jitter for label, start in starts.items()}
-    return target, in_precision(summary, jnp.float32), exact, starts
+    return target, in_precision(statistics, jnp.float32), exact, starts
 
 
 def z_score(energies: np.ndarray, exact: float) -> float:

@@ -24,8 +24,9 @@ import pytest
 from jax import Array
 
 import slt_jax
-from slt_jax.data import simulate, summaries_along_n, summarise
-from slt_jax.model import Data, Problem, Regression, Summary, discover_problems
+from slt_jax.data import simulate, statistics_along_n, statistics_of
+from slt_jax.model import Regression
+from slt_jax.models import named_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.relu_net import BiasedReluNet, ReluNet
@@ -35,7 +36,9 @@ from slt_jax.oracles import Exact, Oracle, pointwise_moments, training_criteria
 from slt_jax.oracles import oracle_for as cheap_oracle_for
 from slt_jax.oracles.adapted import is_adapted, is_costly
 from slt_jax.oracles.checks import evidence_integral
-from slt_jax.structures import CellsLatent, KinksLatent, PowersLatent
+from slt_jax.oracles.structures import CellsLatent, KinksLatent, PowersLatent
+from slt_jax.problem import Problem
+from slt_jax.statistics import Data, Statistics
 
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 NUM_SETS = 50
@@ -59,7 +62,7 @@ def is_expensive(problem: Problem) -> bool:
     large = problem.name.startswith(
         ("skalse", "tanh_3", "reduced_rank_2_2_2", "deep_linear", "powers")
     )
-    return large or is_long(problem) or not problem.model.summary_is_additive
+    return large or is_long(problem) or not problem.model.statistics_are_additive
 
 
 def is_long(problem: Problem) -> bool:
@@ -118,7 +121,7 @@ OTHERS = (
     net("silu_3", 3, "silu"),
     net("softplus_4", 4, "softplus"),
 )
-DISCOVERED = tuple(problem for problem in discover_problems().values() if oracle_for(problem))
+DISCOVERED = tuple(problem for problem in named_problems().values() if oracle_for(problem))
 EVERY = (*DISCOVERED, *OTHERS)
 
 
@@ -173,14 +176,14 @@ def assert_no_violation(problem: Problem, group: str, checks: list[Check], f_bou
 
 
 @functools.lru_cache(maxsize=1)
-def data_sets(problem: Problem, sizes: tuple[int, ...]) -> list[Summary]:
+def data_sets(problem: Problem, sizes: tuple[int, ...]) -> list[Statistics]:
     count = NUM_EXPENSIVE if is_expensive(problem) else NUM_SETS
-    return summaries_along_n(problem, jax.random.key(51), min(count, AT_MOST), sizes)
+    return statistics_along_n(problem, jax.random.key(51), min(count, AT_MOST), sizes)
 
 
-def data_sets_of_size(problem: Problem, n: int) -> Summary:
+def data_sets_of_size(problem: Problem, n: int) -> Statistics:
     """Without sufficient statistics by themselves: with larger ones they would be as long."""
-    sizes = SIZES if problem.model.summary_is_additive else (n,)
+    sizes = SIZES if problem.model.statistics_are_additive else (n,)
     return data_sets(problem, sizes)[sizes.index(n)]
 
 
@@ -189,10 +192,12 @@ def data_sets_of_size(problem: Problem, n: int) -> Summary:
 @pytest.mark.parametrize("problem", EVERY, ids=lambda p: p.name)
 def test_error_bounds_are_true(problem, n, report):
     """|value − finest| ≤ sum of their bounds, for F, E and Var, on every data set."""
-    summary = data_sets_of_size(problem, n)
+    statistics = data_sets_of_size(problem, n)
     checks, f_bounds = [], []
     for beta in (1.0, 1 / np.log(n)):
-        *claims, fine = (oracle_for(problem, level).moments(summary, beta) for level in (1, 2, 3))
+        *claims, fine = (
+            oracle_for(problem, level).moments(statistics, beta) for level in (1, 2, 3)
+        )
         f_bounds.append(np.median(claims[1].normalised_free_energy.error))
         for level, moments in enumerate(claims, start=1):
             for quantity in fine._fields:
@@ -232,8 +237,8 @@ def richardson(wide: np.ndarray, narrow: np.ndarray, error: float) -> tuple[Any,
 
 def derivatives_in_beta(oracle: Oracle, data: Data) -> float:
     """Largest |dF/dβ − E| and |dE/dβ + Var| over what is allowed, at β = 0.7."""
-    summary, beta, h = summarise(oracle.problem, data), 0.7, 0.035
-    at = {s: oracle.moments(summary, beta + s * h) for s in (-2, -1, 0, 1, 2)}
+    statistics, beta, h = statistics_of(oracle.problem, data), 0.7, 0.035
+    at = {s: oracle.moments(statistics, beta + s * h) for s in (-2, -1, 0, 1, 2)}
     found = []
     for integral, derivative, sign in (
         ("normalised_free_energy", "excess_energy", 1),
@@ -284,7 +289,7 @@ def growth(oracle: Oracle, data: Data, more: Data) -> float:
 
 
 def evidence(oracle: Oracle, data: Data, weights: np.ndarray) -> Exact:
-    return oracle.log_evidence(summarise(oracle.problem, data, weights))
+    return oracle.log_evidence(statistics_of(oracle.problem, data, weights))
 
 
 def integral_over_data(problem: Problem, key: Array) -> tuple[float, float]:
@@ -305,9 +310,9 @@ def integral_over_next(oracle: Oracle, data: Data, x: np.ndarray) -> tuple[float
 
     def log_density(y: float, weight: float = 1.0) -> Exact:
         longer = Data(np.concatenate([data.x, x[None]]), np.concatenate([data.y, [[y]]]))
-        summary = summarise(oracle.problem, longer, np.append(np.ones(len(data.y)), weight))
-        found = oracle.log_evidence(summary)
-        return Exact(found.value + summary.reference, found.error)
+        statistics = statistics_of(oracle.problem, longer, np.append(np.ones(len(data.y)), weight))
+        found = oracle.log_evidence(statistics)
+        return Exact(found.value + statistics.log_likelihood_at_optimum, found.error)
 
     before = log_density(middle, weight=0.0)
     after = [log_density(middle + model.noise * step) for step in range(-8, 9)]

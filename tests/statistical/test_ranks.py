@@ -2,8 +2,10 @@
 
 import jax
 import pytest
+from slt_jax.curves.simulated_ranks import QUANTITIES, simulated_ranks
 
-from slt_jax.model import Problem, discover_problems
+from slt_jax.models import named_problems
+from slt_jax.problem import Problem
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings
 from slt_jax.samplers.nuts import NUTSSettings
@@ -11,7 +13,6 @@ from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings
-from slt_jax.simulated_ranks import QUANTITIES, simulated_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +49,7 @@ LONGER: dict[str, SamplerSettings] = {
 def one_of_each_class() -> dict[str, Problem]:
     """Of each model class the problem with the middle number of parameters, by name of class."""
     by_class: dict[str, list[Problem]] = {}
-    for problem in discover_problems().values():
+    for problem in named_problems().values():
         by_class.setdefault(type(problem.model).__name__, []).append(problem)
     middle = {}
     for name, problems in sorted(by_class.items()):

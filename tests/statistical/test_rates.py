@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.data import summaries_along_n
+from slt_jax.curves.jobs import in_precision, target_of
+from slt_jax.data import statistics_along_n
 from slt_jax.estimators import free_energy_from_evidence, integrate_path, mean_over_chains
-from slt_jax.jobs import in_precision, target_of
-from slt_jax.model import discover_problems
+from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.samplers.smc import SMCSettings, tempered_smc
@@ -36,11 +36,16 @@ rule is seen; the error of the slope is what the fit leaves over.
 
 
 def one_data_set(name: str, n: int):
-    """The problem's target, its summary in float32 and in float64, and the oracle."""
-    problem = discover_problems()[name]
-    summary = summaries_along_n(problem, jax.random.key(2), 1, (n,))[0]
-    first = jax.tree.map(lambda leaf: leaf[0], summary)
-    return target_of(problem.model), in_precision(first, jnp.float32), summary, oracle_for(problem)
+    """The problem's target, its statistics in float32 and in float64, and the oracle."""
+    problem = named_problems()[name]
+    statistics = statistics_along_n(problem, jax.random.key(2), 1, (n,))[0]
+    first = jax.tree.map(lambda leaf: leaf[0], statistics)
+    return (
+        target_of(problem.model),
+        in_precision(first, jnp.float32),
+        statistics,
+        oracle_for(problem),
+    )
 
 
 def fitted_slope(size: np.ndarray, value: np.ndarray, error: np.ndarray) -> tuple[float, float]:
@@ -53,8 +58,8 @@ def fitted_slope(size: np.ndarray, value: np.ndarray, error: np.ndarray) -> tupl
 
 def test_bias_of_sgld_is_of_the_order_of_the_step(record):
     name = "linear_3"
-    target, data, summary, oracle = one_data_set(name, 30)
-    exact = float(oracle.moments(summary).excess_energy.value[0])
+    target, data, statistics, oracle = one_data_set(name, 30)
+    exact = float(oracle.moments(statistics).excess_energy.value[0])
     settings = SGLDSettings(num_burn_in=4000, num_draws=400, thinning=100, with_prior=True)
     run = jax.jit(sgld, static_argnums=(0, 1))
     starts = jax.vmap(target.sample_prior)(jax.random.split(jax.random.key(3), CHAINS_OF_SGLD))
@@ -78,8 +83,8 @@ def test_bias_of_sgld_is_of_the_order_of_the_step(record):
 
 def test_variance_of_log_evidence_falls_with_the_particles(record):
     name = "monomial_1_1"
-    target, data, summary, oracle = one_data_set(name, 100)
-    exact = float(oracle.moments(summary).normalised_free_energy.value[0])
+    target, data, statistics, oracle = one_data_set(name, 100)
+    exact = float(oracle.moments(statistics).normalised_free_energy.value[0])
     variances, deviations = [], []
     for particles in PARTICLES:
         settings = SMCSettings(num_chains=particles // 16, chain_length=16)
@@ -105,13 +110,13 @@ def test_variance_of_log_evidence_falls_with_the_particles(record):
 def test_error_of_integration_falls_with_the_fourth_power_of_the_ladder(record):
     rows = []
     for name in ("linear_3", "monomial_1_1"):
-        _, _, summary, oracle = one_data_set(name, 100)
-        exact = oracle.moments(summary).normalised_free_energy.value[0]
-        first = -oracle.moments(summary, FIRST_BETA).normalised_free_energy.value[0]
+        _, _, statistics, oracle = one_data_set(name, 100)
+        exact = oracle.moments(statistics).normalised_free_energy.value[0]
+        first = -oracle.moments(statistics, FIRST_BETA).normalised_free_energy.value[0]
         errors = []
         for count in NODES:
             beta = np.geomspace(FIRST_BETA, 1, count)
-            moments = [oracle.moments(summary, float(b)) for b in beta]
+            moments = [oracle.moments(statistics, float(b)) for b in beta]
             mean = np.array([m.excess_energy.value[0] for m in moments])
             variance = np.array([m.energy_variance.value[0] for m in moments])
             errors.append(abs(float(integrate_path(beta, mean, variance, first)) - exact))

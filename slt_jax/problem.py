@@ -1,0 +1,82 @@
+"""The learning problem: Watanabe's triplet of truth, model and prior, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from slt_jax.model import Model
+from slt_jax.statistics import Params
+from slt_jax.theory import Theory
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The density that data are drawn from: a model at fixed parameters."""
+
+    model: Model
+    params: Params
+
+    def simulate(self, key: Array) -> tuple[Array, Array]:
+        """One datum."""
+        return self.model.simulate(self.params, key)
+
+    def entropy(self) -> float | None:
+        """S of q(y|x) in nats per datum, None where unknown."""
+        with jax.enable_x64(True):
+            params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(self.params))
+            entropy = jax.jit(self.model.entropy)(params)
+            return None if entropy is None else float(entropy)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Watanabe's triplet with what is known about it.
+
+    ``optimum`` is a minimiser w₀ of L in the model; ``truth`` defaults to the model at the
+    optimum, which makes the problem realisable. ``theory`` is None where (λ, m) is unknown, and
+    where its asymptote of F_n does not hold. Experiments that name no problems take those with
+    ``showcase``. ``divergence`` is L(w₀) − S ≥ 0, the relative entropy from the truth to the
+    model at w₀ in nats per datum, of a problem that is not realisable; None where it is unknown.
+    ``optimal_set`` maps a key to one draw from W₀ = {w : L(w) = L(w₀)}, not necessarily from all
+    of it, and is None where W₀ is unknown.
+    """
+
+    name: str
+    model: Model
+    optimum: Params
+    theory: Theory | None = None
+    truth: Truth | None = None
+    title: str = ""
+    showcase: bool = True
+    divergence: float | None = None
+    optimal_set: Callable[[Array], Params] | None = None
+
+    @property
+    def realisable(self) -> bool:
+        """Whether the truth lies in the model by construction."""
+        return self.truth is None
+
+    @property
+    def entropy(self) -> float | None:
+        """S of q(y|x) in nats per datum, None where unknown."""
+        return self._true_density.entropy()
+
+    @property
+    def optimal_loss(self) -> float | None:
+        """L(w₀) = S + divergence in nats per datum, S if realisable, None where unknown."""
+        entropy = self.entropy
+        divergence = 0.0 if self.realisable else self.divergence
+        return None if entropy is None or divergence is None else entropy + divergence
+
+    def simulate(self, key: Array) -> tuple[Array, Array]:
+        """One datum from the truth."""
+        return self._true_density.simulate(key)
+
+    @property
+    def _true_density(self) -> Truth:
+        return self.truth or Truth(self.model, self.optimum)

@@ -1,0 +1,160 @@
+"""The catalogue of named problems, written from the code: python -m slt_jax.report.catalogue"""
+
+import argparse
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import jax
+
+from slt_jax import theory
+from slt_jax.data import simulate, statistics_of
+from slt_jax.models import named_problems
+from slt_jax.oracles import oracle_for
+from slt_jax.oracles.adapted import is_costly
+from slt_jax.oracles.structures import (
+    BoxLatent,
+    CellsLatent,
+    Collapse,
+    Direct,
+    KinksLatent,
+    Latent,
+    LayersLatent,
+    LinearBlock,
+    MatrixLatent,
+    NoLatent,
+    PowerLatent,
+    PowersLatent,
+    ProductLatent,
+    Structure,
+    UnitsLatent,
+)
+from slt_jax.problem import Problem
+from slt_jax.run.store import replace_file
+
+PAGE = Path("docs/catalogue.md")
+COST_SIZE = 1000
+
+HEADER = f"""# Catalogue of problems
+
+Written by `python -m slt_jax.report.catalogue`, from the code. Every problem is a triplet of truth, model
+and prior with a name; `named_problems()["NAME"]` returns it.
+
+d: number of parameters. λ, m: learning coefficient and multiplicity of the theorem, with ≤ for an
+upper bound and ? for a conjecture. ν: singular fluctuation, where it is known (λ for a realisable
+regular problem). W₀: whether the set of optima can be drawn from. Oracle: how log Z is integrated
+exactly, and the nodes that it takes at n = {COST_SIZE}, to which its cost is proportional (and to n
+where data do not enter by sufficient statistics: graded panels in as many dimensions as the model
+has parameters). Some oracles take many seconds for each data set, and are there for who asks:
+`oracle_for(problem, costly=True)`. — is not known, or not there.
+
+| problem | what it is | d | λ | m | ν | W₀ | oracle | nodes | source of (λ, m) |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def catalogue(problems: Mapping[str, Problem], nodes: Mapping[str, str]) -> str:
+    """The page: one row for each problem, in the order of their names, with its ``nodes``."""
+    rows = [_row(problems[name], nodes[name]) for name in sorted(problems)]
+    return HEADER + "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
+
+
+def _row(problem: Problem, nodes: str) -> list[str]:
+    known = problem.theory
+    coefficient, multiplicity, source = "—", "—", "—"
+    if known is not None:
+        mark = {"exact": "", "upper bound": "≤ ", "conjecture": "? "}[known.kind]
+        coefficient = f"{mark}{known.learning_coefficient}"
+        multiplicity, source = str(known.multiplicity), known.source
+    structure = problem.model.exact(problem.optimum)
+    return [
+        f"`{problem.name}`",
+        problem.title.removesuffix(" (unrealisable)") + _unless(problem.realisable),
+        str(problem.model.dimension),
+        coefficient,
+        multiplicity,
+        _fluctuation(problem),
+        "yes" if problem.optimal_set is not None else "—",
+        "—" if structure is None else oracle_route(structure),
+        nodes,
+        source,
+    ]
+
+
+def _unless(realisable: bool) -> str:
+    return "" if realisable else "; unrealisable"
+
+
+def _fluctuation(problem: Problem) -> str:
+    dimension = problem.model.dimension
+    regular = problem.realisable and problem.theory == theory.regular(dimension)
+    return str(Fraction(dimension, 2)) if regular else "—"
+
+
+def nodes_of(problem: Problem) -> str:
+    """Nodes of the oracle's rule for one data set of n = COST_SIZE, as the page has them."""
+    oracle = oracle_for(problem)
+    if oracle is None:
+        return "—"
+    data = simulate(problem, jax.random.key(0), COST_SIZE)
+    return f"{oracle.num_nodes(statistics_of(problem, data)):,}"
+
+
+def oracle_route(structure: Structure) -> str:
+    """How the oracle of a model of this structure integrates it, in words."""
+    if isinstance(structure.latent, NoLatent):
+        return "closed form"
+    rest = _latent_route(structure.latent)
+    if is_costly(structure.latent):
+        rest += ", for who asks with `costly=True`"
+    match structure:
+        case Collapse() | LinearBlock():
+            return f"Gaussian block in closed form, {rest}"
+        case Direct():
+            return rest
+
+
+def _latent_route(latent: Latent) -> str:
+    match latent:
+        case ProductLatent():
+            return f"Gauss rule of {_counted(len(latent.exponents), 'pushed-forward product')}"
+        case PowerLatent():
+            return "push-forward of a product"
+        case PowersLatent():
+            return f"steps of {len(latent.exponents)} parameters, laid out by the data"
+        case UnitsLatent():
+            return f"graded panels in {_counted(latent.num_units, 'ordered input weight')}"
+        case MatrixLatent():
+            return f"singular values and directions of a {latent.rows} × {latent.columns} matrix"
+        case LayersLatent():
+            shape = f"{latent.rows[-1]} × {latent.columns} product of {len(latent.rows)} matrices"
+            found = "length" if 1 in (latent.columns, *latent.rows) else "singular values"
+            return f"{found} and directions of a {shape}"
+        case CellsLatent():
+            dimension = latent.num_units * len(latent.coordinates)
+            return f"cells in {_counted(dimension, 'dimension')}, laid out by the data"
+        case KinksLatent():
+            return "length and direction of the weights, split at the kinks of the data"
+        case BoxLatent():
+            return f"graded panels in {_counted(len(latent.coordinates), 'dimension')}"
+        case _:
+            return "root sums of squares of the weights of each sign"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the page into the documentation of this checkout."""
+    parser = argparse.ArgumentParser(prog="python -m slt_jax.report.catalogue", description=__doc__)
+    parser.add_argument("--out", type=Path, default=PAGE, help="file to write")
+    out: Path = parser.parse_args(arguments).out
+    problems = named_problems()
+    page = catalogue(problems, {name: nodes_of(problem) for name, problem in problems.items()})
+    with replace_file(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Independent jobs over all local devices, as many at a time as their memory holds.
+
+Jobs lie on the first axis of arrays. Each device gets a slice of them by ``shard_map`` and works
+alone: partitioned by the compiler instead, every loop of a vmapped sampler would wait for all
+devices at every step.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
+from jax.sharding import Mesh, PartitionSpec
+
+from slt_jax.run.compilation import compiler_options
+
+AXIS = "jobs"
+SHARE_OF_MEMORY = 0.5
+CPU_BUDGET = 2 * 2**30
+
+
+class JobFunction:
+    """``function(*static, *shared, *jobs)`` compiled once for all jobs, n, β and data.
+
+    ``function`` maps ``num_static`` hashable constants, ``num_shared`` arrays that all jobs use
+    and any number of pytrees with a leading job axis to a pytree with that axis. It must treat
+    jobs independently, as ``vmap`` does.
+    """
+
+    def __init__(self, function: Callable[..., Any], num_static: int, num_shared: int) -> None:
+        self._function = function
+        self._num_static = num_static
+        self._num_shared = num_shared
+        self._programs: dict[tuple[jax.Device, ...], Any] = {}
+        self._lock = threading.Lock()
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any, rows: int | None = None, budget: int | None = None) -> Any:
+        """The results of all jobs, as NumPy arrays with their leading axis.
+
+        ``budget`` bounds the bytes that a device uses at a time; without it, half of what the
+        device has, or 2 GiB on CPUs. Jobs beyond it wait for the next round. A round that is not
+        full is filled up with copies of the last job, so that all have one shape; ``rows`` is
+        the number of jobs of the fullest call, if this one has fewer.
+        """
+        first_job = self._num_static + self._num_shared
+        fixed = arguments[:first_job]
+        jobs = jax.tree.map(np.asarray, arguments[first_job:])
+        count = len(jax.tree.leaves(jobs)[0])
+        devices = tuple(jax.local_devices())
+        with self._lock:  # two threads would each make a program, and compile it
+            if devices not in self._programs:
+                self._programs[devices] = self._compiled(devices)
+        compiled = self._programs[devices]
+        width = -(-max(count, rows or 0) // len(devices))
+        whole = _shapes(jobs, width * len(devices))
+        memory = peak_bytes(compiled.trace(*fixed, *whole).jaxpr)
+        allowed = budget or device_budget(devices[0])
+        # What is traced is one device's share of the jobs that come first.
+        width = max(1, min(width, int(width * allowed / memory)))
+        step = width * len(devices)
+        rounds = []
+        for start in range(0, count, step):
+            done = compiled(*fixed, *_rows(jobs, start, step))
+            rounds.append(jax.tree.map(np.asarray, done))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *rounds)
+
+    def _compiled(self, devices: tuple[jax.Device, ...]) -> Any:
+        mesh = Mesh(np.array(devices), (AXIS,))
+        num_static, num_shared = self._num_static, self._num_shared
+
+        def sharded(*arguments: Any) -> Any:
+            static, arrays = arguments[:num_static], arguments[num_static:]
+            whole, split = PartitionSpec(), PartitionSpec(AXIS)  # type: ignore[no-untyped-call]
+            specs = tuple(whole if i < num_shared else split for i in range(len(arrays)))
+            return jax.shard_map(
+                functools.partial(self._function, *static),
+                mesh=mesh, in_specs=specs, out_specs=split, check_vma=False,
+            )(*arrays)  # fmt: skip
+
+        sharded.__name__ = self._function.__name__
+        return jax.jit(
+            sharded,
+            static_argnums=tuple(range(num_static)),
+            compiler_options=compiler_options(devices[0].platform),
+        )
+
+
+def _rows(jobs: Any, start: int, size: int) -> Any:
+    """Rows start … start + size, the last one repeated where there are too few."""
+    return jax.tree.map(
+        lambda leaf: leaf[np.minimum(np.arange(start, start + size), len(leaf) - 1)], jobs
+    )
+
+
+def _shapes(jobs: Any, size: int) -> Any:
+    """What tracing needs to know of ``size`` rows."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+            (size, *leaf.shape[1:]), leaf.dtype
+        ),
+        jobs,
+    )
+
+
+def device_budget(device: jax.Device) -> int:
+    """Bytes that a batch may use: half of the device's memory, or 2 GiB where it does not say."""
+    statistics = device.memory_stats() or {}
+    limit = statistics.get("bytes_limit")
+    return int(SHARE_OF_MEMORY * limit) if limit else CPU_BUDGET
+
+
+@functools.lru_cache(maxsize=256)
+def peak_bytes(jaxpr: ClosedJaxpr | Jaxpr) -> int:
+    """Bytes that are alive at once when the equations run in their order, one by one.
+
+    A bound from above: a compiler reuses buffers and fuses what it can. Mapped and looped
+    programs count once, since their iterations follow each other.
+    """
+    inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    last_use: dict[Var, int] = {}
+    for index, equation in enumerate(inner.eqns):
+        for variable in equation.invars:
+            if not isinstance(variable, Literal):
+                last_use[variable] = index
+    kept = {v for v in inner.outvars if not isinstance(v, Literal)}
+    alive = sum(_bytes(v) for v in (*inner.invars, *inner.constvars))
+    peak = alive
+    for index, equation in enumerate(inner.eqns):
+        inside = max(
+            (peak_bytes(j) for p in equation.params.values() for j in _programs(p)), default=0
+        )
+        made = sum(_bytes(v) for v in equation.outvars)
+        peak = max(peak, alive + max(inside, made))
+        alive += made
+        for variable in {v for v in equation.invars if not isinstance(v, Literal)}:
+            if last_use[variable] == index and variable not in kept:
+                alive -= _bytes(variable)
+    return peak
+
+
+def _programs(parameter: Any) -> Sequence[ClosedJaxpr | Jaxpr]:
+    if isinstance(parameter, ClosedJaxpr | Jaxpr):
+        return (parameter,)
+    if isinstance(parameter, tuple | list):
+        return [p for p in parameter if isinstance(p, ClosedJaxpr | Jaxpr)]
+    return ()
+
+
+def _bytes(variable: Any) -> int:
+    shape = getattr(variable.aval, "shape", ())
+    dtype = getattr(variable.aval, "dtype", None)
+    return int(np.prod(shape, dtype=np.int64)) * getattr(dtype, "itemsize", 8)

@@ -1,0 +1,149 @@
+"""Runs the batches of an experiment: several at a time, saved as they finish, resumed, shared out.
+
+A batch is whatever is saved at once, by name; what it computes depends on the configuration alone,
+not on which process, worker or device count computes it, nor on what was computed before.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import NamedTuple
+
+import xarray as xr
+
+from slt_jax.run.progress import Progress
+from slt_jax.run.run_store import RunStore
+
+
+class Batch(NamedTuple):
+    """A piece of work: a unique name fit for a file, and what makes its dataset."""
+
+    name: str
+    compute: Callable[[], xr.Dataset]
+
+
+class Interrupted(Exception):  # noqa: N818  (as KeyboardInterrupt, not an error)
+    """A signal asked the run to stop; every finished batch is saved."""
+
+    def __init__(self, signal_number: int, done: int, total: int) -> None:
+        self.signal_number = signal_number
+        super().__init__(
+            f"interrupted; {done} of {total} batches are saved, the same command goes on from there"
+        )
+
+
+class Unfinished(Exception):  # noqa: N818  (a state, not an error)
+    """This worker has done its share and others have not."""
+
+
+def run_batches(
+    groups: Mapping[str, Sequence[Batch]], run_store: RunStore | None = None, label: str = "batches"
+) -> dict[str, xr.Dataset]:
+    """The datasets of all batches, by name.
+
+    Groups advance side by side in threads, one per processor and one more, and the batches of a
+    group one after the other, so that they can share a compiled program. With a run_store, batches
+    that it holds are read and not computed, those that are computed are saved at once, and only
+    the worker's share is computed. Raises Unfinished if some batches belong to workers that have
+    not done them, Interrupted after SIGINT or SIGTERM, when the batches in progress are saved,
+    and the first error of a batch, when those in progress are.
+    """
+    batches = [batch for group in groups.values() for batch in group]
+    names = [batch.name for batch in batches]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two batches share a name among {', '.join(sorted(names))}")
+    done: dict[str, xr.Dataset] = {}
+    if run_store is not None:
+        found = {name: run_store.load(name) for name in names}
+        done = {name: dataset for name, dataset in found.items() if dataset is not None}
+    share = set(names) if run_store is None else {
+        name for i, name in enumerate(names) if i % run_store.worker.count == run_store.worker.index
+    }  # fmt: skip
+    missing = {
+        key: [b for b in group if b.name in share and b.name not in done]
+        for key, group in groups.items()
+    }
+    missing = {key: group for key, group in missing.items() if group}
+    progress = Progress(label, len(done) + sum(map(len, missing.values())), already=len(done))
+    if run_store is not None:
+        if done:
+            run_store.notes.append(f"{len(done)} of {len(names)} batches are already on disk")
+        for note in run_store.notes:
+            progress.say(note)
+    signals = contextlib.nullcontext(_Stop()) if run_store is None else _stop_on_signals()
+    with signals as stop, progress:
+
+        def advance(group: Sequence[Batch]) -> None:
+            for batch in group:
+                if stop.is_set():
+                    return
+                start = time.perf_counter()
+                dataset = batch.compute()
+                seconds = time.perf_counter() - start
+                dataset.attrs["wall_seconds"] = round(seconds, 3)
+                if run_store is not None:
+                    run_store.save(batch.name, dataset)
+                done[batch.name] = dataset
+                progress.advance(batch.name, seconds)
+
+        _in_threads(advance, list(missing.values()), stop)
+    if stop.signal_number is not None:
+        raise Interrupted(stop.signal_number, len(done), len(names))
+    if run_store is not None and len(done) < len(names):
+        for name in names:
+            if name not in done and (dataset := run_store.load(name)) is not None:
+                done[name] = dataset
+        if len(done) < len(names):
+            raise Unfinished(
+                f"worker {run_store.worker.index}/{run_store.worker.count} has done its share; "
+                f"{len(done)} of {len(names)} batches are saved. Run the others, or the command "
+                "without --worker to do what is missing"
+            )
+    return {name: done[name] for name in names}
+
+
+def _in_threads(
+    advance: Callable[[Sequence[Batch]], None], groups: list[Sequence[Batch]], stop: "_Stop"
+) -> None:
+    workers = max(1, min(len(groups), (os.cpu_count() or 1) + 1))
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(advance, group) for group in groups]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+class _Stop(threading.Event):
+    signal_number: int | None = None
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.signal_number is not None:
+            os._exit(128 + number)
+        stop.signal_number = number
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,567 @@
+"""Results on disk: what goes in comes out, and a failure leaves no trace."""
+
+import dataclasses
+import enum
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from slt_jax.run import store
+from slt_jax.run.store import (
+    config_hash,
+    config_json,
+    prepare_folder,
+    provenance,
+    read_dataset,
+    replace_file,
+    write_dataset,
+    write_json,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def example() -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "free_energy": (("problem", "n"), np.arange(6.0).reshape(2, 3) / 7, {"unit": "nats"}),
+            "converged": ("problem", np.array([True, False])),
+            "count": ("n", np.array([1, 2, 2**40])),
+            "precise": ("n", np.array([1, 2, 3], np.float32)),
+            "missing": ("n", np.array([np.nan, np.inf, -np.inf])),
+            "empty": ("nothing", np.zeros(0)),
+        },
+        coords={"problem": ["y = abx", "λ = ½"], "n": [10, 100, 1000]},
+        attrs={"title": "F_n", "seed": 0, "beta": 0.5, "grid": [1, 2, 3]},
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+# --- datasets -------------------------------------------------------------------------------
+
+
+def test_dataset_round_trip(tmp_path: Path) -> None:
+    dataset = example()
+    write_dataset(dataset, tmp_path / "result.nc")
+    back = read_dataset(str(tmp_path / "result.nc"))
+    xr.testing.assert_identical(back, dataset)
+    for name, variable in dataset.variables.items():
+        assert back[name].dtype == variable.dtype
+    assert names(tmp_path) == ["result.nc"]
+
+
+def test_a_dataset_read_is_in_memory_and_can_be_written_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "result.nc"
+    write_dataset(example(), path)
+    back = read_dataset(path)
+    write_dataset(back.assign(free_energy=back.free_energy + 1), path)
+    path.rename(tmp_path / "moved.nc")
+    xr.testing.assert_identical(back, example())
+    again = read_dataset(tmp_path / "moved.nc")
+    np.testing.assert_array_equal(again.free_energy, example().free_energy + 1)
+
+
+class Pair(NamedTuple):
+    draws: int
+    path: Path
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("text", "text"),
+        ("", ""),
+        (3, 3),
+        (2.5, 2.5),
+        (float("nan"), float("nan")),
+        (np.float32(2), 2.0),
+        (np.str_("text"), "text"),
+        ([1, 2.5], [1.0, 2.5]),
+        (np.arange(3), [0, 1, 2]),
+        (["a", "β"], ["a", "β"]),
+        (True, "true"),
+        (np.bool_(False), "false"),
+        (None, "null"),
+        ({"b": {"c": None}, "a": 1}, '{"a": 1, "b": {"c": null}}'),
+        ([1, "a", None], '[1, "a", null]'),
+        ([True, False], "[true, false]"),
+        ([[1], [2, 3]], "[[1], [2, 3]]"),
+        (np.eye(2, dtype=int), "[[1, 0], [0, 1]]"),
+        (10**30, "1" + 30 * "0"),
+        (Fraction(5, 2), '"5/2"'),
+        (Pair(3, Path("a/b")), '{"draws": 3, "path": "a/b"}'),
+    ],
+)
+def test_attributes(value: Any, stored: Any, tmp_path: Path) -> None:
+    dataset = xr.Dataset({"x": ("i", [1.0], {"inner": value})}, {"i": [0]}, {"outer": value})
+    dataset.i.attrs["label"] = value
+    write_dataset(dataset, tmp_path / "result.nc")
+    back = read_dataset(tmp_path / "result.nc")
+    for found in (back.attrs["outer"], back.x.attrs["inner"], back.i.attrs["label"]):
+        np.testing.assert_array_equal(found, stored)
+    assert dataset.attrs["outer"] is value
+    assert dataset.x.attrs["inner"] is value
+
+
+def test_long_attributes(tmp_path: Path) -> None:
+    """The older HDF5 limit of 64 KiB would be met by a long configuration."""
+    config = json.dumps(list(range(50_000)))
+    write_dataset(example().assign_attrs(config=config), tmp_path / "result.nc")
+    assert read_dataset(tmp_path / "result.nc").attrs["config"] == config
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        (xr.Dataset({"x": ("i", np.array([1, "a"], dtype=object))}), "result.nc"),
+        (xr.Dataset({"x": 1.0}, attrs={"f": "nul\0byte"}), "result.nc"),
+        (xr.Dataset({"x": 1.0}, attrs={"f": print}), "attrs.f"),
+        (xr.Dataset({"x": ((), 1.0, {"f": {"g": float("nan")}})}), "x.attrs.f.g"),
+    ],
+)
+def test_what_netcdf_cannot_hold(dataset: xr.Dataset, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        write_dataset(dataset, tmp_path / "result.nc")
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_reading_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*absent\.nc'"):
+        read_dataset(tmp_path / "absent.nc")
+    with pytest.raises(OSError, match="cannot read"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "short", "holes"])
+def test_reading_what_is_damaged(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.nc"
+    write_dataset(example(), path)
+    content = bytearray(path.read_bytes())
+    if damage == "holes":
+        content[600::7] = bytes(len(content[600::7]))
+    path.write_bytes(
+        {
+            "empty": b"",
+            "text": b"problem,n\n",
+            "cut": content[:-100],
+            "short": content[:3000],
+            "holes": content,
+        }[damage]
+    )
+    with pytest.raises(OSError, match=r"result\.nc' is damaged or not a netCDF4 file") as caught:
+        read_dataset(path)
+    assert "\n" not in str(caught.value)
+
+
+# --- failure --------------------------------------------------------------------------------
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("fails", ["replace", "fsync"])
+def test_a_failed_write_leaves_the_older_file(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(example(), tmp_path / "result.nc")
+    write_json({"a": 1}, tmp_path / "result.json")
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(store.os, fails, refuse)
+    with pytest.raises(OSError, match=r"cannot write '.*result\.nc': No space left on device$"):
+        write_dataset(example() + 1, tmp_path / "result.nc")
+    with pytest.raises(OSError, match=r"cannot write '.*result\.json': No space left on device$"):
+        write_json({"a": 2}, tmp_path / "result.json")
+    with pytest.raises(OSError, match="No space left"):
+        write_json({"a": 2}, tmp_path / "new.json")
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+FULL_DISK = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from slt_jax.run.store import read_dataset, write_dataset, write_json
+folder = Path(sys.argv[1])
+small = xr.Dataset({"x": ("i", np.zeros(1))})
+large = xr.Dataset({"x": ("i", np.random.default_rng(0).normal(size=100_000))})
+write_dataset(small, folder / "result.nc")
+write_json({"a": 1}, folder / "result.json")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for write, content, name in [
+    (write_dataset, large, "result.nc"),
+    (write_dataset, large, "new.nc"),
+    (write_json, {"a": list(range(100_000))}, "result.json"),
+]:
+    try:
+        write(content, folder / name)
+    except OSError as error:
+        print(error)
+xr.testing.assert_identical(read_dataset(folder / "result.nc"), small)
+assert (folder / "result.json").read_text() == '{\\n  "a": 1\\n}\\n'
+assert sorted(os.listdir(folder)) == ["result.json", "result.nc"]
+write_dataset(small + 1, folder / "result.nc")
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A limit on the size of files stops a write half-way, as a full disk does."""
+    pytest.importorskip("resource")
+    script = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(script, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for line, name in zip(lines, ["result.nc", "new.nc", "result.json"], strict=True):
+        assert line.startswith("cannot write ")
+        assert line.endswith(f"{name}': File too large")
+    assert read_dataset(tmp_path / "result.nc").x == 1
+
+
+def test_replace_file_is_for_any_writer(tmp_path: Path) -> None:
+    path = tmp_path / "figure.svg"
+    path.write_text("old")
+    with replace_file(path) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".svg"
+        assert temporary.name.startswith(".")
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["figure.svg"]
+    other = tmp_path / "other"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError, SystemExit])
+def test_replace_file_when_the_block_fails(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "figure.svg"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replace_file(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["figure.svg"]
+
+
+def test_replace_file_passes_on_what_it_did_not_cause(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="absent"), replace_file(tmp_path / "figure.svg"):
+        (tmp_path / "absent").read_text()
+    assert names(tmp_path) == []
+
+
+def test_replace_file_with_the_longest_name(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250 + ".json")
+    write_json({}, path)
+    assert path.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("name", ["absent/result.json", "file/result.json", "folder"])
+def test_replace_file_where_nothing_can_be_written(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=f"cannot write '.*{name}': ") as caught:
+        write_json({}, tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == ["file", "folder"]
+
+
+# --- folders --------------------------------------------------------------------------------
+
+
+def test_prepare_folder(tmp_path: Path) -> None:
+    folder = prepare_folder(str(tmp_path / "a" / "b"))
+    assert folder == tmp_path / "a" / "b"
+    assert prepare_folder(folder) == folder
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below/it", "dangling", "loop"])
+def test_prepare_folder_with_something_in_the_way(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    obstacle = name.split("/")[0]
+    with pytest.raises(OSError, match=f"{name}': .*{obstacle} is in the way and not a folder$"):
+        prepare_folder(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["nul\0byte", "x" * 300])
+def test_prepare_folder_on_an_impossible_path(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot write in the folder") as caught:
+        prepare_folder(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@pytest.mark.parametrize("path", ["/proc/slt_jax", "/proc/self"])
+def test_prepare_folder_where_not_even_root_may_write(path: str) -> None:
+    with pytest.raises(OSError, match=rf"cannot write in the folder '{path}': \w"):
+        prepare_folder(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not stop root")
+def test_prepare_folder_that_is_read_only(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    for folder in (tmp_path, tmp_path / "below"):
+        with pytest.raises(OSError, match="Permission denied"):
+            prepare_folder(folder)
+
+
+def test_prepare_folder_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.os, "fsync", refuse)
+    with pytest.raises(OSError, match="cannot write in the folder .*: No space left on device"):
+        prepare_folder(tmp_path)
+    assert names(tmp_path) == []
+
+
+# --- JSON -----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+    shape: tuple[int, ...] = (2, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    name: str = "λ"
+    results_dir: Path = Path("results/free_energy")
+    inner: Inner = Inner()
+    seeds: dict[str, int] = dataclasses.field(default_factory=lambda: {"b": 1, "a": 2})
+    truth: float | None = None
+
+
+def test_json_values(tmp_path: Path) -> None:
+    content = {
+        "fraction": Fraction(5, 2),
+        "whole": Fraction(3),
+        "numpy": [np.float64(0.5), np.int32(3), np.bool_(True), np.arange(4).reshape(2, 2)],
+        "jax": jnp.ones(2),
+        "none": None,
+        "path": Path("a") / "b",
+        "absolute": Path("/home/someone/results"),
+        "tuple": Pair(1, Path("c")),
+        "dataclass": Inner(),
+        "nested": {2: "two", 1: {"deep": (1, 2)}},
+        "greek": "λ̂",
+    }
+    write_json(content, tmp_path / "a.json")
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "λ̂" in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == {
+        "fraction": "5/2",
+        "whole": "3",
+        "numpy": [0.5, 3, True, [[0, 1], [2, 3]]],
+        "jax": [1.0, 1.0],
+        "none": None,
+        "path": "a/b",
+        "absolute": "results",
+        "tuple": {"draws": 1, "path": "c"},
+        "dataclass": {"rate": 0.1, "shape": [2, 3]},
+        "nested": {"1": {"deep": [1, 2]}, "2": "two"},
+        "greek": "λ̂",
+    }
+    write_json(dict(reversed(content.items())), tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_text(encoding="utf-8") == text
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"a": {"b": [1, float("nan")]}}, r"a\.b\[1\] is nan"),
+        ({"a": {"b": np.array([[0.0, np.inf]])}}, r"a\.b\[0\]\[1\] is inf"),
+        ({"a": Inner(rate=float("nan"))}, r"a\.rate is nan"),
+        ({"a": np.float32("nan")}, "a is nan"),
+        ({"f": print}, "f is a builtin_function_or_method; allowed are"),
+        ({"f": {1, 2}}, "f is a set"),
+        ({"f": 1j}, "f is a complex"),
+        ({"f": Colour.RED}, "f is a Colour"),
+        ({"f": Inner}, "f is a type"),
+        ({"f": np.array([None])}, "f is a ndarray"),
+        ({"f": jax.eval_shape(lambda: jnp.zeros(2))}, "f is a ShapeDtypeStruct"),
+        ({"f": {(1, 2): 3}}, r"f has the key \(1, 2\)"),
+        ({None: 3}, "mapping has the key None"),
+        ({"f": {1: 1, "1": 2}}, "f has two keys that read '1'"),
+    ],
+)
+def test_json_refuses(content: dict, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match=words) as caught:
+        write_json(content, path)
+    assert "\n" not in str(caught.value)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_json_refuses_keys_of_jax() -> None:
+    with pytest.raises(ValueError, match="key is a"):
+        config_json({"key": jax.random.key(0)})
+
+
+# --- provenance -----------------------------------------------------------------------------
+
+
+def test_the_hash_is_of_the_content() -> None:
+    assert config_hash(Config()) == config_hash(Config(seeds={"a": 2, "b": 1}))
+    assert config_hash(Config()) == config_hash(dataclasses.asdict(Config()))
+    others = [Config(name="other"), Config(inner=Inner(rate=0.2)), Config(truth=0.0)]
+    assert len({config_hash(config) for config in [Config(), *others]}) == 4
+
+
+def test_the_hash_is_the_same_in_every_process() -> None:
+    """A stored number: runs resume by it, so that it must survive new versions of the code."""
+    assert config_json({"b": 0.1, "a": [1, None]}) == '{"a": [1, null], "b": 0.1}'
+    assert config_hash({"b": 0.1, "a": [1, None]}).startswith("1e721d1451e6")
+
+
+def test_provenance(tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    record = provenance(Config())
+    assert all(isinstance(value, str | int | float) for value in record.values())
+    assert json.loads(str(record["config"])) == {
+        "name": "λ",
+        "results_dir": "results/free_energy",
+        "inner": {"rate": 0.1, "shape": [2, 3]},
+        "seeds": {"a": 2, "b": 1},
+        "truth": None,
+    }
+    assert record["config_sha256"] == config_hash(Config())
+    assert record["jax_version"] == jax.__version__
+    assert record["numpy_version"] == np.__version__
+    assert record["python_version"] == platform.python_version()
+    assert record["device_platform"] == jax.default_backend()
+    assert record["device_count"] == jax.device_count()
+    created = datetime.fromisoformat(str(record["created_utc"]))
+    assert before <= created <= datetime.now(UTC)
+    assert created.utcoffset() is not None
+    write_dataset(example().assign_attrs(record), tmp_path / "result.nc")
+    write_json(record, tmp_path / "result.json")
+    back = read_dataset(tmp_path / "result.nc").attrs
+    assert {name: back[name] for name in record} == record
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == record
+
+
+def test_provenance_knows_64_bit_types() -> None:
+    assert provenance({})["x64"] == "false"
+    with jax.enable_x64(True):
+        assert provenance({})["x64"] == "true"
+
+
+def test_provenance_tells_no_places(tmp_path: Path) -> None:
+    text = json.dumps(provenance(Config(results_dir=tmp_path / "results")))
+    assert '\\"results_dir\\": \\"results\\"' in text
+    for place in (tmp_path, Path.home(), ROOT, Path.cwd(), sys.prefix):
+        assert len(str(place)) < 3 or str(place) not in text
+    assert len(platform.node()) < 4 or platform.node() not in text
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small checkout that the package seems to lie in, with one commit."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    for name in store.GIT_LOCATIONS:
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "checkout"
+    for file in ("slt_jax/store.py", "figures/a.json", "pyproject.toml"):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text("old")
+    git(tmp_path, "init", "--quiet", str(root))
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "first")
+    monkeypatch.setattr(store, "__file__", str(root / "slt_jax" / "store.py"))
+    return root
+
+
+def git_state() -> tuple[object, object]:
+    record = provenance({})
+    return record["git_commit"], record["git_dirty"]
+
+
+def test_a_clean_checkout(checkout: Path) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert len(commit) == 40
+    assert git_state() == (commit, "false")
+    (checkout / "figures" / "a.json").write_text("new")
+    (checkout / "figures" / "b.json").write_text("new")
+    assert git_state() == (commit, "false")
+
+
+@pytest.mark.parametrize("file", ["slt_jax/store.py", "pyproject.toml", "experiments/new/a.py"])
+def test_a_changed_checkout(file: str, checkout: Path) -> None:
+    (checkout / file).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / file).write_text("new")
+    assert git_state() == (git(checkout, "rev-parse", "HEAD"), "true")
+
+
+def test_a_package_installed_inside_another_checkout(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = checkout / ".venv" / "slt_jax" / "store.py"
+    installed.parent.mkdir(parents=True)
+    installed.touch()
+    monkeypatch.setattr(store, "__file__", str(installed))
+    assert git_state() == ("unknown", "unknown")
+
+
+def test_a_checkout_without_commits(tmp_path: Path, checkout: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    git(tmp_path, "init", "--quiet", str(checkout))
+    git(checkout, "add", ".")
+    assert git_state() == ("unknown", "unknown")
+
+
+def test_no_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "store.py"))
+    assert git_state() == ("unknown", "unknown")
+
+
+def test_no_git(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(checkout))
+    assert git_state() == ("unknown", "unknown")
+
+
+def test_inside_a_hook_of_another_checkout(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    assert git_state() == (commit, "false")
