@@ -71,14 +71,14 @@ def smc_by_data_sets(numbers: Sequence[int]) -> dict[str, Any]:
             jobs.append(
                 sampled_jobs(problem, SAMPLE_SIZE, statistics, keys, SMCSettings(), STEP_SIZE)
             )
-            return jobs[-1]["free_energy"].to_numpy()
+            return jobs[-1]["normalised_free_energy"].to_numpy()
 
         found["rate"].append(number * SEEDS / median_seconds(run, 2))
         found["peak_bytes"].append(_peak_bytes())
     checked = jax.tree.map(lambda leaf: leaf[:CHECKED], statistics)
     exact = oracle_for(problem, 1).moments(checked).normalised_free_energy.value
-    gap = jobs[-1]["free_energy"].to_numpy()[:CHECKED] - exact
-    errors = jobs[-1]["free_energy_se"].to_numpy()[:CHECKED]
+    gap = jobs[-1]["normalised_free_energy"].to_numpy()[:CHECKED] - exact
+    errors = jobs[-1]["normalised_free_energy_se"].to_numpy()[:CHECKED]
     return found | {
         "converged": float(jobs[-1]["converged"].mean()),
         "checked": len(exact),

@@ -85,8 +85,8 @@ def _ours(
             keys = batch_keys(jax.random.key(1), n, data_sets, seeds)
             jobs = sampled_jobs(problem, n, statistics, keys, settings, STEP_SIZE)
             spent.append(time.perf_counter() - start - (clock.seconds - compiled))
-            standard_errors.append(float(np.sqrt(np.mean(jobs["free_energy_se"] ** 2))))
-            errors.append(float(np.mean(jobs["free_energy"].to_numpy() - of_oracle)))
+            standard_errors.append(float(np.sqrt(np.mean(jobs["normalised_free_energy_se"] ** 2))))
+            errors.append(float(np.mean(jobs["normalised_free_energy"].to_numpy() - of_oracle)))
     return {
         "ours": True,
         "compile_seconds": time.perf_counter() - beginning - sum(spent),

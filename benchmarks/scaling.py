@@ -38,7 +38,7 @@ def sweep_seconds(quick: bool) -> float:
 
     def run() -> Any:
         jobs = sampled_jobs(problem, SAMPLE_SIZE, statistics, keys, settings, 0.4)
-        return jobs["free_energy"].to_numpy()
+        return jobs["normalised_free_energy"].to_numpy()
 
     return median_seconds(run, 2 if quick else 3)
 

@@ -7,10 +7,12 @@ allowed.
 import dataclasses
 import functools
 import inspect
+import itertools
 import math
+from types import NoneType, UnionType
 from contextlib import suppress
 from numbers import Integral, Real
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
@@ -44,6 +46,36 @@ class Above:
 
 
 @dataclasses.dataclass(frozen=True)
+class Within:
+    """Bound of a number: from ``minimum`` to ``maximum``, both allowed."""
+
+    minimum: float
+    maximum: float
+
+    def allows(self, value: Any) -> bool:
+        """Whether a number is within the bound."""
+        return self.minimum <= value <= self.maximum
+
+    def __str__(self) -> str:
+        return f"from {self.minimum} to {self.maximum}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Bound of a number: above ``low`` and below ``high``."""
+
+    low: float
+    high: float
+
+    def allows(self, value: Any) -> bool:
+        """Whether a number is within the bound."""
+        return self.low < value < self.high
+
+    def __str__(self) -> str:
+        return f"above {self.low} and below {self.high}"
+
+
+@dataclasses.dataclass(frozen=True)
 class OrMore:
     """Bound of a tuple: at least so many entries."""
 
@@ -55,6 +87,30 @@ class OrMore:
 
     def __str__(self) -> str:
         return f"with {self.entries} or more entries"
+
+
+@dataclasses.dataclass(frozen=True)
+class Increasing:
+    """Bound of a tuple of numbers: each is larger than the one before."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a tuple increases."""
+        return all(low < high for low, high in itertools.pairwise(value))
+
+    def __str__(self) -> str:
+        return "that increases"
+
+
+@dataclasses.dataclass(frozen=True)
+class Different:
+    """Bound of a tuple: no entry twice."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether all entries differ."""
+        return len(set(value)) == len(value)
+
+    def __str__(self) -> str:
+        return "without repetitions"
 
 
 Positive = Annotated[float, Above(0)]
@@ -76,29 +132,34 @@ KINDS: dict[Any, tuple[Any, str]] = {
 def check_fields(record: Any) -> None:
     """Refuse a dataclass one of whose fields is not of the type and in the bounds it declares.
 
-    Integers, floats, booleans, literals and tuples of them are checked, with the bounds in
-    ``Annotated``; fields of other types are not, nor those of a class that has annotations with
+    Integers, floats, booleans, literals, tuples of them and such as may be None are checked, with
+    the bounds in ``Annotated``; fields of other types are not, nor those of a class that has annotations with
     names that only a type checker knows. Raises ValueError for the first field that is wrong.
     """
     family: Any = type(record)
-    declared = _declared(family)
+    declared = annotations_of(family)
     for field in dataclasses.fields(record):
         check(field.name, getattr(record, field.name), declared.get(field.name))
 
 
 @functools.cache
-def _declared(family: type) -> dict[str, Any]:
+def annotations_of(family: type) -> dict[str, Any]:
     """Annotations of a class and its bases, with those that are strings evaluated."""
-    found: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for base in reversed(family.__mro__):
         with suppress(NameError):
-            found |= inspect.get_annotations(base, eval_str=True)
-    return found
+            annotations |= inspect.get_annotations(base, eval_str=True)
+    return annotations
 
 
 def check(name: str, value: Any, declared: Any) -> None:
     """Refuse a value that is not of a declared type and in its bounds, as ``check_fields`` does."""
     bounds: list[Any] = []
+    if get_origin(declared) in (Union, UnionType):
+        kinds = [kind for kind in get_args(declared) if kind is not NoneType]
+        if value is not None and len(kinds) == 1:
+            check(name, value, kinds[0])
+        return
     if get_origin(declared) is Annotated:
         declared, *bounds = get_args(declared)
     kind, choices = get_origin(declared) or declared, get_args(declared)

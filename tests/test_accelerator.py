@@ -49,7 +49,7 @@ def test_sampled_free_energy_covers_the_exact_one(name):
     """Mean over 16 data sets of each n; 5 standard errors of a mean over 128 runs."""
     curve = free_energy_curve(PROBLEMS[name], PLAN)
     assert curve["converged"].all()
-    for quantity in ("free_energy", "wbic", "posterior_energy"):
+    for quantity in ("normalised_free_energy", "normalised_wbic", "excess_energy"):
         errors = curve[f"{quantity}_se"].to_numpy()
         assert np.median(errors) < 0.3
         gap = (curve[quantity] - curve[f"exact_{quantity}"]).mean("replicate").to_numpy()

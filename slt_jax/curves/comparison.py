@@ -69,7 +69,7 @@ def sampled_coverage(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def best_free_energy(curve: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """n [N] and F_n − nL_n(w₀) [N, replicate]: exact where there is an oracle, else sampled."""
-    name = "exact_free_energy" if "exact_free_energy" in curve else "free_energy"
+    name = "exact_normalised_free_energy" if "exact_normalised_free_energy" in curve else "normalised_free_energy"
     complete = np.isfinite(curve[name].to_numpy()).all(axis=1)
     return curve["n"].to_numpy()[complete], curve[name].to_numpy()[complete]
 
@@ -112,10 +112,10 @@ def curve_table(problems: Sequence[Problem], curves: dict[str, xr.Dataset]) -> s
         for n in curve["n"].to_numpy():
             at = curve.sel(n=n)
             text = f"{problem.name:<24}{n:>8}"
-            exact = at.get("exact_free_energy")
+            exact = at.get("exact_normalised_free_energy")
             text += f"{float(exact.mean()):>11.3f}" if exact is not None else f"{'–':>11}"
-            if np.isfinite(at["free_energy"].to_numpy()).any():
-                for name in ("free_energy", "wbic"):
+            if np.isfinite(at["normalised_free_energy"].to_numpy()).any():
+                for name in ("normalised_free_energy", "normalised_wbic"):
                     mean = monte_carlo_mean(estimate_in(at, name))
                     text += f"{float(mean.value):>9.3f} ± {float(mean.standard_error):<5.3f}"
                 estimate = mean_over_data_sets(at["lambda_wbic"].to_numpy())

@@ -2,20 +2,20 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import jax
 import numpy as np
 import xarray as xr
 from jax import Array
 
+from slt_jax.curves.config import FreeEnergyConfig
 from slt_jax.curves.jobs import batch_keys, exact_jobs, problem_key, sampled_jobs
 from slt_jax.data import fixed_design_statistics, is_designable, statistics_along_n
 from slt_jax.estimators import mean_over_data_sets
 from slt_jax.oracles.checks import evidence_integral
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
-from slt_jax.run.sweep import Batch, run_batches
+from slt_jax.run.sweep import Task, run_tasks
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Statistics
 from slt_jax.theory import Theory
@@ -26,102 +26,74 @@ DECADES = tuple(10**k for k in range(1, 9))
 DECADE_REPLICATES = 4
 
 
-@dataclass(frozen=True)
-class CurvePlan:
-    """What to compute for a problem: SMC at ``sample_sizes``, exact answers there and further on.
-
-    ``data_sets`` nested data sets, each sampled by ``seeds`` runs; ``batch_size`` of them are
-    computed and saved together, with at most ``budget`` bytes per device (None: as
-    ``JobFunction`` chooses).
-    """
-
-    sample_sizes: tuple[int, ...]
-    exact_sizes: tuple[int, ...] = ()
-    data_sets: int = 10
-    seeds: int = 8
-    settings: SMCSettings = SMCSettings()
-    step_size: float = 0.4
-    oracle_refinement: int = 2
-    seed: int = 0
-    float64: bool = False
-    batch_size: int = 16
-    budget: int | None = None
-
-    @property
-    def sizes(self) -> list[int]:
-        """All n, increasing."""
-        return sorted({*self.sample_sizes, *self.exact_sizes})
-
-    @property
-    def parts(self) -> list[slice]:
-        """The data sets of each batch, of equal numbers but for the last."""
-        count = -(-self.data_sets // self.batch_size)
-        size = -(-self.data_sets // count)
-        return [slice(i, min(i + size, self.data_sets)) for i in range(0, self.data_sets, size)]
-
-
-def free_energy_curve(problem: Problem, plan: CurvePlan) -> xr.Dataset:
+def free_energy_curve(problem: Problem, config: FreeEnergyConfig) -> xr.Dataset:
     """The whole curve, computed here and now; ``assemble_curve`` says what it holds."""
-    batches = curve_batches(problem, plan)
-    return assemble_curve(problem, plan, run_batches({problem.name: batches}, label=problem.name))
+    tasks = curve_tasks(problem, config)
+    return assemble_curve(problem, config, run_tasks(tasks, label=problem.name))
 
 
-def curve_batches(problem: Problem, plan: CurvePlan) -> list[Batch]:
-    """The batches of a curve: samples and exact answers of each n, and the checks of the oracle.
+def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
+    """The tasks of a curve: samples and exact answers of each n, and the checks of the oracle.
 
-    They depend on the plan alone; data are drawn when a batch first asks for them.
+    They depend on the configuration alone; data are drawn when a task first asks for them.
     """
-    data_key, sampler_key, check_key = jax.random.split(problem_key(plan.seed, problem), 3)
-    oracle = oracle_for(problem, plan.oracle_refinement)
-    sizes = plan.sizes if oracle is not None else sorted(plan.sample_sizes)
+    data_key, sampler_key, check_key = jax.random.split(problem_key(config.seed, problem), 3)
+    oracle = oracle_for(problem, config.oracle_refinement)
+    sizes = config.sizes if oracle is not None else sorted(config.sample_sizes)
+    settings = SMCSettings(
+        num_chains=config.num_chains,
+        chain_length=config.chain_length,
+        num_integration_steps=config.integration_steps,
+        ess_fraction=config.ess_fraction,
+    )
 
     @functools.cache
-    def all_statistics() -> dict[int, Statistics]:
-        found = statistics_along_n(problem, data_key, plan.data_sets, sizes)
-        return dict(zip(sizes, found, strict=True))
+    def statistics_by_size() -> dict[int, Statistics]:
+        nested = statistics_along_n(problem, data_key, config.data_sets, sizes)
+        return dict(zip(sizes, nested, strict=True))
 
     def sampled(n: int, part: slice) -> xr.Dataset:
-        with jax.enable_x64(plan.float64):
-            keys = batch_keys(sampler_key, n, plan.data_sets, plan.seeds)[part]
-            data = jax.tree.map(lambda leaf: leaf[part], all_statistics()[n])
-            rows = plan.parts[0].stop
+        with jax.enable_x64(config.float64):
+            keys = batch_keys(sampler_key, n, config.data_sets, config.seeds)[part]
+            statistics = jax.tree.map(lambda leaf: leaf[part], statistics_by_size()[n])
+            rows = config.parts[0].stop
             curve = sampled_jobs(
-                problem, n, data, keys, plan.settings, plan.step_size, rows, plan.budget
+                problem, n, statistics, keys, settings, config.step_size, rows, config.budget
             )
-        curve["energy_at_optimum"] = (
-            "replicate",
-            -np.asarray(data.log_likelihood_at_optimum, float),
-        )
-        return curve
+        return _with_energy_at_optimum(curve, statistics)
 
     def exact(oracle: Oracle, n: int) -> xr.Dataset:
-        curve = exact_jobs(oracle, n, all_statistics()[n], with_energies=n in plan.sample_sizes)
+        statistics = statistics_by_size()[n]
+        curve = exact_jobs(oracle, n, statistics, with_energies=n in config.sample_sizes)
         curve = curve.rename({name: f"exact_{name}" for name in curve.data_vars})
-        curve["energy_at_optimum"] = (
-            "replicate",
-            -np.asarray(all_statistics()[n].log_likelihood_at_optimum, float),
-        )
-        return curve
+        return _with_energy_at_optimum(curve, statistics)
 
     def checks(oracle: Oracle) -> xr.Dataset:
         integral = evidence_integral(oracle, check_key, EVIDENCE_SIZE, EVIDENCE_DATA_SETS)
-        found = xr.Dataset(
+        checked = xr.Dataset(
             {"evidence_integral": integral.value, "evidence_integral_se": integral.standard_error}
         )
         if problem.theory is not None and is_designable(problem):
-            found = found.merge(increment_gaps(oracle, problem.theory, check_key))
-        return found
+            checked = checked.merge(increment_gaps(oracle, problem.theory, check_key))
+        return checked
 
-    partial = functools.partial
-    batches = [
-        Batch(_sampled_name(problem, n, i), partial(sampled, n, part))
-        for n in plan.sample_sizes
-        for i, part in enumerate(plan.parts)
+    def task(name: str, function: object, *arguments: object) -> Task:
+        return Task(name, functools.partial(function, *arguments), problem.name)  # type: ignore[arg-type]
+
+    tasks = [
+        task(_sampled_name(problem, n, i), sampled, n, part)
+        for n in config.sample_sizes
+        for i, part in enumerate(config.parts)
     ]
     if oracle is not None:
-        batches += [Batch(_exact_name(problem, n), partial(exact, oracle, n)) for n in sizes]
-        batches.append(Batch(_checks_name(problem), partial(checks, oracle)))
-    return batches
+        tasks += [task(_exact_name(problem, n), exact, oracle, n) for n in sizes]
+        tasks.append(task(_checks_name(problem), checks, oracle))
+    return tasks
+
+
+def _with_energy_at_optimum(curve: xr.Dataset, statistics: Statistics) -> xr.Dataset:
+    energy = -np.asarray(statistics.log_likelihood_at_optimum, float)
+    return curve.assign(energy_at_optimum=("replicate", energy))
 
 
 def _sampled_name(problem: Problem, n: int, part: int) -> str:
@@ -137,9 +109,9 @@ def _checks_name(problem: Problem) -> str:
 
 
 def assemble_curve(
-    problem: Problem, plan: CurvePlan, batches: Mapping[str, xr.Dataset]
+    problem: Problem, config: FreeEnergyConfig, results: Mapping[str, xr.Dataset]
 ) -> xr.Dataset:
-    """One labelled dataset of the batches of ``curve_batches``.
+    """One labelled dataset of the results of ``curve_tasks``.
 
     Dimensions (n, replicate), total nats relative to nL_n(w₀), which is ``energy_at_optimum``.
     Names and errors are those of ``sampled_jobs``, and of ``exact_jobs`` after ``exact_``; NaN
@@ -149,20 +121,20 @@ def assemble_curve(
     """
     samples = [
         xr.concat(
-            [batches[_sampled_name(problem, n, i)] for i in range(len(plan.parts))],
+            [results[_sampled_name(problem, n, i)] for i in range(len(config.parts))],
             dim="replicate", join="outer", combine_attrs="drop",
         )
-        for n in plan.sample_sizes
+        for n in config.sample_sizes
     ]  # fmt: skip
-    curve = _along_n(samples, plan.sample_sizes)
-    if _checks_name(problem) in batches:
-        exact = _along_n([batches[_exact_name(problem, n)] for n in plan.sizes], plan.sizes)
+    curve = _along_n(samples, config.sample_sizes)
+    if _checks_name(problem) in results:
+        exact = _along_n([results[_exact_name(problem, n)] for n in config.sizes], config.sizes)
         curve = xr.merge([exact, curve.drop_vars("energy_at_optimum")], join="outer")
-        curve = xr.merge([curve, batches[_checks_name(problem)].drop_attrs()])
-    curve = curve.reindex(n=plan.sizes).assign_coords(decade_from=list(DECADES[:-1]))
+        curve = xr.merge([curve, results[_checks_name(problem)].drop_attrs()])
+    curve = curve.reindex(n=config.sizes).assign_coords(decade_from=list(DECADES[:-1]))
     curve["converged"] = curve["converged"].fillna(False).astype(bool)
     curve["reason"] = curve["reason"].fillna("not sampled").astype(str)
-    curve.attrs["degrees_of_freedom"] = plan.seeds - 1
+    curve.attrs["degrees_of_freedom"] = config.seeds - 1
     return curve
 
 
@@ -174,12 +146,12 @@ def _along_n(datasets: list[xr.Dataset], sizes: tuple[int, ...] | list[int]) -> 
 def increment_gaps(oracle: Oracle, theory: Theory, key: Array) -> xr.Dataset:
     """How fast the exact free energy nears λ log n − (m−1) log log n, decade by decade.
 
-    ``increment_gap`` [decade_from] is the mean over designed data sets of F_{10n} − F_n relative
-    to w₀, minus the same difference of the asymptote, in nats; it tends to 0. Errors ``_se``
-    are between data sets.
+    ``increment_gap`` [decade_from] is the mean over data sets of fixed design of F_{10n} − F_n
+    relative to w₀, minus the same difference of the asymptote, in nats; it tends to 0. Errors
+    ``_se`` are between data sets.
     """
-    all_statistics = fixed_design_statistics(oracle.problem, key, DECADE_REPLICATES, DECADES)
-    free_energy = np.stack([-oracle.log_evidence(s).value for s in all_statistics])
+    along_n = fixed_design_statistics(oracle.problem, key, DECADE_REPLICATES, DECADES)
+    free_energy = np.stack([-oracle.log_evidence(s).value for s in along_n])
     excess = free_energy - theory.free_energy_asymptote(np.array(DECADES, float))[:, None]
     gap = mean_over_data_sets(np.diff(excess, axis=0))
     return xr.Dataset(

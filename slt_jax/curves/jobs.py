@@ -213,10 +213,10 @@ def _estimates(
     variance_by_seed = np.mean(about_pooled_mean**2, axis=(-1, -2))
     wbic = mean_over_seeds(by_seed[..., 0])
     estimates: dict[str, Estimate] = {
-        "free_energy": free_energy_from_evidence(runs.log_evidence),
-        "free_energy_ti": integrated(runs),
-        "wbic": wbic,
-        "posterior_energy": mean_over_seeds(by_seed[..., 2]),
+        "normalised_free_energy": free_energy_from_evidence(runs.log_evidence),
+        "normalised_free_energy_ti": integrated(runs),
+        "normalised_wbic": wbic,
+        "excess_energy": mean_over_seeds(by_seed[..., 2]),
         "lambda_wbic": wbic_coefficient(by_seed[..., 0], n),
         "lambda_energy_variance": energy_variance_coefficient(variance_by_seed[..., 0], nodes.wbic),
     }
@@ -228,7 +228,7 @@ def _estimates(
     for name, estimate in estimates.items():
         variables[name] = ("replicate", estimate.value)
         variables[f"{name}_se"] = ("replicate", estimate.standard_error)
-    variables["bic"] = ("replicate", bic(mode_energy, problem.model.dimension, n))
+    variables["normalised_bic"] = ("replicate", bic(mode_energy, problem.model.dimension, n))
     variables |= convergence(runs, (0, 2), log_likelihood_at_optimum)
     return xr.Dataset(variables)
 
@@ -317,9 +317,9 @@ def exact_jobs(oracle: Oracle, n: int, all_statistics: Any, with_energies: bool)
     the free energy is computed.
     """
     posterior = oracle.moments(all_statistics)
-    exact = {"free_energy": posterior.normalised_free_energy}
+    exact = {"normalised_free_energy": posterior.normalised_free_energy}
     if with_energies:
-        exact["posterior_energy"] = posterior.excess_energy
+        exact["excess_energy"] = posterior.excess_energy
         exact |= _exact_energies(oracle, all_statistics, temperature_nodes(n))
     variables: dict[str, Any] = {}
     for name, quantity in exact.items():
@@ -332,7 +332,7 @@ def _exact_energies(oracle: Oracle, statistics: Any, nodes: TemperatureNodes) ->
     """WBIC and the λ̂ that are made of tempered energies."""
     at_wbic = oracle.moments(statistics, nodes.wbic)
     exact = {
-        "wbic": at_wbic.excess_energy,
+        "normalised_wbic": at_wbic.excess_energy,
         "lambda_wbic": at_wbic.excess_energy.scaled(nodes.wbic),
         "lambda_energy_variance": at_wbic.energy_variance.scaled(nodes.wbic**2),
     }

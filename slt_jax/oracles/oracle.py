@@ -62,7 +62,7 @@ class ExactMoments(NamedTuple):
 class Oracle(NamedTuple):
     """Exact evidence of a problem whose model declares its structure; see ``oracle_for``.
 
-    The value comes from a rule at ``level`` and the error bound from one of lower order on the
+    The value comes from a rule at ``refinement`` and the error bound from one of lower order on the
     same panels: errors fall geometrically with the order, so ten times the difference bounds
     the error of the finer. As a difference may happen to be small, the largest over the
     quantities and data sets of a call is taken, of rules in cells no less than three times the sum
@@ -72,7 +72,7 @@ class Oracle(NamedTuple):
     problem: Problem
     model: Model
     structure: Structure
-    level: int
+    refinement: int
 
     @in_float64
     def log_evidence(self, statistics: Any) -> Exact:
@@ -161,7 +161,7 @@ class Oracle(NamedTuple):
         )
 
     def _resolutions(self) -> tuple[Resolution, Resolution]:
-        resolution = RESOLUTIONS[self.level]
+        resolution = RESOLUTIONS[self.refinement]
         return resolution, coarser(resolution)
 
     def _pieces(self, all_statistics: Sequence[Any], steepest: float | None = None) -> list[Any]:
@@ -331,15 +331,15 @@ def _cached_rule(
     return latent_rule(latent, curvature, targets, resolution)
 
 
-def oracle_for(problem: Problem, level: int = 2, *, costly: bool = False) -> Oracle | None:
+def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -> Oracle | None:
     """The oracle of a problem, or None if its model declares no exact structure.
 
     Some integrals in four dimensions take many seconds for each data set; their oracles are
-    returned only with ``costly``. Raises ValueError for a level outside 1 … 3, and for a problem
+    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, and for a problem
     that ``shapes.datum_of`` refuses.
     """
-    if level not in RESOLUTIONS:
-        raise ValueError(f"level = {level}: must be 1 to {max(RESOLUTIONS)}")
+    if refinement not in RESOLUTIONS:
+        raise ValueError(f"refinement = {refinement}: must be 1 to {max(RESOLUTIONS)}")
     datum_of(problem)
     structure = problem.model.exact(problem.optimum)
     if structure is None:
@@ -348,4 +348,4 @@ def oracle_for(problem: Problem, level: int = 2, *, costly: bool = False) -> Ora
         return None
     if is_costly(structure.latent) and not costly:
         return None
-    return Oracle(problem, problem.model, structure, level)
+    return Oracle(problem, problem.model, structure, refinement)

@@ -1,122 +1,107 @@
-"""Command line of an experiment: presets, every Config field as a flag, errors as one line."""
+"""The command line that all experiments share: configuration → study → verdict → figure.
 
-import argparse
+An experiment is a package with ``Config`` and ``PRESETS``, a module ``study`` with ``tasks`` and
+``assemble``, and modules ``verdict`` and ``figure`` with a function of that name. What needs JAX is
+imported when a run begins, so that help and refusals are quick.
+"""
+
+from __future__ import annotations
+
 import contextlib
-import dataclasses
-import io
-import itertools
-import math
+import importlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import tyro
-import xarray as xr
+from slt_jax.run.config import ExperimentConfig, Stopped, Worker, parse
 
-from slt_jax.report import plotting
-from slt_jax.run import hosts, store
-from slt_jax.run.compilation import keep_compilations
-from slt_jax.run.run_store import RunStore, Worker
-from slt_jax.run.sweep import Batch, Interrupted, Unfinished, run_batches
+if TYPE_CHECKING:
+    import xarray as xr
 
-
-@dataclass(frozen=True)
-class ExperimentConfig:
-    """What every experiment has; subclasses add their own fields, each with its help."""
-
-    preset: str = "laptop"
-    """starting point for all other fields; the experiment's help names the choices"""
-    seed: int = 0
-    """seed of all data sets and samplers"""
-    out: Path | None = None
-    """folder for results, made if missing; by default results/EXPERIMENT/PRESET, with a hash
-    after the preset if other flags change its numbers"""
-    figures_dir: Path | None = None
-    """also copy the figure and the verdict to this folder"""
-    restart: bool = False
-    """discard the batches in the folder instead of going on from them"""
-    memory: float | None = None
-    """GiB that a batch may use on each device; by default half of its memory, 2 on CPUs"""
-    worker: str = "0/1"
-    """i/N: compute the i-th of N shares; start N of these, on any hosts that share the folder"""
-    coordinator: str | None = None
-    """join processes by JAX's runtime: HOST:PORT of the first, or auto (Slurm, MPI, TPU pods)"""
-    num_processes: int | None = None
-    """how many processes join, where the cluster does not say"""
-    process_id: int | None = None
-    """which of them this one is, from 0, where the cluster does not say"""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The fields that determine the numbers, and not where, when or on what they are made."""
-        return {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.name not in EXECUTION_FIELDS
-        }
-
-    @property
-    def budget(self) -> int | None:
-        """``memory`` in bytes."""
-        return None if self.memory is None else int(self.memory * 2**30)
-
+    from slt_jax.report.verdict import Verdict
+    from slt_jax.run.sweep import Task
 
 POLL_SECONDS = 0.5
-EXECUTION_FIELDS = {f.name for f in dataclasses.fields(ExperimentConfig)} - {"seed"}
+COMPILATIONS = "compilations"
 
 
-C = TypeVar("C", bound=ExperimentConfig)
-
-
-def run_experiment(
-    name: str, description: str, presets: Mapping[str, C], run: Callable[[C], None]
-) -> None:
-    """Parse the command line into a config and run the experiment; exits the process.
+def main(package: str) -> None:
+    """Parse the command line into a configuration and run the experiment; exits the process.
 
     ``--preset NAME`` picks the defaults, every other flag overrides one field. A ValueError or
     OSError becomes one line on standard error and exit status 2, a signal status 128 + its
     number; a worker that has done its share, while others have not, ends with status 0.
     """
+    name = package.rpartition(".")[2]
+    experiment: Any = importlib.import_module(package)
     try:
-        config = parse(name, description, presets, sys.argv[1:])
-        if config.out is None:
-            folder = default_folder(name, config, presets[config.preset])
-            config = dataclasses.replace(config, out=folder)
-        keep_compilations()
-        hosts.join(config.coordinator, config.num_processes, config.process_id)
-        run(config)
+        config = parse(name, experiment.__doc__.strip(), experiment.PRESETS, sys.argv[1:])
+        run(package, config)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except Unfinished as state:
-        print(state, file=sys.stderr)
-    except Interrupted as interruption:
-        print(interruption, file=sys.stderr)
-        sys.exit(128 + interruption.signal_number)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.status)
     except KeyboardInterrupt:
         print("interrupted; no result was written", file=sys.stderr)
         sys.exit(130)
 
 
-def default_folder(name: str, config: ExperimentConfig, preset: ExperimentConfig) -> Path:
-    """A folder of its own for every configuration, so that none is in another's way."""
-    changed = config.identity != preset.identity
-    suffix = f"-{store.config_hash(config.identity)[:6]}" if changed else ""
+def run(package: str, config: ExperimentConfig) -> Verdict:
+    """Compute the tasks of a configuration, print the verdict, and write what the run found.
+
+    Raises ValueError for a configuration that the study refuses, OSError where a folder cannot be
+    written, and ``Stopped`` where results have to wait for other processes.
+    """
+    from slt_jax.run import hosts
+    from slt_jax.run.compilation import CompilationCounter, keep_compilations
+
+    keep_compilations()
+    hosts.join(config.coordinator, config.num_processes, config.process_id)
+    study, judge, drawing = (
+        importlib.import_module(f"{package}.{part}") for part in ("study", "verdict", "figure")
+    )
+    tasks = study.tasks(config)
+    name = package.rpartition(".")[2]
+    out = config.out or default_folder(name, config, importlib.import_module(package).PRESETS)
+    folder = Path(str(study.__file__)).parent
+    with CompilationCounter() as compiled:
+        results = compute(name, config, tasks, out, folder)
+    dataset = study.assemble(config, results)
+    dataset.attrs[COMPILATIONS] = dict(compiled.counts)
+    verdict: Verdict = judge.verdict(dataset)
+    print(f"{verdict.statement}\n\n{verdict.table}")
+    publish(name, config, out, dataset, verdict, drawing.figure(dataset, verdict))
+    return verdict
+
+
+def default_folder(
+    name: str, config: ExperimentConfig, presets: Mapping[str, ExperimentConfig]
+) -> Path:
+    """The folder of a configuration, one for each, so that none is in another's way."""
+    from slt_jax.run.provenance import config_hash
+
+    changed = config.identity != presets[config.preset].identity
+    suffix = f"-{config_hash(config.identity)[:6]}" if changed else ""
     return Path("results") / name / f"{config.preset}{suffix}"
 
 
 def compute(
-    name: str, config: ExperimentConfig, groups: Mapping[str, Sequence[Batch]]
-) -> tuple[Path, dict[str, xr.Dataset]]:
-    """The folder of a run, and its batches: saved as they finish, resumed, shared out.
+    name: str, config: ExperimentConfig, tasks: Sequence[Task], out: Path, source: Path
+) -> dict[str, xr.Dataset]:
+    """The datasets of all tasks: saved in ``out`` as they finish, resumed, shared out.
 
-    Raises what ``RunStore`` and ``run_batches`` raise; of processes that were joined, all but the
-    first end in Unfinished when all batches are saved.
+    ``source`` is the experiment's own folder, whose code is part of what the saved tasks belong to.
+    Raises what ``RunStore`` and ``run_tasks`` raise; of processes that were joined, all but the
+    first end in Unfinished when all tasks are saved.
     """
-    out = config.out or default_folder(name, config, config)
+    from slt_jax.run import hosts, provenance, store
+    from slt_jax.run.run_store import RunStore
+    from slt_jax.run.sweep import Unfinished, run_tasks
+
     for folder in (out, config.figures_dir):
         if folder is not None:
             store.prepare_folder(folder)
@@ -125,16 +110,16 @@ def compute(
         if worker.count > 1:
             raise ValueError(f"worker {config.worker}: joined processes share out the work alone")
         worker = hosts.worker()
-    with RunStore(out, config.identity, worker, config.restart) as run_store:
+    code = provenance.fingerprint(source)
+    with RunStore(out, config.identity, code, worker, config.restart) as run_store:
         if hosts.are_joined():
             with contextlib.suppress(Unfinished):
-                run_batches(groups, run_store, name)
-            names = [batch.name for group in groups.values() for batch in group]
-            while not all(map(run_store.holds, names)):
+                run_tasks(tasks, run_store, name)
+            while not all(run_store.holds(task.name) for task in tasks):
                 time.sleep(POLL_SECONDS)
             if worker.index > 0:
                 raise Unfinished(f"process {worker.index} is done; process 0 writes the results")
-        return out, run_batches(groups, run_store, name)
+        return run_tasks(tasks, run_store, name)
 
 
 def publish(
@@ -142,61 +127,23 @@ def publish(
     config: ExperimentConfig,
     out: Path,
     dataset: xr.Dataset,
-    verdict: Mapping[str, Any],
-    figures: Mapping[str, plotting.Figure],
+    verdict: Verdict,
+    figures: Mapping[str, Any],
 ) -> None:
     """Write dataset, verdict and ``figures`` by their file names, with the run's provenance.
 
-    The verdict and the figures go to the config's ``figures_dir`` too. Raises OSError where a
-    folder cannot be written.
+    The verdict and the figures go to the configuration's ``figures_dir`` too. Raises OSError where
+    a folder cannot be written.
     """
-    provenance = store.provenance(config)
-    store.write_dataset(dataset.assign_attrs(provenance), out / f"{name}.nc")
+    from slt_jax.report import plotting
+    from slt_jax.run import provenance, store
+
+    made_by = provenance.provenance(config)
+    store.write_dataset(dataset.assign_attrs(made_by), out / f"{name}.nc")
     places = [place for place in (out, config.figures_dir) if place is not None]
     for place in places:
-        store.write_json({**verdict, "provenance": provenance}, place / f"{name}.json")
+        store.write_json({**verdict.as_json(), "provenance": made_by}, place / f"{name}.json")
     for stem, figure in figures.items():
         plotting.save_figure(figure, stem, *places)
     what = "figure" if len(figures) == 1 else "figures"
     print(f"written to {out}: {name}.nc, .json and {what}", file=sys.stderr)
-
-
-def parse(name: str, description: str, presets: Mapping[str, C], arguments: list[str]) -> C:
-    """The config that a command line asks for.
-
-    Raises ValueError for an unknown preset or flag, for a value of the wrong type and for a seed
-    that is not one of 32 bits.
-    """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default=next(iter(presets)))
-    chosen, rest = first.parse_known_args(arguments)
-    if chosen.preset not in presets:
-        raise ValueError(f"preset {chosen.preset!r}: choose from {', '.join(presets)}")
-    default = presets[chosen.preset]
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            config = tyro.cli(
-                type(default),
-                prog=f"python -m experiments.{name}",
-                description=f"{description} Presets: {', '.join(presets)}.",
-                default=default,
-                args=rest,
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise ValueError(_first_paragraph(said.getvalue())) from None
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed = {config.seed}: must be from 0 to 2³² − 1")
-    if config.memory is not None and not 0 < config.memory < math.inf:
-        raise ValueError(f"memory = {config.memory}: must be a positive number of GiB")
-    Worker.parse(config.worker)
-    return config
-
-
-def _first_paragraph(boxed: str) -> str:
-    """What a box of the command-line library says before its first rule, without the frame."""
-    lines = [line.strip("│╭╮╰╯ ") for line in boxed.splitlines()[1:]]
-    until_rule = itertools.takewhile(lambda line: line.strip("─"), lines)
-    return " ".join(until_rule)

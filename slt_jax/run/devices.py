@@ -107,7 +107,7 @@ def _shapes(jobs: Any, size: int) -> Any:
 
 
 def device_budget(device: jax.Device) -> int:
-    """Bytes that a batch may use: half of the device's memory, or 2 GiB where it does not say."""
+    """Bytes that a task may use: half of the device's memory, or 2 GiB where it does not say."""
     statistics = device.memory_stats() or {}
     limit = statistics.get("bytes_limit")
     return int(SHARE_OF_MEMORY * limit) if limit else CPU_BUDGET

@@ -1,6 +1,6 @@
 """Processes on several hosts, joined by JAX's distributed runtime.
 
-Each computes its own batches on its own devices. The runtime counts and names them, and ends all
+Each computes its own tasks on its own devices. The runtime counts and names them, and ends all
 when one of them dies; that all are done is read from the folder that they share, since a barrier
 of the runtime would time out while some still compute.
 """
@@ -9,7 +9,7 @@ import os
 
 import jax
 
-from slt_jax.run.run_store import Worker
+from slt_jax.run.config import Worker
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Says on standard error how far some batches are; safe to use from many threads.
+    """Says on standard error how far some tasks are; safe to use from many threads.
 
-    ``already`` batches of ``total`` were done before and do not count for the rate.
+    ``already`` tasks of ``total`` were done before and do not count for the rate.
     """
 
     def __init__(self, label: str, total: int, already: int = 0) -> None:
@@ -23,7 +23,7 @@ class Progress:
         self._bar: tqdm[Any] | None = None
         if total > already and sys.stderr.isatty() and not os.environ.get("CI"):
             self._bar = tqdm(
-                total=total, initial=already, desc=label, unit="batch", leave=False,
+                total=total, initial=already, desc=label, unit="task", leave=False,
                 dynamic_ncols=True,
             )  # fmt: skip
 
@@ -40,7 +40,7 @@ class Progress:
             tqdm.write(f"{self._label}: {line}", file=sys.stderr)
 
     def advance(self, name: str, seconds: float) -> None:
-        """One more batch is done, called ``name``, which took ``seconds``."""
+        """One more task is done, called ``name``, which took ``seconds``."""
         with self._lock:
             self._done += 1
             if self._bar is not None:

@@ -1,10 +1,10 @@
 """What a run has computed so far, on disk: a killed run goes on where it was.
 
-    batches/manifest.json         the configuration, the code, and the hash of both
-    batches/NAME.DIGEST.nc        a finished batch; DIGEST is the SHA-256 of the file's content
-    batches/lock*                 locked while a process writes, by the operating system
+    tasks/manifest.json         the configuration, the code, and the hash of both
+    tasks/NAME.DIGEST.nc        a finished task; DIGEST is the SHA-256 of the file's content
+    tasks/lock*                 locked while a process writes, by the operating system
 
-A batch whose content does not match its name is damaged: it is removed and computed again. Locks
+A task whose content does not match its name is damaged: it is removed and computed again. Locks
 die with their process, so that none can be stale.
 """
 
@@ -18,62 +18,48 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 import xarray as xr
 
+from slt_jax.run.config import Worker
+from slt_jax.run.provenance import config_json, provenance
 from slt_jax.run.store import (
-    config_json,
     dataset_bytes,
-    fingerprint,
     prepare_folder,
-    provenance,
     read_dataset,
     replace_file,
     write_json,
 )
 
-FOLDER = "batches"
+FOLDER = "tasks"
 MANIFEST = "manifest.json"
 DIGEST_LENGTH = 16
 
 
-@dataclass(frozen=True)
-class Worker:
-    """The share of a run that this process computes: batches i with i mod count = index."""
-
-    index: int = 0
-    count: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Worker:
-        """From "i/N", 0 ≤ i < N. Raises ValueError for anything else."""
-        parts = text.split("/")
-        if len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts):
-            worker = cls(int(parts[0]), int(parts[1]))
-            if worker.index < worker.count:
-                return worker
-        raise ValueError(f"worker {text!r}: must be i/N with 0 ≤ i < N, such as 0/4")
-
-
 class RunStore:
-    """The finished batches of one run; a context manager that holds the lock.
+    """The finished tasks of one run; a context manager that holds the lock.
 
-    ``identity`` is what determines the numbers. A folder that holds another identity is refused
-    unless ``restart``, which discards its batches; batches of the same identity made by other
+    ``identity`` is what determines the numbers, and ``code`` the fingerprint of the code that
+    makes them. A folder that holds another identity is refused
+    unless ``restart``, which discards its tasks; tasks of the same identity made by other
     code are set aside. Raises ValueError for the refusal, OSError if another process writes here
     or nothing can be written.
     """
 
     def __init__(
-        self, out: Path, identity: object, worker: Worker | None = None, restart: bool = False
+        self,
+        out: Path,
+        identity: object,
+        code: str,
+        worker: Worker | None = None,
+        restart: bool = False,
     ) -> None:
         self.worker = worker or Worker()
         self.notes: list[str] = []
         self._identity = json.loads(config_json(identity))
-        self._code = fingerprint()
+        self._code = code
         self._restart = restart
         self._folder = Path(out) / FOLDER
         self._locks: list[IO[str]] = []
@@ -93,25 +79,25 @@ class RunStore:
         self._release()
 
     def load(self, name: str) -> xr.Dataset | None:
-        """The batch of that name, or None if it was not finished or is damaged."""
+        """The task of that name, or None if it was not finished or is damaged."""
         for path in self._files(name):
             content = path.read_bytes()
             if digest(content) == path.suffixes[-2].removeprefix("."):
                 return read_dataset(path)
-            self.notes.append(f"batch {name} is damaged: computed again")
+            self.notes.append(f"task {name} is damaged: computed again")
             path.unlink()
         return None
 
     def holds(self, name: str) -> bool:
-        """Whether there is a batch of that name, damaged or not."""
+        """Whether there is a task of that name, damaged or not."""
         return bool(self._files(name))
 
-    def save(self, name: str, batch: xr.Dataset) -> None:
-        """Put a finished batch on disk with its provenance, whole or not at all.
+    def save(self, name: str, task: xr.Dataset) -> None:
+        """Put a finished task on disk with its provenance, whole or not at all.
 
         Raises OSError if it cannot be written.
         """
-        content = dataset_bytes(batch.assign_attrs(self._provenance()), name)
+        content = dataset_bytes(task.assign_attrs(self._provenance()), name)
         path = self._folder / f"{name}.{digest(content)}.nc"
         with replace_file(path) as temporary:
             temporary.write_bytes(content)
@@ -157,9 +143,9 @@ class RunStore:
         path = self._folder / MANIFEST
         ours = {"identity": self._identity, "code": self._code}
         theirs = _read_manifest(path)
-        holds_batches = any(self._folder.glob("*.nc"))
+        holds_tasks = any(self._folder.glob("*.nc"))
         changed = theirs is not None and theirs["identity"] != self._identity
-        if theirs is not None and changed and holds_batches and not self._restart:
+        if theirs is not None and changed and holds_tasks and not self._restart:
             difference = ", ".join(_differences(theirs["identity"], self._identity))
             raise ValueError(
                 f"{str(self._folder.parent)!r} holds the run of another configuration "
@@ -169,9 +155,9 @@ class RunStore:
             return
         if self.worker.count > 1 and theirs is not None:
             self._alone_or_refuse()
-        if theirs is not None and holds_batches and not changed and not self._restart:
+        if theirs is not None and holds_tasks and not changed and not self._restart:
             aside = self._folder.with_name(f"{FOLDER}-{theirs['code'][:8]}")
-            self.notes.append(f"batches made by other code are set aside in {aside.name!r}")
+            self.notes.append(f"tasks made by other code are set aside in {aside.name!r}")
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
             for old in (*self._folder.glob("*.nc"), path):

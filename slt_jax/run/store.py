@@ -1,4 +1,4 @@
-"""Labelled results on disk, and the record of what made them.
+"""Labelled results on disk.
 
 A file appears whole or not at all: everything is written beside its destination, flushed to the
 disk and renamed. What cannot be written is found out before a long computation, not after it
@@ -16,35 +16,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import importlib.metadata
 import io
 import json
 import math
 import os
-import platform
 import secrets
-import subprocess
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path, PurePath
 
 import h5py
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from slt_jax import __version__
-
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-
-PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
-CODE = (":(top)*.py", ":(top)pyproject.toml", ":(top)constraints.txt")
-NOT_NUMBERS = ("cli.py", "plotting.py", "progress.py", "refusals.py")
-GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-INT64 = np.iinfo(np.int64)
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -202,7 +188,7 @@ def _attribute(value: object, where: str) -> object:
             array = np.asarray(value)
             if array.dtype.kind in "iuf" and array.ndim <= 1:
                 return value
-    return _dumps(plain(value, where))
+    return json_text(plain(value, where))
 
 
 # --- JSON -----------------------------------------------------------------------------------
@@ -214,7 +200,7 @@ def write_json(mapping: Mapping[str, object], path: str | os.PathLike[str]) -> N
     Raises ValueError, naming the keys that lead to it, for NaN, infinity or anything that JSON
     cannot hold, and OSError if ``path`` cannot be written; an older file is then left as it was.
     """
-    content = (_dumps(plain(mapping), indent=2) + "\n").encode()
+    content = (json_text(plain(mapping), indent=2) + "\n").encode()
     with replace_file(path) as temporary:
         temporary.write_bytes(content)
 
@@ -267,81 +253,6 @@ def _plain_mapping(mapping: Mapping[object, object], where: str) -> dict[str, Js
     return result
 
 
-def _dumps(value: Json, indent: int | None = None) -> str:
+def json_text(value: Json, indent: int | None = None) -> str:
+    """Strict JSON with sorted keys."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=indent)
-
-
-# --- provenance -----------------------------------------------------------------------------
-
-
-def config_json(config: object) -> str:
-    """The configuration as one line of JSON, the same in every process and on every machine.
-
-    Raises ValueError for what JSON cannot hold.
-    """
-    return _dumps(plain(config))
-
-
-def config_hash(config: object) -> str:
-    """SHA-256 of ``config_json``, in hexadecimal."""
-    return hashlib.sha256(config_json(config).encode()).hexdigest()
-
-
-def provenance(config: object) -> dict[str, str | int | float]:
-    """What made a result, fit for the attributes of a dataset.
-
-    The configuration with its hash, the git commit and whether the code differs from it (true,
-    false, or "unknown" outside a checkout), versions, the accelerator, 64-bit types on or off,
-    and the time in UTC. It names no folder, host or user. Starts the JAX backend. Raises
-    ValueError for a configuration that JSON cannot hold.
-    """
-    commit, dirty = _git_state()
-    device = jax.devices()[0]
-    return {
-        "config": config_json(config),
-        "config_sha256": config_hash(config),
-        "git_commit": commit,
-        "git_dirty": dirty,
-        "slt_jax_version": __version__,
-        "python_version": platform.python_version(),
-        **{f"{name}_version": importlib.metadata.version(name) for name in PACKAGES},
-        "device_platform": device.platform,
-        "device_kind": device.device_kind,
-        "device_count": jax.device_count(),
-        "x64": "true" if jnp.result_type(float) == np.float64 else "false",
-        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _git_state() -> tuple[str, str]:
-    """The commit that this package lies in, and whether its code has changed since."""
-    try:
-        # An installed package may lie in somebody else's checkout, which does not track it.
-        _git("ls-files", "--error-unmatch", Path(__file__).name)
-        commit = _git("rev-parse", "HEAD").strip()
-        # Code only: committed figures change while the experiments run one after the other.
-        changes = _git("status", "--porcelain", "--untracked-files=all", "--", *CODE)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown", "unknown"
-    return commit, "true" if changes.strip() else "false"
-
-
-def _git(*arguments: str) -> str:
-    # A git hook exports these, and they would point git at another checkout.
-    env = {name: value for name, value in os.environ.items() if name not in GIT_LOCATIONS}
-    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
-    done = subprocess.run(command, env=env, capture_output=True, check=True, text=True, timeout=60)
-    return done.stdout
-
-
-def fingerprint() -> str:
-    """SHA-256 of the code that numbers depend on: this package's, and the packages' versions."""
-    content = hashlib.sha256()
-    package = Path(__file__).parent
-    drawing = {package / name for name in NOT_NUMBERS} | set(package.glob("*_figure.py"))
-    for path in sorted(set(package.rglob("*.py")) - drawing):
-        content.update(path.relative_to(package).as_posix().encode())
-        content.update(path.read_bytes())
-    for name in PACKAGES:
-        content.update(f"{name} {importlib.metadata.version(name)}".encode())
-    return content.hexdigest()

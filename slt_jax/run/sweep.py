@@ -1,7 +1,7 @@
-"""Runs the batches of an experiment: several at a time, saved as they finish, resumed, shared out.
+"""Runs the tasks of an experiment: several at a time, saved as they finish, resumed, shared out.
 
-A batch is whatever is saved at once, by name; what it computes depends on the configuration alone,
-not on which process, worker or device count computes it, nor on what was computed before.
+What a task computes depends on the configuration alone, not on which process, worker or device
+count computes it, nor on what was computed before.
 """
 
 import concurrent.futures
@@ -10,86 +10,89 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple
 
 import xarray as xr
 
 from slt_jax.run.progress import Progress
+from slt_jax.run.config import Stopped
 from slt_jax.run.run_store import RunStore
 
 
-class Batch(NamedTuple):
-    """A piece of work: a unique name fit for a file, and what makes its dataset."""
+class Task(NamedTuple):
+    """A piece of work that is saved as a whole: what makes its dataset, by a name fit for a file.
+
+    Tasks of a ``group`` share compiled programs and are done one after the other.
+    """
 
     name: str
     compute: Callable[[], xr.Dataset]
+    group: str = ""
 
 
-class Interrupted(Exception):  # noqa: N818  (as KeyboardInterrupt, not an error)
-    """A signal asked the run to stop; every finished batch is saved."""
+class Interrupted(Stopped):
+    """A signal asked the run to stop; every finished task is saved."""
 
     def __init__(self, signal_number: int, done: int, total: int) -> None:
-        self.signal_number = signal_number
+        self.status = 128 + signal_number
         super().__init__(
-            f"interrupted; {done} of {total} batches are saved, the same command goes on from there"
+            f"interrupted; {done} of {total} tasks are saved, the same command goes on from there"
         )
 
 
-class Unfinished(Exception):  # noqa: N818  (a state, not an error)
+class Unfinished(Stopped):
     """This worker has done its share and others have not."""
 
 
-def run_batches(
-    groups: Mapping[str, Sequence[Batch]], run_store: RunStore | None = None, label: str = "batches"
+def run_tasks(
+    tasks: Sequence[Task], run_store: RunStore | None = None, label: str = "tasks"
 ) -> dict[str, xr.Dataset]:
-    """The datasets of all batches, by name.
+    """The datasets of all tasks, by name.
 
-    Groups advance side by side in threads, one per processor and one more, and the batches of a
-    group one after the other, so that they can share a compiled program. With a run_store, batches
+    Groups advance side by side in threads, one per processor and one more, and the tasks of a
+    group one after the other, so that they can share a compiled program. With a run store, tasks
     that it holds are read and not computed, those that are computed are saved at once, and only
-    the worker's share is computed. Raises Unfinished if some batches belong to workers that have
-    not done them, Interrupted after SIGINT or SIGTERM, when the batches in progress are saved,
-    and the first error of a batch, when those in progress are.
+    the worker's share is computed. Raises Unfinished if some tasks belong to workers that have
+    not done them, Interrupted after SIGINT or SIGTERM, when the tasks in progress are saved,
+    and the first error of a task, when those in progress are.
     """
-    batches = [batch for group in groups.values() for batch in group]
-    names = [batch.name for batch in batches]
+    names = [task.name for task in tasks]
     if len(set(names)) < len(names):
-        raise ValueError(f"two batches share a name among {', '.join(sorted(names))}")
+        raise ValueError(f"two tasks share a name among {', '.join(sorted(names))}")
     done: dict[str, xr.Dataset] = {}
     if run_store is not None:
-        found = {name: run_store.load(name) for name in names}
-        done = {name: dataset for name, dataset in found.items() if dataset is not None}
+        saved = {name: run_store.load(name) for name in names}
+        done = {name: dataset for name, dataset in saved.items() if dataset is not None}
     share = set(names) if run_store is None else {
         name for i, name in enumerate(names) if i % run_store.worker.count == run_store.worker.index
     }  # fmt: skip
-    missing = {
-        key: [b for b in group if b.name in share and b.name not in done]
-        for key, group in groups.items()
-    }
-    missing = {key: group for key, group in missing.items() if group}
+    missing: dict[str, list[Task]] = {}
+    for task in tasks:
+        if task.name in share and task.name not in done:
+            missing.setdefault(task.group, []).append(task)
     progress = Progress(label, len(done) + sum(map(len, missing.values())), already=len(done))
     if run_store is not None:
         if done:
-            run_store.notes.append(f"{len(done)} of {len(names)} batches are already on disk")
+            run_store.notes.append(f"{len(done)} of {len(names)} tasks are already on disk")
         for note in run_store.notes:
             progress.say(note)
     signals = contextlib.nullcontext(_Stop()) if run_store is None else _stop_on_signals()
     with signals as stop, progress:
 
-        def advance(group: Sequence[Batch]) -> None:
-            for batch in group:
+        def advance(group: Sequence[Task]) -> None:
+            for task in group:
                 if stop.is_set():
                     return
                 start = time.perf_counter()
-                dataset = batch.compute()
+                dataset = task.compute()
                 seconds = time.perf_counter() - start
                 dataset.attrs["wall_seconds"] = round(seconds, 3)
                 if run_store is not None:
-                    run_store.save(batch.name, dataset)
-                done[batch.name] = dataset
-                progress.advance(batch.name, seconds)
+                    run_store.save(task.name, dataset)
+                done[task.name] = dataset
+                progress.advance(task.name, seconds)
 
         _in_threads(advance, list(missing.values()), stop)
     if stop.signal_number is not None:
@@ -101,14 +104,14 @@ def run_batches(
         if len(done) < len(names):
             raise Unfinished(
                 f"worker {run_store.worker.index}/{run_store.worker.count} has done its share; "
-                f"{len(done)} of {len(names)} batches are saved. Run the others, or the command "
+                f"{len(done)} of {len(names)} tasks are saved. Run the others, or the command "
                 "without --worker to do what is missing"
             )
     return {name: done[name] for name in names}
 
 
 def _in_threads(
-    advance: Callable[[Sequence[Batch]], None], groups: list[Sequence[Batch]], stop: "_Stop"
+    advance: Callable[[Sequence[Task]], None], groups: list[Sequence[Task]], stop: "_Stop"
 ) -> None:
     workers = max(1, min(len(groups), (os.cpu_count() or 1) + 1))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:

@@ -40,7 +40,7 @@ def curve(freedom: int = 7, **variables: Any) -> xr.Dataset:
 
 
 def test_estimate_in() -> None:
-    found = estimate_in(curve(wbic=2.0, wbic_se=0.5), "wbic")
+    found = estimate_in(curve(normalised_wbic=2.0, normalised_wbic_se=0.5), "normalised_wbic")
     np.testing.assert_array_equal(found.value, np.full((3, REPLICATES), 2.0))
     np.testing.assert_array_equal(found.standard_error, np.full((3, REPLICATES), 0.5))
     assert found.degrees_of_freedom == 7
@@ -49,30 +49,30 @@ def test_estimate_in() -> None:
 # --- calibration ----------------------------------------------------------------------------
 
 COMPARABLE = {
-    "free_energy": 3.0,
-    "free_energy_se": 1.0,
-    "free_energy_ti": 1.5,
-    "free_energy_ti_se": 0.5,
-    "exact_free_energy": 1.0,
-    "exact_free_energy_error": 1e-9,
-    "wbic": 0.0,
-    "wbic_se": 1.0,
+    "normalised_free_energy": 3.0,
+    "normalised_free_energy_se": 1.0,
+    "normalised_free_energy_ti": 1.5,
+    "normalised_free_energy_ti_se": 0.5,
+    "exact_normalised_free_energy": 1.0,
+    "exact_normalised_free_energy_error": 1e-9,
+    "normalised_wbic": 0.0,
+    "normalised_wbic_se": 1.0,
     "converged": True,
 }
 
 
 def test_calibration_pairs_each_estimate_with_its_exact_value() -> None:
     """Both routes to F_n have the one exact value; WBIC here has none."""
-    names = ("free_energy", "free_energy_ti", "wbic")
+    names = ("normalised_free_energy", "normalised_free_energy_ti", "normalised_wbic")
     found = calibration_of(curve(**COMPARABLE), names)
-    assert set(found) == {"free_energy", "free_energy_ti"}
-    assert found["free_energy"]["largest"] == 2
-    assert found["free_energy_ti"]["largest"] == 1
+    assert set(found) == {"normalised_free_energy", "normalised_free_energy_ti"}
+    assert found["normalised_free_energy"]["largest"] == 2
+    assert found["normalised_free_energy_ti"]["largest"] == 1
     for calibration in found.values():
         assert calibration["comparisons"] == 12
     # t₇: 68 % within 1.08 and 95 % within 2.36.
-    assert (found["free_energy"]["coverage_68"], found["free_energy"]["coverage_95"]) == (0, 1)
-    assert found["free_energy_ti"]["coverage_68"] == 1
+    assert (found["normalised_free_energy"]["coverage_68"], found["normalised_free_energy"]["coverage_95"]) == (0, 1)
+    assert found["normalised_free_energy_ti"]["coverage_68"] == 1
 
 
 def test_calibration_uses_converged_jobs_only() -> None:
@@ -80,9 +80,9 @@ def test_calibration_uses_converged_jobs_only() -> None:
     converged = np.ones((3, REPLICATES), bool)
     converged[2] = converged[0, 1] = False
     values = np.where(converged, 3.0, np.nan)
-    changed = {"free_energy": values, "converged": converged}
-    found = calibration_of(curve(**COMPARABLE | changed), ("free_energy",))
-    assert found["free_energy"]["comparisons"] == 7
+    changed = {"normalised_free_energy": values, "converged": converged}
+    found = calibration_of(curve(**COMPARABLE | changed), ("normalised_free_energy",))
+    assert found["normalised_free_energy"]["comparisons"] == 7
 
 
 @pytest.mark.parametrize(
@@ -90,17 +90,17 @@ def test_calibration_uses_converged_jobs_only() -> None:
 )
 def test_calibration_of_what_cannot_be_compared(freedom: int, converged: bool) -> None:
     made = curve(freedom, **COMPARABLE | {"converged": converged})
-    assert calibration_of(made, ("free_energy", "wbic")) == {}
+    assert calibration_of(made, ("normalised_free_energy", "normalised_wbic")) == {}
 
 
 # --- asymptote ------------------------------------------------------------------------------
 
 
 def test_best_free_energy_prefers_the_exact_one() -> None:
-    n, values = best_free_energy(curve(free_energy=3.0, exact_free_energy=1.0))
+    n, values = best_free_energy(curve(normalised_free_energy=3.0, exact_normalised_free_energy=1.0))
     np.testing.assert_array_equal(n, SIZES)
     np.testing.assert_array_equal(values, 1.0)
-    n, values = best_free_energy(curve(free_energy=3.0))
+    n, values = best_free_energy(curve(normalised_free_energy=3.0))
     np.testing.assert_array_equal(values, 3.0)
 
 
@@ -140,7 +140,7 @@ def test_increments_are_those_of_the_curve() -> None:
         },
         coords={"decade_from": [10, 100]},
     )
-    found = against_asymptote(curve(free_energy=1.0).merge(gaps), example_theory())
+    found = against_asymptote(curve(normalised_free_energy=1.0).merge(gaps), example_theory())
     assert found["increments"] == [
         {"from_n": 10, "gap": 0.5, "gap_se": 0.2},
         {"from_n": 100, "gap": -0.1, "gap_se": 0.0},
@@ -148,7 +148,7 @@ def test_increments_are_those_of_the_curve() -> None:
 
 
 def test_one_size_has_no_slope() -> None:
-    small = curve(free_energy=1.0).isel(n=[1])
+    small = curve(normalised_free_energy=1.0).isel(n=[1])
     assert against_asymptote(small, example_theory()) == {}
 
 
@@ -157,13 +157,13 @@ def test_one_size_has_no_slope() -> None:
 
 def test_table_by_hand() -> None:
     """Means over data sets; the error of a mean of 4 is half that of each; ``!`` counts jobs."""
-    names = ("free_energy", "free_energy_se", "wbic", "wbic_se", "lambda_wbic", "lambda_wbic_se")
+    names = ("normalised_free_energy", "normalised_free_energy_se", "normalised_wbic", "normalised_wbic_se", "lambda_wbic", "lambda_wbic_se")
     sampled = dict.fromkeys(names, np.array([[1.0], [2.0], [np.nan]]))
     converged = np.array([[True] * 4, [True, False, False, True], [False] * 4])
     made = curve(**sampled, exact_free_energy=[[1.0], [2.5], [3.25]], converged=converged)
     problem = Problem("example", LinearRegression(), {}, example_theory(2))
     other = Problem("no oracle, no theory", LinearRegression(), {})
-    curves = {problem.name: made, other.name: made.drop_vars("exact_free_energy")}
+    curves = {problem.name: made, other.name: made.drop_vars("exact_normalised_free_energy")}
     head, first, second, third, *rest = curve_table([problem, other], curves).splitlines()
     assert head.split()[0] == "problem"
     errors = "1.000 ± 0.500 1.000 ± 0.500 1.000 ± 0.000"

@@ -178,7 +178,7 @@ def test_exact_curve() -> None:
     ]
     curve = xr.concat(columns, dim=xr.Variable("n", sizes))
     lambdas = ("lambda_wbic", "lambda_energy_variance", "lambda_two_temperatures")
-    names = ("free_energy", "posterior_energy", "wbic", *lambdas)
+    names = ("normalised_free_energy", "excess_energy", "normalised_wbic", *lambdas)
     assert set(curve.data_vars) == {*names, *(f"{name}_error" for name in names)}
     np.testing.assert_array_equal(curve["n"], sizes)
     for variable in curve.data_vars.values():
@@ -195,9 +195,9 @@ def test_exact_curve() -> None:
             )
             difference = at_wbic[1] - at_second[1]
             expected = {
-                "free_energy": posterior[0],
-                "posterior_energy": posterior[1],
-                "wbic": at_wbic[1],
+                "normalised_free_energy": posterior[0],
+                "excess_energy": posterior[1],
+                "normalised_wbic": at_wbic[1],
                 "lambda_wbic": beta * at_wbic[1],
                 "lambda_energy_variance": beta**2 * at_wbic[2],
                 "lambda_two_temperatures": difference / (1 / beta - 1 / min(2 * beta, 1)),
@@ -303,7 +303,7 @@ def test_each_failure_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
         r"F = (19|20).\d\d by evidence and 1.\d\d by integration differ by more than .* nats",
         reasons[GAPPED],
     )
-    for name in ("free_energy", "free_energy_ti"):
+    for name in ("normalised_free_energy", "normalised_free_energy_ti"):
         lost = np.isin(range(R), [UNFINISHED, LOST, DEAD])
         np.testing.assert_array_equal(curve[name].isnull(), lost)
 
@@ -346,8 +346,8 @@ def test_estimates_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     variances = np.mean(about_all_seeds**2, axis=(-1, -2))
     log_n = np.log(100)
     expected = {
-        "wbic": energies[:, 0],
-        "posterior_energy": energies[:, 2],
+        "normalised_wbic": energies[:, 0],
+        "excess_energy": energies[:, 2],
         "lambda_wbic": energies[:, 0] / log_n,
         "lambda_two_temperatures": (energies[:, 0] - energies[:, 1]) / (log_n / 2),
         "lambda_energy_variance": variances[:, 0] / log_n**2,
@@ -357,8 +357,8 @@ def test_estimates_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
         error = by_seed.std(ddof=1) / np.sqrt(S)
         assert float(curve[f"{name}_se"]) == pytest.approx(error, rel=1e-6)
     evidence = np.exp(runs.log_evidence[GOOD])
-    assert float(curve["free_energy"]) == pytest.approx(-np.log(evidence.mean()))
-    assert float(curve["bic"]) == pytest.approx(0 + 1.5 * log_n)
+    assert float(curve["normalised_free_energy"]) == pytest.approx(-np.log(evidence.mean()))
+    assert float(curve["normalised_bic"]) == pytest.approx(0 + 1.5 * log_n)
     assert float(curve["acceptance"]) == pytest.approx(0.6)
     assert float(curve["num_temperatures"]) == 4
 

@@ -351,7 +351,7 @@ def test_bad_statistics_are_refused(field, value):
 def test_bad_levels_are_refused(level):
     with pytest.raises(ValueError) as error:
         oracle_for(PROBLEMS["linear_3"], level)
-    assert f"level = {level}" in str(error.value)
+    assert f"refinement = {level}" in str(error.value)
     assert "1 to 3" in str(error.value)
 
 

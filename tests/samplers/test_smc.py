@@ -47,9 +47,9 @@ KEY = jax.random.key(6)
 SETTINGS = SMCSettings(
     num_chains=32, chain_length=16, num_integration_steps=6, max_temperatures=12
 )  # 12 temperatures are enough for n = 10⁴ and not for linear_3 at n = 10⁵
-QUANTITIES = ("free_energy", "free_energy_ti", "wbic", "posterior_energy")
+QUANTITIES = ("normalised_free_energy", "normalised_free_energy_ti", "normalised_wbic", "excess_energy")
 # Largest standard error of a job that is accepted, in nats: some four times what is usual.
-PRECISION = {"free_energy": 0.3, "free_energy_ti": 0.4, "wbic": 0.8, "posterior_energy": 0.5}
+PRECISION = {"normalised_free_energy": 0.3, "normalised_free_energy_ti": 0.4, "normalised_wbic": 0.8, "excess_energy": 0.5}
 
 
 class Sampled(NamedTuple):
@@ -111,7 +111,7 @@ def sample(name: str) -> Sampled:
     assert oracle is not None
     exact = along_n(exact_jobs(oracle, N, statistics, with_energies=True), N)
     # A tenth of the smallest standard error of a mean over data sets.
-    for name in ("free_energy", "wbic", "posterior_energy"):
+    for name in ("normalised_free_energy", "normalised_wbic", "excess_energy"):
         assert (exact[f"{name}_error"] < 5e-4).all()
     return Sampled(problem, statistics, runs, curve, exact, counter.counts["smc_batch"])
 
@@ -185,7 +185,7 @@ def test_float64_agrees_with_the_oracle(singular: Sampled) -> None:
     assert_precise(curve)
     assert_agree(curve, singular.exact)
     # Other streams of random numbers, so not the float32 run in disguise.
-    assert (curve["free_energy"] != singular.curve["free_energy"]).all()
+    assert (curve["normalised_free_energy"] != singular.curve["normalised_free_energy"]).all()
 
 
 # --- the path -------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ def test_a_path_that_needs_more_temperatures_is_marked(linear: Sampled) -> None:
     assert not curve["converged"].any()
     words = r"max_temperatures = 12 used up at beta = 0\.\d+ < 1"
     assert all(re.fullmatch(words, reason) for reason in curve["reason"].to_numpy().flat)
-    for name in ("free_energy", "free_energy_ti", "posterior_energy"):
+    for name in ("normalised_free_energy", "normalised_free_energy_ti", "excess_energy"):
         assert curve[name].isnull().all()
 
 

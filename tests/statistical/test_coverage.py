@@ -24,10 +24,10 @@ SIZES = (100, 1000)
 DATA_SETS = 100
 SEEDS = 8
 QUANTITIES = (
-    "free_energy",
-    "free_energy_ti",
-    "wbic",
-    "posterior_energy",
+    "normalised_free_energy",
+    "normalised_free_energy_ti",
+    "normalised_wbic",
+    "excess_energy",
     "lambda_two_temperatures",
     "lambda_energy_variance",
 )
