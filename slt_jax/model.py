@@ -14,7 +14,7 @@ from __future__ import annotations
 import abc
 import functools
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,11 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, constraints
 
-from slt_jax.oracles.structures import Structure
 from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics, WeightedData
 from slt_jax.validation import Positive, check_fields, refuse_first
+
+if TYPE_CHECKING:
+    from slt_jax.oracles.structures import Structure
 
 SUMMED_AT_ONCE = 16_384
 

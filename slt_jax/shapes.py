@@ -97,9 +97,9 @@ def _datum_of(model: Model) -> Data:
         expect("predict", prediction, datum.y.shape)
     if is_own("log_likelihood"):
         expect("log_likelihood", evaluated("log_likelihood", params, *datum).shape, ())
-    if is_own("statistics_of", "log_likelihood_ratio"):
+    if is_own("statistics", "log_likelihood_ratio"):
         log_likelihood_at_optimum, ratio = _sums(model, params, datum)
-        expect("statistics_of", log_likelihood_at_optimum.shape, ())
+        expect("statistics", log_likelihood_at_optimum.shape, ())
         expect("log_likelihood_ratio", ratio.shape, ())
     return datum
 

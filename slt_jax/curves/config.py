@@ -1,7 +1,7 @@
 """What a learning curve can be asked for: fields that configurations of experiments share."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from slt_jax.run.config import ExperimentConfig
 from slt_jax.validation import AtLeast, Between, Count, Increasing, OrMore, Positive, Within
@@ -82,7 +82,7 @@ class ErrorConfig(SampledConfig):
         refuse_others("sample_sizes", self.sample_sizes, "exact_sizes", self.exact_sizes)
 
 
-def refuse_others(part: str, chosen: tuple, whole: str, allowed: tuple) -> None:
+def refuse_others(part: str, chosen: tuple[Any, ...], whole: str, allowed: tuple[Any, ...]) -> None:
     """Raise ValueError where a field holds what another does not."""
     if missing := sorted(set(chosen) - set(allowed)):
         raise ValueError(f"{part} {missing}: must be among the {whole}")

@@ -77,17 +77,15 @@ def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
             checked = checked.merge(increment_gaps(oracle, problem.theory, check_key))
         return checked
 
-    def task(name: str, function: object, *arguments: object) -> Task:
-        return Task(name, functools.partial(function, *arguments), problem.name)  # type: ignore[arg-type]
-
+    do = functools.partial
     tasks = [
-        task(_sampled_name(problem, n, i), sampled, n, part)
+        Task(_sampled_name(problem, n, i), do(sampled, n, part), problem.name)
         for n in config.sample_sizes
         for i, part in enumerate(config.parts)
     ]
     if oracle is not None:
-        tasks += [task(_exact_name(problem, n), exact, oracle, n) for n in sizes]
-        tasks.append(task(_checks_name(problem), checks, oracle))
+        tasks += [Task(_exact_name(problem, n), do(exact, oracle, n), problem.name) for n in sizes]
+        tasks.append(Task(_checks_name(problem), do(checks, oracle), problem.name))
     return tasks
 
 

@@ -1,6 +1,7 @@
 """Model families, one file each, and the named problems that they define."""
 
 import functools
+from collections.abc import Sequence
 import importlib
 import pkgutil
 
@@ -28,3 +29,12 @@ def _discovered() -> dict[str, Problem]:
                 raise ValueError(f"two problems are called {problem.name!r}; names must be unique")
             found[problem.name] = problem
     return found
+
+
+def problems_of(names: Sequence[str]) -> list[Problem]:
+    """The problems of these names, in their order. Raises ValueError for a name that is none's."""
+    known = named_problems()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"problem {name!r}: choose from {', '.join(known)}")
+    return [known[name] for name in names]

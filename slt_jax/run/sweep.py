@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from slt_jax.run.progress import Progress
 from slt_jax.run.config import Stopped
+from slt_jax.run.progress import Progress
 from slt_jax.run.run_store import RunStore
 
 

@@ -1,0 +1,123 @@
+"""Generalisation and training errors of one problem's data sets against n, exact and by SMC."""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from slt_jax.curves.config import ErrorConfig
+from slt_jax.curves.errors import exact_errors, sampled_errors
+from slt_jax.curves.jobs import batch_keys, problem_key
+from slt_jax.data import simulate, statistics_along_n
+from slt_jax.oracles import HeldOut, Oracle, oracle_for, quadrature_points
+from slt_jax.problem import Problem
+from slt_jax.run.sweep import Task
+from slt_jax.samplers.smc import SMCSettings
+from slt_jax.statistics import Data
+
+# With several scalars of x and y the default rule would be most of the work; the bound says what
+# the smaller one costs in accuracy.
+SMALL_ORDERS = ((6, 8), (5, 6))
+
+
+@functools.cache
+def held_out_points(problem: Problem) -> HeldOut:
+    """Gauss points of the truth, by a smaller rule than the default for more scalars than two.
+
+    Raises ValueError as ``quadrature_points`` does.
+    """
+    scalars = sum(part.size for part in jax.eval_shape(problem.simulate, jax.random.key(0)))
+    return quadrature_points(problem, SMALL_ORDERS if scalars > 2 else None)
+
+
+def curve_oracle(problem: Problem, config: ErrorConfig) -> Oracle:
+    """The oracle of a problem's curves. Raises ValueError for a problem that has none."""
+    oracle = oracle_for(problem, config.oracle_refinement)
+    if oracle is None:
+        raise ValueError(f"{problem.name}: a learning curve needs an exact oracle")
+    return oracle
+
+
+def curve_keys(problem: Problem, config: ErrorConfig) -> tuple[Array, Array, Array]:
+    """Keys of the data sets, of SMC and of the design."""
+    data, sampler, design = jax.random.split(problem_key(config.seed, problem), 3)
+    return data, sampler, design
+
+
+@functools.lru_cache(maxsize=16)
+def data_sets_of(problem: Problem, config: ErrorConfig) -> list[Data]:
+    """The data sets at their largest size, drawn when a task first asks for them."""
+    data_key, *_ = curve_keys(problem, config)
+    keys = [jax.random.fold_in(data_key, r) for r in range(config.data_sets)]
+    largest = max(config.exact_sizes)
+    return [jax.tree.map(np.asarray, simulate(problem, key, largest)) for key in keys]
+
+
+def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
+    """The tasks of a problem's errors, exact and by SMC, which depend on the configuration alone.
+
+    Raises ValueError for a problem without an oracle, and as ``held_out_points`` does.
+    """
+    data_key, sampler_key, _ = curve_keys(problem, config)
+    oracle = curve_oracle(problem, config)
+    points = held_out_points(problem)
+    settings = SMCSettings(num_chains=config.num_chains, chain_length=config.chain_length)
+
+    def exact(n: int) -> xr.Dataset:
+        sets = [Data(d.x[:n], d.y[:n]) for d in data_sets_of(problem, config)]
+        errors = exact_errors(oracle, sets, points)
+        return errors.rename({name: f"exact_{name}" for name in errors.data_vars})
+
+    def sampled(n: int) -> xr.Dataset:
+        padded = jax.tree.map(lambda *parts: np.stack(parts), *data_sets_of(problem, config))
+        statistics = statistics_along_n(problem, data_key, config.data_sets, [n])[0]
+        keys = batch_keys(sampler_key, n, config.data_sets, config.seeds)
+        return sampled_errors(
+            problem, n, padded, statistics, points, keys, settings, config.step_size,
+            config.budget,
+        )  # fmt: skip
+
+    do, group = functools.partial, problem.name
+    return [
+        *(Task(task_name(problem, "exact", n), do(exact, n), group) for n in config.exact_sizes),
+        *(Task(task_name(problem, "smc", n), do(sampled, n), group) for n in config.sample_sizes),
+    ]
+
+
+def assemble_errors(
+    problem: Problem, config: ErrorConfig, results: Mapping[str, xr.Dataset]
+) -> xr.Dataset:
+    """One labelled dataset of the results of ``error_tasks``.
+
+    Dimensions (n, replicate): the variables of ``exact_errors`` after ``exact_``, and those of
+    ``sampled_errors``, NaN where n was not sampled.
+    """
+    parts = [
+        results_along(problem, results, kind, "n", sizes)
+        for kind, sizes in (("exact", config.exact_sizes), ("smc", config.sample_sizes))
+    ]
+    curve = xr.merge(parts, join="outer")
+    curve["converged"] = curve["converged"].fillna(False).astype(bool)
+    curve["reason"] = curve["reason"].fillna("not sampled").astype(str)
+    curve.attrs["degrees_of_freedom"] = config.seeds - 1
+    return curve
+
+
+def task_name(problem: Problem, kind: str, value: float | None = None) -> str:
+    """The name of a problem's task of a kind, at an n or another value."""
+    return ".".join([problem.name, kind, *([] if value is None else [f"{value:g}"])])
+
+
+def results_along(
+    problem: Problem,
+    results: Mapping[str, xr.Dataset],
+    kind: str,
+    dimension: str,
+    values: Sequence[float],
+) -> xr.Dataset:
+    """The results of a problem's tasks of a kind, along a new dimension of their values."""
+    parts = [results[task_name(problem, kind, value)].drop_attrs() for value in values]
+    return xr.concat(parts, dim=xr.Variable(dimension, list(values)), join="outer")
