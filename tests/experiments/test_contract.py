@@ -29,7 +29,7 @@ from slt_jax.report import plotting
 from slt_jax.report.main import ExperimentConfig, run_experiment
 from slt_jax.run.store import read_dataset
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMOKE = free_energy.PRESETS["smoke"]
 FILES = [f"free_energy.{kind}" for kind in ("json", "nc", "pdf", "png", "svg")]
 
@@ -138,14 +138,14 @@ def test_all_files_are_written(smoke: Result) -> None:
     written = set(os.listdir(smoke.folder)) - {"batches"}
     assert set(FILES) <= written
     assert all(name.startswith("free_energy") for name in written)
-    figures = smoke.folder.parents[1] / "figures"
+    figures = smoke.folder.parents[2] / "figures"
     assert set(os.listdir(figures)) == written - {"free_energy.nc"}
     for name, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
         assert (smoke.folder / f"free_energy.{name}").read_bytes().startswith(start)
 
 
 def test_the_figures_folder_holds_copies(smoke: Result) -> None:
-    figures = smoke.folder.parents[1] / "figures"
+    figures = smoke.folder.parents[2] / "figures"
     different = [
         name
         for name in sorted(os.listdir(figures))

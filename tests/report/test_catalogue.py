@@ -14,7 +14,7 @@ NODES = 8
 
 
 def page() -> str:
-    return (Path(__file__).parents[1] / PAGE).read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / PAGE).read_text(encoding="utf-8")
 
 
 def cells(row: str) -> list[str]:

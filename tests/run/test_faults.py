@@ -29,7 +29,7 @@ from slt_jax.samplers.smc import SMCSettings
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "docs" / "faults.md"
 KILLS = 20
 COMMAND = (
@@ -83,8 +83,8 @@ class Runs:
         assert "Traceback" not in err
         return last.removeprefix("error: ")
 
-    def batches(self, name: str) -> list[Path]:
-        return sorted((self.folder(name) / "batches").glob("*.nc"))
+    def tasks(self, name: str) -> list[Path]:
+        return sorted((self.folder(name) / "tasks").glob("*.nc"))
 
     def copy(self, name: str) -> str:
         """An undisturbed run under another name, to be damaged."""
@@ -108,43 +108,43 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         REPORT.write_text(HEAD + "".join(made.lines))
 
 
-def wait_for_batches(runs: Runs, name: str, count: int) -> None:
+def wait_for_tasks(runs: Runs, name: str, count: int) -> None:
     until = time.monotonic() + 120
-    while len(runs.batches(name)) < count:
+    while len(runs.tasks(name)) < count:
         assert time.monotonic() < until
         time.sleep(0.02)
 
 
 def test_killed_at_random_moments(runs: Runs) -> None:
-    """Up to half a second after a random number of the missing batches has appeared on disk."""
+    """Up to half a second after a random number of the missing tasks has appeared on disk."""
     moments = random.Random(0)
-    total = len(runs.batches("warm"))
+    total = len(runs.tasks("warm"))
     kept, name = [], "killed-0"
     while len(kept) < KILLS:
         process = runs.start(name)
-        wait_for_batches(runs, name, moments.randrange(len(runs.batches(name)), total))
+        wait_for_tasks(runs, name, moments.randrange(len(runs.tasks(name)), total))
         time.sleep(moments.uniform(0, 0.5))
         process.kill()
         process.communicate()
-        kept.append(len(runs.batches(name)))
+        kept.append(len(runs.tasks(name)))
         if kept[-1] == total:
             runs.same(runs.finish(runs.start(name), name))
             name = f"killed-{len(kept)}"
     runs.same(runs.finish(runs.start(name), name))
     assert sum(0 < k < total for k in kept) > KILLS / 2
     runs.note(
-        f"kill −9 at {KILLS} random moments (batches on disk then, of {total}: "
+        f"kill −9 at {KILLS} random moments (tasks on disk then, of {total}: "
         f"{', '.join(map(str, kept))}), run again",
         "the same dataset, every time",
     )
 
 
-@pytest.mark.parametrize("damage", ["truncated batch", "flipped byte"])
+@pytest.mark.parametrize("damage", ["truncated task", "flipped byte"])
 def test_damaged_batch(damage: str, runs: Runs) -> None:
     name = runs.copy(damage.replace(" ", "-"))
-    victim = runs.batches(name)[3]
+    victim = runs.tasks(name)[3]
     content = bytearray(victim.read_bytes())
-    if damage == "truncated batch":
+    if damage == "truncated task":
         victim.write_bytes(content[: len(content) // 2])
     else:
         content[len(content) // 3] ^= 0x40
@@ -161,17 +161,17 @@ def test_damaged_batch(damage: str, runs: Runs) -> None:
 
 def test_stale_lock(runs: Runs) -> None:
     process = runs.start("stale")
-    wait_for_batches(runs, "stale", 1)
+    wait_for_tasks(runs, "stale", 1)
     process.kill()
     process.communicate()
-    assert (runs.folder("stale") / "batches" / "lock").read_text().startswith("process")
+    assert (runs.folder("stale") / "tasks" / "lock").read_text().startswith("process")
     runs.same(runs.finish(runs.start("stale"), "stale"))
     runs.note("stale lock of a killed process", "no obstacle; the same dataset")
 
 
 def test_two_writers(runs: Runs) -> None:
     first = runs.start("twice")
-    wait_for_batches(runs, "twice", 1)
+    wait_for_tasks(runs, "twice", 1)
     line = runs.refused(runs.start("twice"))
     assert f"is being written by process {first.pid} on" in line
     runs.same(runs.finish(first, "twice"))
@@ -207,12 +207,12 @@ def test_full_disk(runs: Runs) -> None:
     )  # fmt: skip
     line = runs.refused(process)
     assert "No space left on device" in line
-    kept = runs.batches(f"{name}-kept")
+    kept = runs.tasks(f"{name}-kept")
     assert kept
     assert not [p for p in (folder.parent / f"{name}-kept").rglob(".*")]
     runs.same(runs.finish(runs.start(f"{name}-kept"), f"{name}-kept"))
     runs.note(
-        f"full disk after {len(kept)} batches",
+        f"full disk after {len(kept)} tasks",
         "one line, nothing half-written; with room again, the same dataset",
     )
 
@@ -220,7 +220,7 @@ def test_full_disk(runs: Runs) -> None:
 def test_a_worker_that_dies(runs: Runs) -> None:
     name = "workers"
     processes = [runs.start(name, "--worker", f"{i}/3") for i in range(3)]
-    wait_for_batches(runs, name, 2)
+    wait_for_tasks(runs, name, 2)
     processes[1].kill()
     for process in processes:
         process.communicate()
@@ -237,13 +237,13 @@ def test_a_worker_that_dies(runs: Runs) -> None:
 def test_signals(number: signal.Signals, runs: Runs) -> None:
     name = number.name
     process = runs.start(name)
-    wait_for_batches(runs, name, 1)
+    wait_for_tasks(runs, name, 1)
     process.send_signal(number)
     _, err = process.communicate()
     assert process.returncode == 128 + number, err
-    assert "batches are saved, the same command goes on from there" in err.splitlines()[-1]
+    assert "tasks are saved, the same command goes on from there" in err.splitlines()[-1]
     runs.same(runs.finish(runs.start(name), name))
-    runs.note(number.name, "batches in progress are finished and saved; the same dataset")
+    runs.note(number.name, "tasks in progress are finished and saved; the same dataset")
 
 
 def test_two_joined_processes(runs: Runs) -> None:

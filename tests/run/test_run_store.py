@@ -1,4 +1,4 @@
-"""What is on disk: whole batches, found again, refused, repaired, locked."""
+"""What is on disk: whole tasks, found again, refused, repaired, locked."""
 
 import json
 import os
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from slt_jax.run import run_store as ledger_module
 from slt_jax.run.run_store import RunStore, Worker
 
+CODE = "0" * 64
 IDENTITY = {"seed": 1, "sizes": (10, 100)}
 
 
@@ -20,17 +20,17 @@ def dataset(value: float = 1.0) -> xr.Dataset:
     return xr.Dataset({"x": ("replicate", np.array([value, np.nan, 3.0]))})
 
 
-def saved(folder: Path) -> Path:
-    """A run_store with one batch, and the file that holds it."""
-    with RunStore(folder, IDENTITY) as run_store:
+def saved(folder: Path, code: str = CODE) -> Path:
+    """A run_store with one task, and the file that holds it."""
+    with RunStore(folder, IDENTITY, code) as run_store:
         run_store.save("one", dataset())
-    (path,) = (folder / "batches").glob("one.*.nc")
+    (path,) = (folder / "tasks").glob("one.*.nc")
     return path
 
 
 def test_what_is_saved_is_found_again_with_its_provenance(tmp_path: Path) -> None:
     saved(tmp_path)
-    with RunStore(tmp_path, IDENTITY) as run_store:
+    with RunStore(tmp_path, IDENTITY, CODE) as run_store:
         found = run_store.load("one")
         assert run_store.load("two") is None
         assert run_store.load("on") is None
@@ -41,13 +41,13 @@ def test_what_is_saved_is_found_again_with_its_provenance(tmp_path: Path) -> Non
 
 
 def test_a_batch_that_is_saved_again_replaces_the_first(tmp_path: Path) -> None:
-    with RunStore(tmp_path, IDENTITY) as run_store:
+    with RunStore(tmp_path, IDENTITY, CODE) as run_store:
         run_store.save("one", dataset(1.0))
         run_store.save("one", dataset(2.0))
         found = run_store.load("one")
     assert found is not None
     assert float(found["x"][0]) == 2.0
-    assert len(list((tmp_path / "batches").glob("*.nc"))) == 1
+    assert len(list((tmp_path / "tasks").glob("*.nc"))) == 1
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "a flipped bit", "renamed"])
@@ -63,10 +63,10 @@ def test_a_damaged_batch_is_removed_and_reported(damage: str, tmp_path: Path) ->
         path.write_bytes(content)
     else:
         path.rename(path.with_name(f"one.{'0' * 16}.nc"))
-    with RunStore(tmp_path, IDENTITY) as run_store:
+    with RunStore(tmp_path, IDENTITY, CODE) as run_store:
         assert run_store.load("one") is None
-        assert run_store.notes == ["batch one is damaged: computed again"]
-        assert not list((tmp_path / "batches").glob("*.nc"))
+        assert run_store.notes == ["task one is damaged: computed again"]
+        assert not list((tmp_path / "tasks").glob("*.nc"))
         run_store.save("one", dataset())
         assert run_store.load("one") is not None
 
@@ -75,76 +75,72 @@ def test_another_configuration_is_refused_and_loses_nothing(tmp_path: Path) -> N
     path = saved(tmp_path)
     with (
         pytest.raises(ValueError, match=r"another configuration \(seed = 1, not 2\).*--restart"),
-        RunStore(tmp_path, IDENTITY | {"seed": 2}),
+        RunStore(tmp_path, IDENTITY | {"seed": 2}, CODE),
     ):
         pass
     assert path.exists()
-    with RunStore(tmp_path, IDENTITY) as run_store:
+    with RunStore(tmp_path, IDENTITY, CODE) as run_store:
         assert run_store.load("one") is not None
 
 
 def test_a_run_that_saved_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
-    with RunStore(tmp_path, IDENTITY):
+    with RunStore(tmp_path, IDENTITY, CODE):
         pass
-    with RunStore(tmp_path, IDENTITY | {"seed": 2}) as run_store:
+    with RunStore(tmp_path, IDENTITY | {"seed": 2}, CODE) as run_store:
         run_store.save("one", dataset())
-    with pytest.raises(ValueError, match="seed = 2, not 1"), RunStore(tmp_path, IDENTITY):
+    with pytest.raises(ValueError, match="seed = 2, not 1"), RunStore(tmp_path, IDENTITY, CODE):
         pass
 
 
 def test_restart_discards(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    with RunStore(tmp_path, IDENTITY | {"seed": 2}, restart=True) as run_store:
+    with RunStore(tmp_path, IDENTITY | {"seed": 2}, CODE, restart=True) as run_store:
         assert run_store.load("one") is None
     assert not path.exists()
 
 
 def test_a_manifest_that_cannot_be_read_is_another_configuration(tmp_path: Path) -> None:
     saved(tmp_path)
-    (tmp_path / "batches" / "manifest.json").write_text('{"identity"')
-    with pytest.raises(ValueError, match="manifest = unreadable"), RunStore(tmp_path, IDENTITY):
+    (tmp_path / "tasks" / "manifest.json").write_text('{"identity"')
+    with (
+        pytest.raises(ValueError, match="manifest = unreadable"),
+        RunStore(tmp_path, IDENTITY, CODE),
+    ):
         pass
 
 
-def test_batches_of_other_code_are_set_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger_module, "fingerprint", lambda: "0ld" * 20)
-    saved(tmp_path)
-    monkeypatch.undo()
-    with RunStore(tmp_path, IDENTITY) as run_store:
+def test_tasks_of_other_code_are_set_aside(tmp_path: Path) -> None:
+    saved(tmp_path, code="0ld" * 20)
+    with RunStore(tmp_path, IDENTITY, CODE) as run_store:
         assert run_store.load("one") is None
-        assert run_store.notes == ["batches made by other code are set aside in 'batches-0ld0ld0l'"]
-    assert len(list((tmp_path / "batches-0ld0ld0l").glob("one.*.nc"))) == 1
-
-
-def test_the_same_code_has_the_same_fingerprint_in_another_process() -> None:
-    command = "from slt_jax.store import fingerprint; print(fingerprint())"
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
-    assert done.stdout.strip() == ledger_module.fingerprint()
+        assert run_store.notes == ["tasks made by other code are set aside in 'tasks-0ld0ld0l'"]
+    assert len(list((tmp_path / "tasks-0ld0ld0l").glob("one.*.nc"))) == 1
 
 
 # --- locks ----------------------------------------------------------------------------------
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
-    with RunStore(tmp_path, IDENTITY):
+    with RunStore(tmp_path, IDENTITY, CODE):
         for worker in (Worker(), Worker(0, 2)):
             with (
                 pytest.raises(OSError, match=rf"is being written by process {os.getpid()} on"),
-                RunStore(tmp_path, IDENTITY, worker),
+                RunStore(tmp_path, IDENTITY, CODE, worker),
             ):
                 pass
-    with RunStore(tmp_path, IDENTITY):
+    with RunStore(tmp_path, IDENTITY, CODE):
         pass
 
 
 def test_workers_write_side_by_side_but_not_twice_as_one(tmp_path: Path) -> None:
-    with RunStore(tmp_path, IDENTITY, Worker(0, 2)), RunStore(tmp_path, IDENTITY, Worker(1, 2)):
+    with (
+        RunStore(tmp_path, IDENTITY, CODE, Worker(0, 2)),
+        RunStore(tmp_path, IDENTITY, CODE, Worker(1, 2)),
+    ):
         for worker in (Worker(1, 2), Worker()):
             with (
                 pytest.raises(OSError, match="is being written by"),
-                RunStore(tmp_path, IDENTITY, worker),
+                RunStore(tmp_path, IDENTITY, CODE, worker),
             ):
                 pass
 
@@ -152,9 +148,9 @@ def test_workers_write_side_by_side_but_not_twice_as_one(tmp_path: Path) -> None
 def test_a_worker_does_not_restart_what_others_are_writing(tmp_path: Path) -> None:
     saved(tmp_path)
     with (
-        RunStore(tmp_path, IDENTITY, Worker(0, 2)) as run_store,
+        RunStore(tmp_path, IDENTITY, CODE, Worker(0, 2)) as run_store,
         pytest.raises(OSError, match="other workers"),
-        RunStore(tmp_path, IDENTITY, Worker(1, 2), restart=True),
+        RunStore(tmp_path, IDENTITY, CODE, Worker(1, 2), restart=True),
     ):
         pass
     assert run_store.load("one") is not None
@@ -163,12 +159,12 @@ def test_a_worker_does_not_restart_what_others_are_writing(tmp_path: Path) -> No
 def test_a_lock_left_behind_is_no_lock(tmp_path: Path) -> None:
     """The process that wrote it is gone, whatever the file says."""
     hold = (
-        "import os, sys; from slt_jax.run_store import RunStore\n"
-        f"RunStore({str(tmp_path)!r}, {IDENTITY!r}).__enter__(); os.kill(os.getpid(), 9)"
+        "import os, sys; from slt_jax.run.run_store import RunStore\n"
+        f"RunStore({str(tmp_path)!r}, {IDENTITY!r}, {CODE!r}).__enter__(); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", hold]).returncode == -9
-    assert (tmp_path / "batches" / "lock").read_text().startswith("process ")
-    with RunStore(tmp_path, IDENTITY):
+    assert (tmp_path / "tasks" / "lock").read_text().startswith("process ")
+    with RunStore(tmp_path, IDENTITY, CODE):
         pass
 
 

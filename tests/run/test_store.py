@@ -4,11 +4,8 @@ import dataclasses
 import enum
 import json
 import os
-import platform
-import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,17 +18,14 @@ import xarray as xr
 
 from slt_jax.run import store
 from slt_jax.run.store import (
-    config_hash,
-    config_json,
     prepare_folder,
-    provenance,
     read_dataset,
     replace_file,
     write_dataset,
     write_json,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def example() -> xr.Dataset:
@@ -427,141 +421,4 @@ def test_json_refuses(content: dict, words: str, tmp_path: Path) -> None:
 
 def test_json_refuses_keys_of_jax() -> None:
     with pytest.raises(ValueError, match="key is a"):
-        config_json({"key": jax.random.key(0)})
-
-
-# --- provenance -----------------------------------------------------------------------------
-
-
-def test_the_hash_is_of_the_content() -> None:
-    assert config_hash(Config()) == config_hash(Config(seeds={"a": 2, "b": 1}))
-    assert config_hash(Config()) == config_hash(dataclasses.asdict(Config()))
-    others = [Config(name="other"), Config(inner=Inner(rate=0.2)), Config(truth=0.0)]
-    assert len({config_hash(config) for config in [Config(), *others]}) == 4
-
-
-def test_the_hash_is_the_same_in_every_process() -> None:
-    """A stored number: runs resume by it, so that it must survive new versions of the code."""
-    assert config_json({"b": 0.1, "a": [1, None]}) == '{"a": [1, null], "b": 0.1}'
-    assert config_hash({"b": 0.1, "a": [1, None]}).startswith("1e721d1451e6")
-
-
-def test_provenance(tmp_path: Path) -> None:
-    before = datetime.now(UTC).replace(microsecond=0)
-    record = provenance(Config())
-    assert all(isinstance(value, str | int | float) for value in record.values())
-    assert json.loads(str(record["config"])) == {
-        "name": "λ",
-        "results_dir": "results/free_energy",
-        "inner": {"rate": 0.1, "shape": [2, 3]},
-        "seeds": {"a": 2, "b": 1},
-        "truth": None,
-    }
-    assert record["config_sha256"] == config_hash(Config())
-    assert record["jax_version"] == jax.__version__
-    assert record["numpy_version"] == np.__version__
-    assert record["python_version"] == platform.python_version()
-    assert record["device_platform"] == jax.default_backend()
-    assert record["device_count"] == jax.device_count()
-    created = datetime.fromisoformat(str(record["created_utc"]))
-    assert before <= created <= datetime.now(UTC)
-    assert created.utcoffset() is not None
-    write_dataset(example().assign_attrs(record), tmp_path / "result.nc")
-    write_json(record, tmp_path / "result.json")
-    back = read_dataset(tmp_path / "result.nc").attrs
-    assert {name: back[name] for name in record} == record
-    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == record
-
-
-def test_provenance_knows_64_bit_types() -> None:
-    assert provenance({})["x64"] == "false"
-    with jax.enable_x64(True):
-        assert provenance({})["x64"] == "true"
-
-
-def test_provenance_tells_no_places(tmp_path: Path) -> None:
-    text = json.dumps(provenance(Config(results_dir=tmp_path / "results")))
-    assert '\\"results_dir\\": \\"results\\"' in text
-    for place in (tmp_path, Path.home(), ROOT, Path.cwd(), sys.prefix):
-        assert len(str(place)) < 3 or str(place) not in text
-    assert len(platform.node()) < 4 or platform.node() not in text
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    command = ["git", "-C", str(folder), *identity, *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small checkout that the package seems to lie in, with one commit."""
-    if shutil.which("git") is None:
-        pytest.skip("needs git")
-    for name in store.GIT_LOCATIONS:
-        monkeypatch.delenv(name, raising=False)
-    root = tmp_path / "checkout"
-    for file in ("slt_jax/store.py", "figures/a.json", "pyproject.toml"):
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).write_text("old")
-    git(tmp_path, "init", "--quiet", str(root))
-    git(root, "add", ".")
-    git(root, "commit", "--quiet", "-m", "first")
-    monkeypatch.setattr(store, "__file__", str(root / "slt_jax" / "store.py"))
-    return root
-
-
-def git_state() -> tuple[object, object]:
-    record = provenance({})
-    return record["git_commit"], record["git_dirty"]
-
-
-def test_a_clean_checkout(checkout: Path) -> None:
-    commit = git(checkout, "rev-parse", "HEAD")
-    assert len(commit) == 40
-    assert git_state() == (commit, "false")
-    (checkout / "figures" / "a.json").write_text("new")
-    (checkout / "figures" / "b.json").write_text("new")
-    assert git_state() == (commit, "false")
-
-
-@pytest.mark.parametrize("file", ["slt_jax/store.py", "pyproject.toml", "experiments/new/a.py"])
-def test_a_changed_checkout(file: str, checkout: Path) -> None:
-    (checkout / file).parent.mkdir(parents=True, exist_ok=True)
-    (checkout / file).write_text("new")
-    assert git_state() == (git(checkout, "rev-parse", "HEAD"), "true")
-
-
-def test_a_package_installed_inside_another_checkout(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed = checkout / ".venv" / "slt_jax" / "store.py"
-    installed.parent.mkdir(parents=True)
-    installed.touch()
-    monkeypatch.setattr(store, "__file__", str(installed))
-    assert git_state() == ("unknown", "unknown")
-
-
-def test_a_checkout_without_commits(tmp_path: Path, checkout: Path) -> None:
-    shutil.rmtree(checkout / ".git")
-    git(tmp_path, "init", "--quiet", str(checkout))
-    git(checkout, "add", ".")
-    assert git_state() == ("unknown", "unknown")
-
-
-def test_no_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "store.py"))
-    assert git_state() == ("unknown", "unknown")
-
-
-def test_no_git(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(checkout))
-    assert git_state() == ("unknown", "unknown")
-
-
-def test_inside_a_hook_of_another_checkout(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = git(checkout, "rev-parse", "HEAD")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
-    assert git_state() == (commit, "false")
+        store.plain({"key": jax.random.key(0)})
