@@ -26,3 +26,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if jax.default_backend() == "cpu":
         pytest.skip("needs an accelerator (set JAX_PLATFORMS to use one)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, which has compiled for them, unless they say else."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))

@@ -71,7 +71,10 @@ def test_calibration_pairs_each_estimate_with_its_exact_value() -> None:
     for calibration in found.values():
         assert calibration["comparisons"] == 12
     # t₇: 68 % within 1.08 and 95 % within 2.36.
-    assert (found["normalised_free_energy"]["coverage_68"], found["normalised_free_energy"]["coverage_95"]) == (0, 1)
+    assert (
+        found["normalised_free_energy"]["coverage_68"],
+        found["normalised_free_energy"]["coverage_95"],
+    ) == (0, 1)
     assert found["normalised_free_energy_ti"]["coverage_68"] == 1
 
 
@@ -97,7 +100,9 @@ def test_calibration_of_what_cannot_be_compared(freedom: int, converged: bool) -
 
 
 def test_best_free_energy_prefers_the_exact_one() -> None:
-    n, values = best_free_energy(curve(normalised_free_energy=3.0, exact_normalised_free_energy=1.0))
+    n, values = best_free_energy(
+        curve(normalised_free_energy=3.0, exact_normalised_free_energy=1.0)
+    )
     np.testing.assert_array_equal(n, SIZES)
     np.testing.assert_array_equal(values, 1.0)
     n, values = best_free_energy(curve(normalised_free_energy=3.0))
@@ -157,7 +162,14 @@ def test_one_size_has_no_slope() -> None:
 
 def test_table_by_hand() -> None:
     """Means over data sets; the error of a mean of 4 is half that of each; ``!`` counts jobs."""
-    names = ("normalised_free_energy", "normalised_free_energy_se", "normalised_wbic", "normalised_wbic_se", "lambda_wbic", "lambda_wbic_se")
+    names = (
+        "normalised_free_energy",
+        "normalised_free_energy_se",
+        "normalised_wbic",
+        "normalised_wbic_se",
+        "lambda_wbic",
+        "lambda_wbic_se",
+    )
     sampled = dict.fromkeys(names, np.array([[1.0], [2.0], [np.nan]]))
     converged = np.array([[True] * 4, [True, False, False, True], [False] * 4])
     made = curve(**sampled, exact_free_energy=[[1.0], [2.5], [3.25]], converged=converged)

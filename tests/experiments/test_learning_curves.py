@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from slt_jax.curves.learning import held_out_points, own_prior_scale, with_prior_scale
 
 from experiments import learning_curves
 from experiments.learning_curves import verdict as learning_report
@@ -24,7 +25,6 @@ from slt_jax.curves.errors import (
     exact_errors,
     with_control_variate,
 )
-from slt_jax.curves.learning import held_out_points, own_prior_scale, with_prior_scale
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.linear import LinearRegression

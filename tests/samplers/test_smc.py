@@ -47,9 +47,19 @@ KEY = jax.random.key(6)
 SETTINGS = SMCSettings(
     num_chains=32, chain_length=16, num_integration_steps=6, max_temperatures=12
 )  # 12 temperatures are enough for n = 10⁴ and not for linear_3 at n = 10⁵
-QUANTITIES = ("normalised_free_energy", "normalised_free_energy_ti", "normalised_wbic", "excess_energy")
+QUANTITIES = (
+    "normalised_free_energy",
+    "normalised_free_energy_ti",
+    "normalised_wbic",
+    "excess_energy",
+)
 # Largest standard error of a job that is accepted, in nats: some four times what is usual.
-PRECISION = {"normalised_free_energy": 0.3, "normalised_free_energy_ti": 0.4, "normalised_wbic": 0.8, "excess_energy": 0.5}
+PRECISION = {
+    "normalised_free_energy": 0.3,
+    "normalised_free_energy_ti": 0.4,
+    "normalised_wbic": 0.8,
+    "excess_energy": 0.5,
+}
 
 
 class Sampled(NamedTuple):

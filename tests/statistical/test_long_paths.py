@@ -86,7 +86,9 @@ def test_intervals_hold_at_the_end_of_a_long_path(name, record):
     found = sampled_jobs(problem, n, all_statistics, keys, SMCSettings(), 0.4)
     converged = found["converged"].to_numpy()
     unmarked = found.isel(replicate=converged).assign_attrs(degrees_of_freedom=SEEDS - 1)
-    evidence, integral = (estimate_in(unmarked, f) for f in ("normalised_free_energy", "normalised_free_energy_ti"))
+    evidence, integral = (
+        estimate_in(unmarked, f) for f in ("normalised_free_energy", "normalised_free_energy_ti")
+    )
     z, mean, held = in_errors(evidence, exact)
     z_of_integral, _, integrals_held = in_errors(integral, exact)
     error = evidence.value - exact
