@@ -39,19 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: {error}\n")
     described = machine.describe({"only": names, "quick": options.quick})
     start = time.perf_counter()
-    found = {}
+    timings = {}
     for name in (name for name in report.BENCHMARKS if name in names):
         print(f"{name} …", file=sys.stderr, flush=True)
-        found[name] = report.BENCHMARKS[name].measure(options.quick)
+        timings[name] = report.BENCHMARKS[name].measure(options.quick)
     results = {
         "machine": {**described, "quick": options.quick},
         "minutes": (time.perf_counter() - start) / 60,
-        "benchmarks": found,
+        "benchmarks": timings,
     }
     store.write_json(results, folders[0] / "results.json")
     with store.replace_file(folders[1] / "benchmarks.md") as temporary:
         temporary.write_text(report.markdown(results), "utf-8")
-    plotting.save_figure(figure.draw(found), "benchmarks", folders[2])
+    plotting.save_figure(figure.draw(timings), "benchmarks", folders[2])
     print(report.text(results))
 
 

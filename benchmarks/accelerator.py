@@ -51,16 +51,16 @@ def sgld_by_chains(numbers: Sequence[int]) -> dict[str, Any]:
     ``peak_bytes`` is the most that the process has held on its device so far, None where that
     is not counted.
     """
-    found: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
+    timings: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
     for chains in numbers:
-        found["rate"].append(steps_per_second(chains, 3))
-        found["peak_bytes"].append(_peak_bytes())
-    return found
+        timings["rate"].append(steps_per_second(chains, 3))
+        timings["peak_bytes"].append(_peak_bytes())
+    return timings
 
 
 def smc_by_data_sets(numbers: Sequence[int]) -> dict[str, Any]:
     """Runs per second and peak bytes likewise, and how far the last F_n are from the exact ones."""
-    found: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
+    timings: dict[str, Any] = {"sizes": list(numbers), "rate": [], "peak_bytes": []}
     problem = named_problems()[PROBLEM]
     for number in numbers:
         statistics = statistics_along_n(problem, jax.random.key(0), number, [SAMPLE_SIZE])[0]
@@ -73,13 +73,13 @@ def smc_by_data_sets(numbers: Sequence[int]) -> dict[str, Any]:
             )
             return jobs[-1]["normalised_free_energy"].to_numpy()
 
-        found["rate"].append(number * SEEDS / median_seconds(run, 2))
-        found["peak_bytes"].append(_peak_bytes())
+        timings["rate"].append(number * SEEDS / median_seconds(run, 2))
+        timings["peak_bytes"].append(_peak_bytes())
     checked = jax.tree.map(lambda leaf: leaf[:CHECKED], statistics)
     exact = oracle_for(problem, 1).moments(checked).normalised_free_energy.value
     gap = jobs[-1]["normalised_free_energy"].to_numpy()[:CHECKED] - exact
     errors = jobs[-1]["normalised_free_energy_se"].to_numpy()[:CHECKED]
-    return found | {
+    return timings | {
         "converged": float(jobs[-1]["converged"].mean()),
         "checked": len(exact),
         "mean_error": float(np.mean(gap)),

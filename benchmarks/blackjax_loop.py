@@ -98,10 +98,10 @@ def _with_data(
                 program, compiling = _compiled(sample, data)
                 compile_seconds += compiling
             start = time.perf_counter()
-            found = float(program(_key(n, r, 0), data, STEP_SIZES[n]))
+            log_evidence = float(program(_key(n, r, 0), data, STEP_SIZES[n]))
             taken += time.perf_counter() - start
             differences.append(
-                found + float(statistics.log_likelihood_at_optimum[r]) - of_oracle[r]
+                log_evidence + float(statistics.log_likelihood_at_optimum[r]) - of_oracle[r]
             )
         spent.append(taken * len(of_oracle) / count)
         errors.append(float(np.mean(differences)))

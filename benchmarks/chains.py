@@ -50,9 +50,9 @@ def steps_per_second(chains: int, repeats: int) -> float:
     return chains * steps / median_seconds(run, repeats)
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(timings: dict[str, Any]) -> list[Row]:
     """The best rate, and what chains side by side gain over one."""
-    chains, rate = found["chains"], found["rate"]
+    chains, rate = timings["chains"], timings["rate"]
     best = max(range(len(rate)), key=rate.__getitem__)
     return [
         Row(

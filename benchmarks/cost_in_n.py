@@ -32,11 +32,11 @@ def measure(quick: bool) -> dict[str, Any]:
         "ReLU net, prefix sums": _prefix_sums,
         "tanh net, plain sum": _plain_sum,
     }
-    found = [
+    timings = [
         {"name": name, "seconds": [_seconds(*of_size(n), quick) for n in sizes]}
         for name, of_size in likelihoods.items()
     ]
-    return {"sizes": sizes, "likelihoods": found}
+    return {"sizes": sizes, "likelihoods": timings}
 
 
 def _seconds(
@@ -115,9 +115,9 @@ def _plain_sum(n: int) -> tuple[Callable[[Any, Any], Array], Any, WeightedData]:
     return _plain_likelihood, params, WeightedData(data, jnp.ones(n), origin, jnp.zeros(()))
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(timings: dict[str, Any]) -> list[Row]:
     """For each likelihood what the largest n costs over the smallest."""
-    first, last = found["sizes"][0], found["sizes"][-1]
+    first, last = timings["sizes"][0], timings["sizes"][-1]
     return [
         Row(
             f"gradient, {likelihood['name']}",
@@ -125,7 +125,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
             how=f"time of one gradient at n = {last:,} over n = {first}, one chain, in a loop "
             "within a program",
         )
-        for likelihood in found["likelihoods"]
+        for likelihood in timings["likelihoods"]
         for spent in (likelihood["seconds"],)
     ]
 

@@ -45,14 +45,14 @@ def measure(quick: bool) -> dict[str, Any]:
     methods: dict[str, Any] = {OURS: _ours(problem, key, sizes, exact, quick)}
     for package, run in (("numpyro", numpyro_loop.measure), ("blackjax", blackjax_loop.measure)):
         methods |= peer(package, run, problem, key, sizes, all_statistics, exact, quick)
-    for found in methods.values():
-        if "missing" not in found:
-            found["total_seconds"] = _to_standard_error(found)
+    for timings in methods.values():
+        if "missing" not in timings:
+            timings["total_seconds"] = _to_standard_error(timings)
     return {"sizes": sizes, "data_sets": data_sets, "target": TARGET_SE, "methods": methods}
 
 
 def peer(package: str, run: Any, *arguments: Any) -> dict[str, dict[str, Any]]:
-    """What ``run`` measures by method, or that the package of these methods is missing."""
+    """The result of ``run`` by method, or that the package of these methods is missing."""
     try:
         importlib.import_module(package)
     except ImportError:
@@ -60,13 +60,13 @@ def peer(package: str, run: Any, *arguments: Any) -> dict[str, dict[str, Any]]:
     return run(*arguments)
 
 
-def _to_standard_error(found: dict[str, Any]) -> float:
+def _to_standard_error(timings: dict[str, Any]) -> float:
     """Compilation once, and sampling in proportion to the inverse square of the error."""
-    factors = [(se / TARGET_SE) ** 2 for se in found["standard_error"]]
-    if found["ours"]:
+    factors = [(se / TARGET_SE) ** 2 for se in timings["standard_error"]]
+    if timings["ours"]:
         factors = [max(1.0, factor) for factor in factors]
-    scaled = np.multiply(found["sampling_seconds"], factors)
-    return float(found["compile_seconds"] + scaled.sum())
+    scaled = np.multiply(timings["sampling_seconds"], factors)
+    return float(timings["compile_seconds"] + scaled.sum())
 
 
 def _ours(
@@ -97,17 +97,17 @@ def _ours(
     }
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(timings: dict[str, Any]) -> list[Row]:
     """Our time, and for each peer how much longer it takes."""
-    methods = found["methods"]
+    methods = timings["methods"]
     own = methods[OURS]
-    sizes = ", ".join(map(str, found["sizes"]))
+    sizes = ", ".join(map(str, timings["sizes"]))
     table = [
         Row(
             f"curve, {OURS}",
             f"{own['total_seconds']:.0f} s ({own['compile_seconds']:.0f} s before sampling)",
-            how=f"{PROBLEM}, n = {sizes}, {found['data_sets']} data sets, standard error ≤ "
-            f"{found['target']} nats each, cold; {_accuracy(own)}; {own['measured']}",
+            how=f"{PROBLEM}, n = {sizes}, {timings['data_sets']} data sets, standard error ≤ "
+            f"{timings['target']} nats each, cold; {_accuracy(own)}; {own['measured']}",
         )
     ]
     for name, aim in AIMS.items():
@@ -118,14 +118,14 @@ def rows(found: dict[str, Any]) -> list[Row]:
             continue
         ratio = other["total_seconds"] / own["total_seconds"]
         how = (
-            f"{other['total_seconds']:.0f} s over ours, scaled to {found['target']} nats; "
+            f"{other['total_seconds']:.0f} s over ours, scaled to {timings['target']} nats; "
             f"{_accuracy(other)}; {other['measured']}"
         )
         table.append(Row(f"curve, {name}", times(ratio), f"≥ {aim:g}×", ratio >= aim, how))
     return table
 
 
-def _accuracy(found: dict[str, Any]) -> str:
-    measured = ", ".join("—" if e is None else f"{e:+.2f}" for e in found["error"])
-    errors = ", ".join(f"{se:.2f}" for se in found["standard_error"])
+def _accuracy(timings: dict[str, Any]) -> str:
+    measured = ", ".join("—" if e is None else f"{e:+.2f}" for e in timings["error"])
+    errors = ", ".join(f"{se:.2f}" for se in timings["standard_error"])
     return f"standard error {errors}, mean error {measured} nats by n"

@@ -13,27 +13,27 @@ MARKERS = "os^DvP"
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
 
-def draw(found: dict[str, Any]) -> plotting.Figure:
+def draw(timings: dict[str, Any]) -> plotting.Figure:
     """Panels in the order of the table, at most three in a row."""
     panels = {
         "gradients": _gradients, "curve": _curve, "chains": _chains, "cost_in_n": _cost_in_n,
         "startup": _startup, "scaling": _scaling,
     }  # fmt: skip
-    drawn = [name for name in panels if name in found]
+    drawn = [name for name in panels if name in timings]
     columns = min(3, len(drawn))
     count = -(-len(drawn) // columns)
     with plotting.matplotlib.rc_context(plotting.STYLE):
         figure = plotting.Figure(figsize=(3.7 * columns, 3.2 * count), layout="constrained")
         grid = figure.subplots(count, columns, squeeze=False).ravel()
         for axis, name in zip(grid, drawn, strict=False):
-            panels[name](axis, found[name])
+            panels[name](axis, timings[name])
         for axis in grid[len(drawn) :]:
             axis.set_axis_off()
     return figure
 
 
-def _gradients(axis: Any, found: dict[str, Any]) -> None:
-    problems = {n: found["problems"][n] for n in gradients.PROBLEMS if n in found["problems"]}
+def _gradients(axis: Any, timings: dict[str, Any]) -> None:
+    problems = {n: timings["problems"][n] for n in gradients.PROBLEMS if n in timings["problems"]}
     width = 0.8 / len(problems)
     places = np.arange(len(gradients.AIMS))
     for index, (name, samplers) in enumerate(problems.items()):
@@ -50,13 +50,13 @@ def _gradients(axis: Any, found: dict[str, Any]) -> None:
     axis.set_xticks(places, list(gradients.AIMS))
     axis.set_ylim(0, 1.5)
     axis.set_ylabel("gradients/s over bare loop")
-    axis.set_title(f"Gradients inside a sampler, {found['chains']} chains")
+    axis.set_title(f"Gradients inside a sampler, {timings['chains']} chains")
     axis.legend(fontsize=8)
 
 
-def _curve(axis: Any, found: dict[str, Any]) -> None:
-    names = [n for n in (curve.OURS, *curve.AIMS) if "missing" not in found["methods"][n]]
-    methods = {name: found["methods"][name] for name in names}
+def _curve(axis: Any, timings: dict[str, Any]) -> None:
+    names = [n for n in (curve.OURS, *curve.AIMS) if "missing" not in timings["methods"][n]]
+    methods = {name: timings["methods"][name] for name in names}
     totals = [method["total_seconds"] for method in methods.values()]
     compiling = [method["compile_seconds"] for method in methods.values()]
     places = np.arange(len(methods))[::-1]
@@ -72,25 +72,25 @@ def _curve(axis: Any, found: dict[str, Any]) -> None:
     axis.set_xscale("log")
     axis.set_xlim(1, 8 * max(totals))
     axis.set_ylim(-0.6, len(methods) + 0.3)
-    axis.set_xlabel(f"wall time to s.e. {found['target']} nats [s]")
+    axis.set_xlabel(f"wall time to s.e. {timings['target']} nats [s]")
     axis.set_title("One free-energy curve")
     axis.legend(fontsize=8, ncols=2, loc="upper right")
 
 
-def _chains(axis: Any, found: dict[str, Any]) -> None:
-    rates = np.array(found["rate"]) / 1000
-    axis.semilogx(found["chains"], rates, color="black", marker="o")
+def _chains(axis: Any, timings: dict[str, Any]) -> None:
+    rates = np.array(timings["rate"]) / 1000
+    axis.semilogx(timings["chains"], rates, color="black", marker="o")
     axis.set_ylim(0, 1.1 * max(rates))
     axis.set_xlabel("chains")
     axis.set_ylabel("chain-steps per second [1000/s]")
     axis.set_title("SGLD on a 5-5-5 linear net")
 
 
-def _cost_in_n(axis: Any, found: dict[str, Any]) -> None:
+def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:
     looks = zip(plotting.COLOURS, MARKERS, DASHES, strict=False)
-    for likelihood, (colour, marker, dash) in zip(found["likelihoods"], looks, strict=False):
+    for likelihood, (colour, marker, dash) in zip(timings["likelihoods"], looks, strict=False):
         axis.loglog(
-            found["sizes"], 1e6 * np.array(likelihood["seconds"]), color=colour, marker=marker,
+            timings["sizes"], 1e6 * np.array(likelihood["seconds"]), color=colour, marker=marker,
             linestyle=dash, markerfacecolor="white", label=likelihood["name"],
         )  # fmt: skip
     low, high = axis.get_ylim()
@@ -101,10 +101,10 @@ def _cost_in_n(axis: Any, found: dict[str, Any]) -> None:
     axis.legend(fontsize=7, ncols=2, loc="upper left", columnspacing=1)
 
 
-def _startup(axis: Any, found: dict[str, Any]) -> None:
-    names = [name for name in ("cold", "warm") if f"{name}_seconds" in found]
+def _startup(axis: Any, timings: dict[str, Any]) -> None:
+    names = [name for name in ("cold", "warm") if f"{name}_seconds" in timings]
     for place, name in enumerate(names):
-        spent = found[f"{name}_seconds"]
+        spent = timings[f"{name}_seconds"]
         axis.bar(place, spent, 0.6, color=GREYS[2 * place], edgecolor="black")
         axis.annotate(
             f"{spent:.0f} s", (place, spent), (0, 3), textcoords="offset points", ha="center"
@@ -113,19 +113,19 @@ def _startup(axis: Any, found: dict[str, Any]) -> None:
     axis.set_xticks(range(len(names)), names)
     axis.set_xlabel("compilation cache")
     axis.set_ylabel("wall time of the demo [s]")
-    axis.set_title(f"Start; a curve compiles {found['sampler']} sampler")
+    axis.set_title(f"Start; a curve compiles {timings['sampler']} sampler")
 
 
-def _scaling(axis: Any, found: dict[str, Any]) -> None:
-    devices, spent = np.array(found["devices"]), np.array(found["seconds"])
+def _scaling(axis: Any, timings: dict[str, Any]) -> None:
+    devices, spent = np.array(timings["devices"]), np.array(timings["seconds"])
     axis.plot(devices, spent[0] / spent, color="black", marker="o", label="measured")
     axis.plot(
-        devices, np.minimum(devices, found["cores"]), color="0.5", linestyle="--",
-        label=f"ideal on {found['cores']} cores",
+        devices, np.minimum(devices, timings["cores"]), color="0.5", linestyle="--",
+        label=f"ideal on {timings['cores']} cores",
     )  # fmt: skip
     axis.set_xscale("log", base=2)
     axis.set_xticks(devices, [str(count) for count in devices])
-    axis.set_ylim(0, 1.2 * max(found["cores"], *(spent[0] / spent)))
+    axis.set_ylim(0, 1.2 * max(timings["cores"], *(spent[0] / spent)))
     axis.set_xlabel("forced CPU devices")
     axis.set_ylabel("speed-up over one device")
     axis.set_title("A sweep over devices")

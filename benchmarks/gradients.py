@@ -37,7 +37,7 @@ def measure(quick: bool, chains: int = 1024, repeats: int = 7) -> dict[str, Any]
     """For each problem and sampler: both rates in gradients per second, and their ratio."""
     if quick:
         chains, repeats = 64, 2
-    found: dict[str, Any] = {}
+    timings: dict[str, Any] = {}
     for name in PROBLEMS[:1] if quick else PROBLEMS:
         problem = named_problems()[name]
         data = statistics_along_n(problem, jax.random.key(0), 1, [SAMPLE_SIZE])[0]
@@ -49,11 +49,11 @@ def measure(quick: bool, chains: int = 1024, repeats: int = 7) -> dict[str, Any]
             "HMC": _hmc(target, data, positions, quick),
             "SMC": _smc(target, data, positions, quick),
         }
-        found[name] = {
+        timings[name] = {
             sampler: _compare(case, positions, 20 if quick else 1000, repeats)
             for sampler, case in cases.items()
         }
-    return {"chains": chains, "sample_size": SAMPLE_SIZE, "repeats": repeats, "problems": found}
+    return {"chains": chains, "sample_size": SAMPLE_SIZE, "repeats": repeats, "problems": timings}
 
 
 def _compare(case: Case, positions: Array, steps: int, repeats: int) -> dict[str, float]:
@@ -141,11 +141,11 @@ def _posterior(target: Target, data: Any) -> Callable[[Array], Array]:
     return lambda w: target.log_prior(w) + target.log_likelihood(w, data)
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(timings: dict[str, Any]) -> list[Row]:
     """A line for each problem and sampler."""
     how = (
-        f"gradients/s of the sampler over those of a bare vmapped loop, {found['chains']} chains, "
-        f"float32, n = {found['sample_size']}, median of {found['repeats']} alternating pairs"
+        f"gradients/s of the sampler over those of a bare vmapped loop, {timings['chains']} chains, "
+        f"float32, n = {timings['sample_size']}, median of {timings['repeats']} alternating pairs"
     )
     return [
         Row(
@@ -156,7 +156,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
             how,
         )
         for name in PROBLEMS
-        if name in found["problems"]
+        if name in timings["problems"]
         for sampler in AIMS
-        for rates in (found["problems"][name][sampler],)
+        for rates in (timings["problems"][name][sampler],)
     ]

@@ -1,4 +1,4 @@
-"""What a run was measured on, without a name that tells whose machine it was."""
+"""The machine that a run was measured on, without a name that tells whose it was."""
 
 import contextlib
 import os

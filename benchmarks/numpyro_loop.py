@@ -58,7 +58,7 @@ def measure(
             by_chain = _integrate(np.stack(energies))
             standard_error = float(np.std(by_chain, ddof=1) / np.sqrt(NUM_CHAINS))
             error = float(np.mean(by_chain) - exact[0][0])
-    found = {
+    timings = {
         "ours": False,
         "compile_seconds": compile_seconds,
         "sampling_seconds": spent,
@@ -68,7 +68,7 @@ def measure(
         f"of NUTS, extrapolated from one data set with {', '.join(words)}; standard error of "
         f"n = {sizes[0]} taken for all n",
     }
-    return {"numpyro": found}
+    return {"numpyro": timings}
 
 
 def _run(x: np.ndarray, y: np.ndarray, beta: float, draws: int) -> tuple[np.ndarray, float]:

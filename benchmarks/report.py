@@ -19,8 +19,10 @@ BENCHMARKS: dict[str, ModuleType] = {
 
 def rows(results: Mapping[str, Any]) -> list[Row]:
     """All lines of the benchmarks that were run, in their order."""
-    found = results["benchmarks"]
-    return [row for name, b in BENCHMARKS.items() if name in found for row in b.rows(found[name])]
+    timings = results["benchmarks"]
+    return [
+        row for name, b in BENCHMARKS.items() if name in timings for row in b.rows(timings[name])
+    ]
 
 
 def markdown(results: Mapping[str, Any]) -> str:

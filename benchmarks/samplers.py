@@ -1,4 +1,4 @@
-"""Which sampler where: python -m benchmarks.samplers measures all and writes docs/samplers.md."""
+"""A guide to samplers: python -m benchmarks.samplers measures all and writes docs/samplers.md."""
 
 import argparse
 import functools
@@ -129,7 +129,7 @@ SAMPLERS: dict[str, Run] = {
 
 
 def mirror_images(ends: np.ndarray) -> int:
-    """How many of the four images of a teacher of one unit are among w = (a₁, a₂, b₁, b₂)."""
+    """The number of the four images of a one-unit teacher that are among w = (a₁, a₂, b₁, b₂)."""
     a, b = ends[:, :2], ends[:, 2:]
     unit = np.argmax(np.abs(a * b), axis=1)
     sign = np.sign(np.take_along_axis(b, unit[:, None], axis=1)[:, 0])
@@ -156,10 +156,10 @@ def row(name: str, n: int, sampler: str) -> str:
     run = SAMPLERS[sampler]
     run(target, data, starts, n)
     begin = time.process_time()
-    found = run(target, data, starts, n)
+    measured = run(target, data, starts, n)
     seconds = time.process_time() - begin
-    energies = found.energies.astype(float)
-    if found.independent:
+    energies = measured.energies.astype(float)
+    if measured.independent:
         means = energies.mean(axis=1)
         mean, error = means.mean(), means.std(ddof=1) / np.sqrt(len(means))
         agreement = float(nested_r_hat(energies[:, None]))
@@ -172,11 +172,11 @@ def row(name: str, n: int, sampler: str) -> str:
         str(n),
         sampler,
         f"{ess / seconds:,.0f}",
-        f"{1e3 * ess / found.gradients:.2f}",
+        f"{1e3 * ess / measured.gradients:.2f}",
         f"{float(error):.3f}",
         f"{float((mean - exact) / error):+.1f}",
         f"{agreement:.2f}",
-        f"{mirror_images(found.ends)} of 4" if name == "tanh_2_teacher_1" else "—",
+        f"{mirror_images(measured.ends)} of 4" if name == "tanh_2_teacher_1" else "—",
     ]
     return f"| {' | '.join(cells)} |\n"
 

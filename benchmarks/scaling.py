@@ -43,14 +43,14 @@ def sweep_seconds(quick: bool) -> float:
     return median_seconds(run, 2 if quick else 3)
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(timings: dict[str, Any]) -> list[Row]:
     """Speed-up by number of devices."""
-    first = found["seconds"][0]
+    first = timings["seconds"][0]
     gains = ", ".join(
         f"{times(first / spent)} on {count}"
-        for count, spent in zip(found["devices"][1:], found["seconds"][1:], strict=True)
+        for count, spent in zip(timings["devices"][1:], timings["seconds"][1:], strict=True)
     )
-    how = f"SMC of {PROBLEM}, compilation not counted; forced CPU devices share {found['cores']} "
+    how = f"SMC of {PROBLEM}, compilation not counted; forced CPU devices share {timings['cores']} "
     return [Row("sweep over devices", gains, how=how + "cores, so no gain beyond them is possible")]
 
 

@@ -28,12 +28,12 @@ def measure(quick: bool) -> dict[str, Any]:
 
     The demo is left out of a quick run.
     """
-    found: dict[str, Any] = _compilations()
+    timings: dict[str, Any] = _compilations()
     if not quick:
         with tempfile.TemporaryDirectory() as folder:
-            found["cold_seconds"] = _demo(Path(folder), "cold")
-            found["warm_seconds"] = _demo(Path(folder), "warm")
-    return found
+            timings["cold_seconds"] = _demo(Path(folder), "cold")
+            timings["warm_seconds"] = _demo(Path(folder), "warm")
+    return timings
 
 
 def _compilations() -> dict[str, Any]:
@@ -61,20 +61,20 @@ def _demo(folder: Path, out: str) -> float:
     return time.perf_counter() - start
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(timings: dict[str, Any]) -> list[Row]:
     """Compilations, and the two starts where they were measured."""
     table = [
         Row(
             "compilations per curve",
-            f"{found['sampler']} of the sampler, {found['all']} in all",
+            f"{timings['sampler']} of the sampler, {timings['all']} in all",
             "1 of the sampler",
-            found["sampler"] == 1,
+            timings["sampler"] == 1,
             f"{PROBLEM} at {len(SIZES)} sizes, with its data",
         )
     ]
-    if "cold_seconds" not in found:
+    if "cold_seconds" not in timings:
         return [*table, Row("demo, cold and warm", "not measured", how="quick run")]
-    cold, warm = found["cold_seconds"], found["warm_seconds"]
+    cold, warm = timings["cold_seconds"], timings["warm_seconds"]
     how = f"python {' '.join(DEMO)} in a process of its own, "
     return [
         *table,

@@ -51,7 +51,7 @@ def on_cpu(module: str, argument: Any, devices: int = 1) -> Any:
 
 
 def in_process(module: str, argument: Any, environment: dict[str, str]) -> Any:
-    """What ``module`` prints last, as JSON, when it is given ``argument`` as JSON.
+    """The last line that ``module`` prints, as JSON, when it is given ``argument`` as JSON.
 
     In a process of its own, whose complaints go where ours go.
     """

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.curves.free_energy import CurvePlan, free_energy_curve
+from slt_jax.curves.config import FreeEnergyConfig
+from slt_jax.curves.free_energy import free_energy_curve
 from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
@@ -14,7 +15,8 @@ from slt_jax.run.devices import device_budget
 pytestmark = pytest.mark.gpu
 
 PROBLEMS = named_problems()
-PLAN = CurvePlan((100, 1000), data_sets=16, seeds=8, oracle_refinement=1, seed=3)
+CONFIG = FreeEnergyConfig(
+    sample_sizes=(100, 1000), exact_sizes=(), data_sets=16, seeds=8, oracle_refinement=1, seed=3)
 
 
 def on_cpu():
@@ -47,13 +49,13 @@ def test_oracles_agree_with_those_of_the_processor(name):
 @pytest.mark.parametrize("name", ["monomial_1_1", "tanh_3", "reduced_rank_2_2_2_1"])
 def test_sampled_free_energy_covers_the_exact_one(name):
     """Mean over 16 data sets of each n; 5 standard errors of a mean over 128 runs."""
-    curve = free_energy_curve(PROBLEMS[name], PLAN)
+    curve = free_energy_curve(PROBLEMS[name], CONFIG)
     assert curve["converged"].all()
     for quantity in ("normalised_free_energy", "normalised_wbic", "excess_energy"):
         errors = curve[f"{quantity}_se"].to_numpy()
         assert np.median(errors) < 0.3
         gap = (curve[quantity] - curve[f"exact_{quantity}"]).mean("replicate").to_numpy()
-        allowed = 5 * np.sqrt(np.mean(errors**2, axis=1) / PLAN.data_sets)
+        allowed = 5 * np.sqrt(np.mean(errors**2, axis=1) / CONFIG.data_sets)
         assert np.all(np.abs(gap) < allowed), (quantity, gap, allowed)
 
 

@@ -158,7 +158,7 @@ def _residual_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
 
 
 def increment_figure(curves: Mapping[str, xr.Dataset]) -> plotting.Figure:
-    """How far the exact free energy's growth per decade of n is from the theory's.
+    """Draw how far the exact free energy's growth per decade of n is from the theory's.
 
     One line per problem, each of which must have ``increment_gap``, on a scale that is linear near
     zero, where the lines must end.

@@ -1,4 +1,4 @@
-"""What a learning curve can be asked for: fields that configurations of experiments share."""
+"""Fields of learning curves that the configurations of several experiments share."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

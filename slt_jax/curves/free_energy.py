@@ -142,7 +142,7 @@ def _along_n(datasets: list[xr.Dataset], sizes: tuple[int, ...] | list[int]) -> 
 
 
 def increment_gaps(oracle: Oracle, theory: Theory, key: Array) -> xr.Dataset:
-    """How fast the exact free energy nears λ log n − (m−1) log log n, decade by decade.
+    """The distance of the exact free energy from λ log n − (m−1) log log n, decade by decade.
 
     ``increment_gap`` [decade_from] is the mean over data sets of fixed design of F_{10n} − F_n
     relative to w₀, minus the same difference of the asymptote, in nats; it tends to 0. Errors

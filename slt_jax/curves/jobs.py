@@ -271,7 +271,7 @@ def convergence(
 
 
 def unfinished_reason(runs: SMCResult, log_likelihood_at_optimum: float) -> str:
-    """Why not all S runs of a data set came to β = 1, or nothing.
+    """The reason why not all S runs of a data set came to β = 1, empty if they did.
 
     ``log_likelihood_at_optimum`` is the log-likelihood of w₀, from which all others are counted.
     """
@@ -296,7 +296,7 @@ def unfinished_reason(runs: SMCResult, log_likelihood_at_optimum: float) -> str:
 
 
 def _reason(acceptance: float, r_hat: float, evidence: float, gap: float, allowed: float) -> str:
-    """Why runs that came to β = 1 did not converge, or nothing."""
+    """The reason why runs that came to β = 1 did not converge, empty if they did."""
     if not acceptance >= MIN_ACCEPTANCE:
         return f"acceptance {acceptance:.2f} < {MIN_ACCEPTANCE}"
     if not r_hat <= MAX_NESTED_R_HAT:

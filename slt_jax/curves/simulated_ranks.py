@@ -55,8 +55,10 @@ def simulated_ranks(
     )
     draws = np.asarray(_values(problem, case.all_statistics, positions))
     truth = np.asarray(_values(problem, case.all_statistics, case.truths[:, None]))[:, 0]
-    found = {name: rank_uniformity(draws[..., i], truth[:, i]) for i, name in enumerate(QUANTITIES)}
-    return SimulatedRanks(found, float(np.mean(divergent)))
+    uniformity = {
+        name: rank_uniformity(draws[..., i], truth[:, i]) for i, name in enumerate(QUANTITIES)
+    }
+    return SimulatedRanks(uniformity, float(np.mean(divergent)))
 
 
 class Cases(NamedTuple):
@@ -93,7 +95,7 @@ def chain_ends(
     starts: Array,
     step_size: Array | float | None,
 ) -> tuple[Array, Array]:
-    """Where the chains of every case ended [R, C, d], and how often they diverged [R, C]."""
+    """The chains' last positions of every case [R, C, d], and their divergent draws [R, C]."""
 
     def one(key: Array, statistics: Any, start: Array) -> tuple[Array, Array]:
         run = draw_posterior(target, settings, key, statistics, jnp.ones(1), start, step_size)

@@ -1,4 +1,4 @@
-"""What an experiment concludes: per claim a judgement in words, and a table of numbers below."""
+"""The verdict of an experiment: a judgement of each claim in words, and a table of numbers."""
 
 from __future__ import annotations
 

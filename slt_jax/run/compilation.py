@@ -1,4 +1,4 @@
-"""How functions are compiled, and how often: sweeping n, β, data or seeds compiles nothing."""
+"""Compilation, its options and its count: sweeping n, β, data or seeds compiles nothing."""
 
 import collections
 import contextlib

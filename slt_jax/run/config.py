@@ -51,7 +51,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """What every experiment has; subclasses add their own fields, each with its help.
+    """The fields that every experiment has; subclasses add their own, each with its help.
 
     Raises ValueError for a field that is not of its type or outside the bounds of its annotation,
     and for fields that do not fit together, as ``check`` of a subclass says.

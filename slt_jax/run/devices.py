@@ -97,7 +97,7 @@ def _rows(jobs: Any, start: int, size: int) -> Any:
 
 
 def _shapes(jobs: Any, size: int) -> Any:
-    """What tracing needs to know of ``size`` rows."""
+    """Shapes and types of ``size`` rows, which is all that tracing needs."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
             (size, *leaf.shape[1:]), leaf.dtype

@@ -49,7 +49,7 @@ def _number(name: str, given: int | None, variable: str) -> int:
 
 
 def are_joined() -> bool:
-    """Whether this process is one of several that were joined."""
+    """True if this process is one of several that were joined."""
     return bool(jax.distributed.is_initialized()) and jax.process_count() > 1
 
 

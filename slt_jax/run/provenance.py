@@ -41,7 +41,7 @@ def config_hash(config: object) -> str:
 
 
 def provenance(config: object) -> dict[str, str | int | float]:
-    """What made a result, fit for the attributes of a dataset.
+    """The record of what made a result, fit for the attributes of a dataset.
 
     The configuration with its hash, the git commit and whether the code differs from it (true,
     false, or "unknown" outside a checkout), versions, the accelerator, 64-bit types on or off,

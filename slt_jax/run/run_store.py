@@ -1,4 +1,4 @@
-"""What a run has computed so far, on disk: a killed run goes on where it was.
+"""A run store keeps what a run has computed on disk: a killed run goes on where it was.
 
     tasks/manifest.json         the configuration, the code, and the hash of both
     tasks/NAME.DIGEST.nc        a finished task; DIGEST is the SHA-256 of the file's content
@@ -89,7 +89,7 @@ class RunStore:
         return None
 
     def holds(self, name: str) -> bool:
-        """Whether there is a task of that name, damaged or not."""
+        """True if there is a task of that name, damaged or not."""
         return bool(self._files(name))
 
     def save(self, name: str, task: xr.Dataset) -> None:

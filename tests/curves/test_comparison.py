@@ -9,9 +9,12 @@ import xarray as xr
 
 from slt_jax.curves.comparison import (
     against_asymptote,
+    along_problems,
     best_free_energy,
     calibration_of,
-    curve_table,
+    convergence_of,
+    coverage_note,
+    curves_of,
     estimate_in,
 )
 from slt_jax.models.linear import LinearRegression
@@ -24,6 +27,10 @@ REPLICATES = 4
 
 def example_theory(multiplicity: int = 1) -> Theory:
     return Theory(Fraction(3, 4), multiplicity, "exact", "a test")
+
+
+def of_theory(curve: xr.Dataset, multiplicity: int = 1) -> xr.Dataset:
+    return curve.assign(multiplicity=multiplicity)
 
 
 def curve(freedom: int = 7, **variables: Any) -> xr.Dataset:
@@ -112,7 +119,7 @@ def test_best_free_energy_prefers_the_exact_one() -> None:
 def test_best_free_energy_leaves_out_incomplete_sizes() -> None:
     values = np.ones((3, REPLICATES))
     values[1, 2] = np.nan
-    n, found = best_free_energy(curve(free_energy=values))
+    n, found = best_free_energy(curve(normalised_free_energy=values))
     np.testing.assert_array_equal(n, [10, 1000])
     assert found.shape == (2, REPLICATES)
 
@@ -123,7 +130,7 @@ def test_slope_of_a_curve_on_its_asymptote(multiplicity: int) -> None:
     logs = np.log(SIZES)
     values = (0.75 * logs - (multiplicity - 1) * np.log(logs))[:, None] + np.array([0, 1, -2, 5.0])
     values[0] -= 6.0
-    found = against_asymptote(curve(exact_free_energy=values), example_theory(multiplicity))
+    found = against_asymptote(of_theory(curve(exact_normalised_free_energy=values), multiplicity))
     assert found["slope"] == pytest.approx(0.75)
     assert found["slope_se"] == pytest.approx(0, abs=1e-12)
     assert "increments" not in found
@@ -132,7 +139,7 @@ def test_slope_of_a_curve_on_its_asymptote(multiplicity: int) -> None:
 def test_slope_error_by_hand() -> None:
     """Slopes λ + (0, 1, 2, 3)."""
     values = (0.75 + np.arange(4.0)) * np.log(SIZES)[:, None]
-    found = against_asymptote(curve(free_energy=values), example_theory())
+    found = against_asymptote(of_theory(curve(normalised_free_energy=values)))
     assert found["slope"] == pytest.approx(0.75 + 1.5)
     assert found["slope_se"] == pytest.approx(np.sqrt(5 / 3) / 2)
 
@@ -145,7 +152,7 @@ def test_increments_are_those_of_the_curve() -> None:
         },
         coords={"decade_from": [10, 100]},
     )
-    found = against_asymptote(curve(normalised_free_energy=1.0).merge(gaps), example_theory())
+    found = against_asymptote(of_theory(curve(normalised_free_energy=1.0).merge(gaps)))
     assert found["increments"] == [
         {"from_n": 10, "gap": 0.5, "gap_se": 0.2},
         {"from_n": 100, "gap": -0.1, "gap_se": 0.0},
@@ -154,34 +161,42 @@ def test_increments_are_those_of_the_curve() -> None:
 
 def test_one_size_has_no_slope() -> None:
     small = curve(normalised_free_energy=1.0).isel(n=[1])
-    assert against_asymptote(small, example_theory()) == {}
+    assert against_asymptote(of_theory(small)) == {}
 
 
-# --- table ----------------------------------------------------------------------------------
+# --- several problems -----------------------------------------------------------------------
 
 
-def test_table_by_hand() -> None:
-    """Means over data sets; the error of a mean of 4 is half that of each; ``!`` counts jobs."""
-    names = (
-        "normalised_free_energy",
-        "normalised_free_energy_se",
-        "normalised_wbic",
-        "normalised_wbic_se",
-        "lambda_wbic",
-        "lambda_wbic_se",
+def test_curves_of_several_problems_in_one_dataset() -> None:
+    """A variable that a problem does not have is not there, and what is known of it is."""
+    known = Problem("known", LinearRegression(), {}, example_theory(2), title="with a theorem")
+    other = Problem("other", LinearRegression(), {}, title="without")
+    first = curve(normalised_free_energy=1.0, exact_normalised_free_energy=2.0)
+    second = curve(normalised_free_energy=3.0)
+    dataset = along_problems([known, other], [first, second])
+    assert dataset["title"].to_numpy().tolist() == ["with a theorem", "without"]
+    assert dataset["exact_learning_coefficient"].to_numpy().tolist() == ["3/4", ""]
+    assert dataset["multiplicity"].to_numpy().tolist() == [2, 0]
+    logs = np.log(SIZES)
+    np.testing.assert_allclose(dataset["asymptote"][0], 0.75 * logs - np.log(logs))
+    curves = curves_of(dataset)
+    assert list(curves) == ["known", "other"]
+    assert "exact_normalised_free_energy" in curves["known"]
+    assert not {"exact_normalised_free_energy", "asymptote", "learning_coefficient"} & set(
+        curves["other"]
     )
-    sampled = dict.fromkeys(names, np.array([[1.0], [2.0], [np.nan]]))
+    assert curves["other"].attrs["degrees_of_freedom"] == 7
+    np.testing.assert_array_equal(curves["other"]["normalised_free_energy"], 3.0)
+
+
+def test_unconverged_jobs_are_counted_where_there_were_any() -> None:
     converged = np.array([[True] * 4, [True, False, False, True], [False] * 4])
-    made = curve(**sampled, exact_free_energy=[[1.0], [2.5], [3.25]], converged=converged)
-    problem = Problem("example", LinearRegression(), {}, example_theory(2))
-    other = Problem("no oracle, no theory", LinearRegression(), {})
-    curves = {problem.name: made, other.name: made.drop_vars("exact_normalised_free_energy")}
-    head, first, second, third, *rest = curve_table([problem, other], curves).splitlines()
-    assert head.split()[0] == "problem"
-    errors = "1.000 ± 0.500 1.000 ± 0.500 1.000 ± 0.000"
-    assert " ".join(first.split()) == f"example 10 1.000 {errors} 3/4 2"
-    assert second.endswith("3/4   2  ! 2 of 4")
-    assert " ".join(third.split()) == "example 1000 3.250 3/4 2"
-    assert len(rest) == 3
-    assert "–" in rest[0]
-    assert "3/4" not in "".join(rest)
+    reasons = np.where(converged, "", "seeds disagree").astype(object)
+    reasons[2] = "not sampled"
+    made = curve(converged=converged).assign(reason=(("n", "replicate"), reasons))
+    assert convergence_of(made) == {"jobs": 8, "not_converged": 2}
+    row = {**convergence_of(made), "calibration": {}}
+    assert coverage_note({"a": row, "b": row}) == "4 of 16 jobs did not converge."
+    compared = {"comparisons": 10, "coverage_95": 0.9}
+    both = coverage_note({"a": row | {"calibration": {"x": compared, "y": compared}}})
+    assert "cover the exact ones in 90.0% of 20 comparisons; 2 of 8 jobs" in both

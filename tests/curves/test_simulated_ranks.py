@@ -6,8 +6,8 @@ Eight p-values are compared with 1e-8: a false alarm has a probability below 1e-
 import jax
 import numpy as np
 import pytest
-from slt_jax.curves.simulated_ranks import QUANTITIES, simulated_cases, simulated_ranks
 
+from slt_jax.curves.simulated_ranks import QUANTITIES, simulated_cases, simulated_ranks
 from slt_jax.models import named_problems
 from slt_jax.run.compilation import CompilationCounter
 from slt_jax.samplers.sgld import SGLDSettings
@@ -42,9 +42,9 @@ def test_as_many_chains_of_a_population_as_are_asked_for() -> None:
 
 
 def test_each_truth_has_data_of_its_own() -> None:
-    """The statistics is centred on the problem's optimum, not on the truth."""
+    """The statistics are centred on the problem's optimum, not on the truth."""
     cases = simulated_cases(PROBLEM, N, CHAINS, jax.random.split(jax.random.key(2), 4))
     assert cases.truths.shape == (4, 3)
     assert cases.starts.shape == (4, CHAINS, 3)
-    assert len(np.unique(cases.all_statistics.reference)) == 4
+    assert len(np.unique(cases.all_statistics.log_likelihood_at_optimum)) == 4
     np.testing.assert_array_equal(cases.all_statistics.optimum[0, :, 0], PROBLEM.optimum["w"])

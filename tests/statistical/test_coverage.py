@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from slt_jax.curves.comparison import calibration_of
-from slt_jax.curves.free_energy import CurvePlan, free_energy_curve
+from slt_jax.curves.config import FreeEnergyConfig
+from slt_jax.curves.free_energy import free_energy_curve
 from slt_jax.estimators import Calibration
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
@@ -104,8 +105,15 @@ def keep(name: str, rows: list[dict[str, float | str]]) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_intervals_cover_the_exact_value(name):
     """Coverage over all n within 4 binomial standard errors: false alarms below 1e-4 each."""
-    plan = CurvePlan(SIZES, data_sets=DATA_SETS, seeds=SEEDS, oracle_refinement=1, seed=7)
-    curve = free_energy_curve(PROBLEMS[name], plan)
+    config = FreeEnergyConfig(
+        sample_sizes=SIZES,
+        exact_sizes=(),
+        data_sets=DATA_SETS,
+        seeds=SEEDS,
+        oracle_refinement=1,
+        seed=7,
+    )
+    curve = free_energy_curve(PROBLEMS[name], config)
     rows = []
     for n in SIZES:
         at = curve.sel(n=[n])

@@ -2,8 +2,8 @@
 
 import jax
 import pytest
-from slt_jax.curves.simulated_ranks import QUANTITIES, simulated_ranks
 
+from slt_jax.curves.simulated_ranks import QUANTITIES, simulated_ranks
 from slt_jax.models import named_problems
 from slt_jax.problem import Problem
 from slt_jax.samplers.chees import ChEESSettings
