@@ -144,8 +144,9 @@ def _posterior(target: Target, data: Any) -> Callable[[Array], Array]:
 def rows(timings: dict[str, Any]) -> list[Row]:
     """A line for each problem and sampler."""
     how = (
-        f"gradients/s of the sampler over those of a bare vmapped loop, {timings['chains']} chains, "
-        f"float32, n = {timings['sample_size']}, median of {timings['repeats']} alternating pairs"
+        f"gradients/s of the sampler over those of a bare vmapped loop, {timings['chains']} "
+        f"chains, float32, n = {timings['sample_size']}, median of {timings['repeats']} "
+        "alternating pairs"
     )
     return [
         Row(

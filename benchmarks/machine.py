@@ -6,18 +6,18 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from slt_jax.run import store
+from slt_jax.run import provenance
 
 
 def describe(config: dict[str, Any]) -> dict[str, Any]:
-    """Processor, memory in GiB, load, and what ``store.provenance`` says of the configuration."""
+    """Processor, memory in GiB, load, and what ``provenance.provenance`` says of the configuration."""
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cores": os.cpu_count(),
         "processor": _processor(),
         "memory_gib": round(gibibytes, 1),
         "load_at_start": round(os.getloadavg()[0], 1),
-        **store.provenance(config),
+        **provenance.provenance(config),
     }
 
 
@@ -32,7 +32,7 @@ def _processor() -> str:
 def sentence(machine: dict[str, Any]) -> str:
     """The machine in words."""
     versions = ", ".join(
-        f"{name} {machine[f'{name}_version']}" for name in ("python", *store.PACKAGES)
+        f"{name} {machine[f'{name}_version']}" for name in ("python", *provenance.PACKAGES)
     )
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, JAX on "

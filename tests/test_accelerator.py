@@ -16,7 +16,8 @@ pytestmark = pytest.mark.gpu
 
 PROBLEMS = named_problems()
 CONFIG = FreeEnergyConfig(
-    sample_sizes=(100, 1000), exact_sizes=(), data_sets=16, seeds=8, oracle_refinement=1, seed=3)
+    sample_sizes=(100, 1000), exact_sizes=(), data_sets=16, seeds=8, oracle_refinement=1, seed=3
+)
 
 
 def on_cpu():

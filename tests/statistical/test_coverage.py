@@ -17,7 +17,8 @@ from slt_jax.curves.free_energy import free_energy_curve
 from slt_jax.estimators import Calibration
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.run.store import fingerprint, replace_file, write_json
+from slt_jax.run.provenance import fingerprint
+from slt_jax.run.store import replace_file, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,7 @@ PROBLEMS = {
     if name not in TOO_DEAR and oracle_for(problem) is not None
 }
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "experiments" / "free_energy"
 ROWS = ROOT / "results" / "calibration"
 REPORT = ROOT / "docs" / "calibration.md"
 HEAD = f"""# Are the error bars true?
@@ -86,7 +88,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         text.append(f"| {quantity} | {counts.sum():.0f} | {pooled[0]:.1%} | {pooled[1]:.1%} |\n")
     text += ["\n| problem | n | quantity ", COLUMNS, "|---|---:|---", "|---:" * 6, "|\n"]
     for name, kept in found.items():
-        mark = "" if kept.get("code") == fingerprint() else " †"
+        mark = "" if kept.get("code") == fingerprint(SOURCE) else " †"
         text += [row(f"| {name}{mark} | {r['n']} | {r['quantity']}", r) for r in kept["rows"]]
     return "".join(text)
 
@@ -94,7 +96,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
 def keep(name: str, rows: list[dict[str, float | str]]) -> None:
     """Keep the rows of a problem, and write the report if no problem's are missing."""
     ROWS.mkdir(parents=True, exist_ok=True)
-    write_json({"rows": rows, "code": fingerprint()}, ROWS / f"{name}.json")
+    write_json({"rows": rows, "code": fingerprint(SOURCE)}, ROWS / f"{name}.json")
     files = {problem: ROWS / f"{problem}.json" for problem in PROBLEMS}
     if all(file.exists() for file in files.values()):
         found = {p: json.loads(file.read_text("utf-8")) for p, file in files.items()}
