@@ -11,6 +11,7 @@ from typing import Annotated
 from slt_jax.curves.config import ErrorConfig, refuse_others
 from slt_jax.validation import AtLeast, Different, Increasing, OrMore, Positive
 
+# The figure tells these apart, and one more that is a problem's own.
 MAX_PRIOR_SCALES = 6
 
 

@@ -49,6 +49,7 @@ Row = Mapping[str, Any]
 def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
     """Draw nB_g and nG_g, nB_t and nG_t, ν̂, and dE[F_n]/d log n by prior, row by row."""
     curves, numbers = curves_of(dataset), verdict.numbers["problems"]
+    tolerance = float(verdict.numbers["max_relative_deviation"])
     columns = len(curves) + 1
     scales = sorted({scale for row in numbers.values() for scale in row["priors"]}, key=float)
     looks = dict(zip(scales, PRIOR_LOOKS, strict=False))
@@ -58,7 +59,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
             _error_panel(axes[0, column], curve, row, GENERALISATION)
             _error_panel(axes[1, column], curve, row, TRAINING)
             _fluctuation_panel(axes[2, column], row)
-            _prior_panel(axes[3, column], curve, row, looks)
+            _prior_panel(axes[3, column], curve, row, looks, tolerance)
             title = str(curve["title"].item()).replace(", ", ",\n", 1)
             known = rf"$\lambda={row['learning_coefficient']}$, $m={row['multiplicity']}$"
             axes[0, column].set_title(f"{title}\n{known}")
@@ -131,7 +132,11 @@ def _fluctuation_panel(axis: plotting.Axes, row: Row) -> None:
 
 
 def _prior_panel(
-    axis: plotting.Axes, curve: xr.Dataset, row: Row, looks: dict[str, tuple[str, Any]]
+    axis: plotting.Axes,
+    curve: xr.Dataset,
+    row: Row,
+    looks: Mapping[str, tuple[str, Any]],
+    tolerance: float,
 ) -> None:
     coefficient = float(curve["learning_coefficient"])
     own = row["priors"][row["own_prior"]]
@@ -158,8 +163,8 @@ def _prior_panel(
         coefficient, color=plotting.GREY, linestyle="--", linewidth=0.9, label=r"$\lambda$"
     )
     axis.axhspan(
-        0.8 * coefficient, 1.2 * coefficient, color=plotting.GREY, alpha=0.15, linewidth=0,
-        label=r"$\lambda$ ± 20 %",
+        (1 - tolerance) * coefficient, (1 + tolerance) * coefficient, color=plotting.GREY,
+        alpha=0.15, linewidth=0, label=rf"$\lambda$ ± {100 * tolerance:.0f} %",
     )  # fmt: skip
     if row["multiplicity"] > 1:
         n, asymptote = np.array(own["slope_n"]), np.array(own["asymptotic_slopes"])

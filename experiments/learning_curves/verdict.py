@@ -40,7 +40,12 @@ def verdict(dataset: xr.Dataset) -> Verdict:
     rows = {name: numbers_of(curve) for name, curve in curves_of(dataset).items()}
     findings = (judge_limits(rows), judge_priors(rows))
     tables = f"{table_of_errors(rows)}\n\n{table_of_priors(rows)}"
-    return Verdict(findings, tables, {"problems": rows}, (coverage_note(rows),))
+    return Verdict(
+        findings,
+        tables,
+        {"problems": rows, "max_relative_deviation": MAX_RELATIVE_DEVIATION},
+        (coverage_note(rows),),
+    )
 
 
 def numbers_of(curve: xr.Dataset) -> dict[str, Any]:
@@ -247,7 +252,7 @@ def judge_priors(rows: Rows) -> Finding:
 
 
 def table_of_errors(rows: Rows) -> str:
-    """Errors at the largest n, means over data sets ± 1 standard error, in nats.
+    """Tabulate errors at the largest n, means over data sets ± 1 standard error, in nats.
 
     The equations of state are off by a share of V_n, at the smallest and the largest n; ``!`` says
     beyond error. The slope is dE[F_n]/d log n under the own prior, at the first and the last n.
@@ -279,7 +284,7 @@ def _error_row(name: str, row: Row) -> list[str]:
 
 
 def table_of_priors(rows: Rows) -> str:
-    """The n from which on the slope of F_n is within 20 % of λ under the prior N(0, s²).
+    """Tabulate the n from which on the slope of F_n is within 20 % of λ under N(0, s²).
 
     "earliest" and "latest" allow for 2 standard errors of the slope; "with m" is the n of
     λ − (m−1)/log n in place of λ. All n are on the grid of the sizes.

@@ -226,9 +226,9 @@ def judge(rows: Rows) -> Finding:
 
 
 def table_of_errors(rows: Rows) -> str:
-    """Both errors at the largest n, in nats: over all data sets where that is exact.
+    """Tabulate both errors at the largest n, in nats: over all data sets where that is exact.
 
-    There the exponents are of |B_g| ~ n^−a and G_g ~ n^−b; else ± is one standard error.
+    There they have exponents; elsewhere ± is one standard error.
     """
     head = (
         "problem",
@@ -258,10 +258,11 @@ def _error_row(name: str, row: Row) -> list[str]:
 
 
 def table_of_separation(rows: Rows) -> str:
-    """What separates both errors at the largest n of data sets, means ± 1 standard error, in nats.
+    """Tabulate what separates both errors at the largest n of data sets, in nats.
 
-    The equations of state are off by a share of V_n; ``!`` says beyond error. The last column is
-    the largest distance of a mean over data sets from the expectation over all, in standard errors.
+    Means ± 1 standard error. The equations of state are off by a share of V_n; ``!`` says beyond
+    error. The last column is the largest distance of a mean over data sets from the expectation
+    over all, in standard errors.
     """
     head = (
         "problem", "n", "n(G_g − B_g)", "V_n/2", "tr(IJ⁻¹)/2", "equations of state off",
