@@ -27,7 +27,7 @@ class Information(NamedTuple):
 
 @in_float64
 def information(problem: Problem, held_out: HeldOut) -> Information:
-    """Compute I and J by the quadrature of ``quadrature_points``, whose coarser rule gives the bounds.
+    """Compute I and J by points of ``quadrature_points``, whose coarser rule gives the bounds.
 
     Raises ValueError for held-out data that were simulated or that ``validate_data`` refuses.
     """
