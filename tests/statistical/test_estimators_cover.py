@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from slt_jax import estimators
+from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.errors import predictive_jobs
 from slt_jax.curves.jobs import (
     batch_keys,
@@ -20,7 +21,6 @@ from slt_jax.curves.jobs import (
     temperature_nodes,
     unravelled,
 )
-from slt_jax.curves.learning import held_out_points
 from slt_jax.data import simulate, statistics_along_n
 from slt_jax.estimators import Estimate
 from slt_jax.models import named_problems
