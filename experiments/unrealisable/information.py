@@ -15,7 +15,7 @@ from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
 
-SINGULAR = 1e-9
+MIN_RELATIVE_EIGENVALUE = 1e-9
 
 
 class Information(NamedTuple):
@@ -27,7 +27,7 @@ class Information(NamedTuple):
 
 @in_float64
 def information(problem: Problem, held_out: HeldOut) -> Information:
-    """I and J by the quadrature of ``quadrature_points``, whose coarser rule gives the bounds.
+    """Compute I and J by points of ``quadrature_points``, whose coarser rule gives the bounds.
 
     Raises ValueError for held-out data that were simulated or that ``validate_data`` refuses.
     """
@@ -46,24 +46,24 @@ def information(problem: Problem, held_out: HeldOut) -> Information:
         curvatures = -jax.vmap(jax.hessian(log_likelihood), (None, 0))(flat, points)
         return scores[:, :, None] * scores[:, None, :], curvatures
 
-    found = []
+    integrals = []
     for terms in matrices(held_out.data):
         fine, coarse = (
             np.tensordot(weights, np.asarray(terms), 1)
             for weights in (held_out.weights, held_out.check)
         )
-        found.append(Exact(fine, SAFETY * np.abs(fine - coarse)))
-    return Information(*found)
+        integrals.append(Exact(fine, SAFETY * np.abs(fine - coarse)))
+    return Information(*integrals)
 
 
 def regular_fluctuation(known: Information) -> float | None:
-    """ν = tr(I J⁻¹)/2 of a regular problem, None where J is singular.
+    """Return ν = tr(I J⁻¹)/2 of a regular problem, None where J is singular.
 
     It is d/2 where the problem is realisable, for then I = J.
 
     Source: Watanabe, Mathematical Theory of Bayesian Statistics (2018), regular case.
     """
     eigenvalues = np.linalg.eigvalsh(known.curvature.value)
-    if eigenvalues[0] <= SINGULAR * max(eigenvalues[-1], 1.0):
+    if eigenvalues[0] <= MIN_RELATIVE_EIGENVALUE * max(eigenvalues[-1], 1.0):
         return None
     return float(np.trace(np.linalg.solve(known.curvature.value, known.score.value)) / 2)

@@ -1,4 +1,4 @@
-"""What the errors of unrealisable problems say of claim N6."""
+"""The verdict on whether E[nG_g] ≈ E[nB_g] where the truth is not in the model (N6)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,250 +6,293 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.learning_curves.verdict import AGREE, NEAR, fluctuations, mean_of
-from experiments.unrealisable.study import kind_of
-from slt_jax.curves.comparison import calibration_of, sampled_coverage
-from slt_jax.curves.errors import QUANTITIES, with_control_variate
+from slt_jax.curves.comparison import (
+    calibration_of,
+    convergence_of,
+    coverage_note,
+    curves_of,
+    sampled_sizes,
+)
+from slt_jax.curves.errors import QUANTITIES
+from slt_jax.curves.mean_errors import (
+    MAX_Z_SCORE,
+    as_columns,
+    exact_errors_of,
+    exact_mean,
+    is_negligible,
+    sampled_mean,
+    singular_fluctuations,
+    stacked,
+)
 from slt_jax.estimators import Estimate, gibbs_fluctuation, in_standard_errors, mean_over_data_sets
-from slt_jax.problem import Problem
+from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
-EQUAL = 2.0
+EQUALITY = "unrealisable truths: E[nG_g] ≈ E[nB_g]"
+MIN_Z_SCORE = 2.0
 BAYES, GIBBS = QUANTITIES[:2]
+WHOLE = ("bayes", "gibbs", "variance")
+
+Row = Mapping[str, Any]
+Rows = Mapping[str, Row]
 
 
-def separation(curve: xr.Dataset, sampled: bool = False) -> list[Estimate]:
-    """n E[G_g − B_g] at each n, over data sets, exact or of SMC.
+def verdict(dataset: xr.Dataset) -> Verdict:
+    """Judge N6 by both errors at the largest n, over all data sets where that is exact."""
+    rows = {name: numbers_of(curve) for name, curve in computed(dataset).items()}
+    tables = f"{table_of_errors(rows)}\n\n{table_of_separation(rows)}"
+    return Verdict((judge(rows),), tables, {"problems": rows}, (coverage_note(rows),))
 
-    The control is part of both errors and cancels.
-    """
-    prefix = "" if sampled else "exact_"
-    return [
-        gibbs_fluctuation(at[f"{prefix}{GIBBS}"].to_numpy(), at[f"{prefix}{BAYES}"].to_numpy(), n)
-        for n in curve["n"].to_numpy()
-        for at in [curve.sel(n=n)]
-    ]
+
+def computed(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return the curve of each problem at the n of which exact errors were computed."""
+    return {
+        name: curve.isel(n=curve[f"exact_{BAYES}"].notnull().all("replicate").to_numpy())
+        for name, curve in curves_of(dataset).items()
+    }
+
+
+def numbers_of(curve: xr.Dataset) -> dict[str, Any]:
+    """Collect the numbers of one problem, from data sets and, in location families, all of them."""
+    kind = str(curve["kind"].item())
+    regular = float(curve["regular_fluctuation"]) if "regular_fluctuation" in curve else None
+    sides, gap = states(curve), paired_gap(curve)
+    half_variance = float(exact_mean(curve, "functional_variance").value[-1]) / 2
+    row: dict[str, Any] = {
+        "kind": kind,
+        "learning_coefficient": curve["exact_learning_coefficient"].item() or None,
+        "regular_fluctuation": regular,
+        "singular_fluctuation_theory": regular if kind == "regular" else None,
+        "sizes": curve["n"].to_numpy().tolist(),
+        "sampled_sizes": sampled_sizes(curve),
+        "errors": {name: as_columns(exact_mean(curve, name)) for name in QUANTITIES},
+        "sampled_errors": {name: as_columns(sampled_mean(curve, name)) for name in QUANTITIES},
+        "sampled_separation": as_columns(sampled_separation(curve)),
+        "ratio": as_columns(errors_ratio(curve)),
+        "singular_fluctuation": {
+            route: as_columns(nu) for route, nu in singular_fluctuations(curve).items()
+        },
+        "states": {name: as_columns(side) for name, side in sides.items()},
+        "equations_hold": {
+            name: is_negligible(ratio.value[-1] - 1, ratio.standard_error[-1], 1.0)
+            for name, ratio in sides.items()
+        },
+        "separated_by_variance": is_negligible(
+            gap.value[-1], gap.standard_error[-1], half_variance
+        ),
+        "calibration": calibration_of(curve, QUANTITIES),
+        **convergence_of(curve),
+    }
+    row |= expected_numbers(curve) if "expected_bayes" in curve else {"last": last_of(row)}
+    last = row["last"]
+    row["equal"] = bool(abs(last["separation"][0]) <= MIN_Z_SCORE * last["separation"][1])
+    row["same_order"] = bool(last["bayes"][0] > MIN_Z_SCORE * last["bayes"][1])
+    return row
+
+
+def sampled_separation(curve: xr.Dataset) -> Estimate:
+    """Estimate n E[G_g − B_g] by SMC at each sampled n; the control is in both and cancels."""
+    return stacked(
+        [
+            gibbs_fluctuation(curve[GIBBS].sel(n=n), curve[BAYES].sel(n=n), n)
+            for n in sampled_sizes(curve)
+        ]
+    )
 
 
 def states(curve: xr.Dataset) -> dict[str, Estimate]:
-    """Sides of the equations of state over E[V_n]/2, which each would be 1, shape [n].
+    """Divide sides of the equations of state by E[V_n]/2: each would be 1, shape [n].
 
     n(B_g − B_t)/2, n(G_t − B_t) and n(G_g − G_t)/2; the errors are of ratios in pairs.
     """
-    control = curve["exact_control"].to_numpy()
-    b_g, g_g, b_t, g_t, variance = (
-        with_control_variate(q, curve[f"exact_{q}"].to_numpy(), control) for q in QUANTITIES
-    )
+    b_g, g_g, b_t, g_t, variance = exact_errors_of(curve)
     n = curve["n"].to_numpy()[:, None].astype(float)
     sides = {
         "bayes": n * (b_g - b_t) / 2,
         "training": n * (g_t - b_t),
         "gibbs_difference": n * (g_g - g_t) / 2,
     }
-    return {name: _ratio(side, variance / 2) for name, side in sides.items()}
+    return {name: ratio_of_means(side, variance / 2) for name, side in sides.items()}
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
-    """E[above]/E[below] over data sets [n, replicate], with its error by linearisation."""
+def errors_ratio(curve: xr.Dataset) -> Estimate:
+    """Estimate E[G_g]/E[B_g] at each n."""
+    bayes, gibbs, *_ = exact_errors_of(curve)
+    return ratio_of_means(gibbs, bayes)
+
+
+def ratio_of_means(above: np.ndarray, below: np.ndarray) -> Estimate:
+    """Estimate E[above]/E[below] over data sets [n, replicate], its error by the delta method."""
     centre = below.mean(axis=1)
     ratio = above.mean(axis=1) / centre
     influence = (above - ratio[:, None] * below) / centre[:, None]
     return mean_over_data_sets(influence)._replace(value=ratio)
 
 
-def expected(curve: xr.Dataset) -> dict[str, np.ndarray] | None:
-    """n, nE[B_g], nE[G_g] and nE[tr Var_w m]/2 over all data sets, None without expectation."""
-    if "expected_n" not in curve:
-        return None
-    n = curve["expected_n"].to_numpy().astype(float)
-    scaled = {
-        name: n * curve[f"expected_{name}"].to_numpy() for name in ("bayes", "gibbs", "variance")
-    }
-    return {"n": n, **scaled, "variance": scaled["variance"] / 2}
-
-
-def judge_problem(problem: Problem, curve: xr.Dataset) -> dict[str, Any]:
-    """N6 for one problem, from data sets and, in location families, from all of them."""
-    kind, known = kind_of(problem, curve), problem.theory
-    n = curve["n"].to_numpy()
-    found = fluctuations(curve)
-    half_variance = mean_of(curve, "functional_variance").scaled(0.5)
-    apart = separation(curve)
-    sides = states(curve)
-    gap = _paired_gap(curve)
-    sampled = np.isfinite(curve[BAYES].to_numpy()).any(axis=1)
-    row: dict[str, Any] = {
-        "kind": kind,
-        "learning_coefficient": known and str(known.learning_coefficient),
-        "singular_fluctuation_theory": (
-            float(curve["regular_fluctuation"]) if kind == "regular" else None
-        ),
-        "sizes": n.tolist(),
-        "errors": {name: _listed(mean_of(curve, name)) for name in QUANTITIES},
-        "sampled_errors": {
-            name: _listed(mean_of(curve.isel(n=sampled), name, sampled=True)) for name in QUANTITIES
-        },
-        "separation": [_pair(e) for e in apart],
-        "ratio": _listed(_errors_ratio(curve)),
-        "singular_fluctuation": {
-            route: [_pair(e) for e in estimates] for route, estimates in found.items()
-        },
-        "states": {name: _listed(side) for name, side in sides.items()},
-        "equations_hold": {
-            name: bool(abs(r.value[-1] - 1) <= max(AGREE * r.standard_error[-1], NEAR))
-            for name, r in sides.items()
-        },
-        "separated_by_variance": bool(
-            abs(gap.value[-1])
-            <= max(AGREE * gap.standard_error[-1], NEAR * half_variance.value[-1])
-        ),
-        "calibration": calibration_of(curve, QUANTITIES),
-        "jobs": int(sampled.sum() * curve.sizes["replicate"]),
-        "not_converged": int((~curve["converged"].to_numpy()[sampled]).sum()),
-    }  # fmt: skip
-    row |= _expected_row(curve)
-    distance = row["last"]["separation"]
-    row["equal"] = bool(abs(distance[0]) <= EQUAL * distance[1])
-    row["same_order"] = bool(row["last"]["bayes"][0] > EQUAL * row["last"]["bayes"][1])
-    return row
-
-
-def _expected_row(curve: xr.Dataset) -> dict[str, Any]:
-    """The last errors, from the expectation where there is one, and how the two routes agree."""
-    exact = expected(curve)
-    bayes, gibbs = (mean_of(curve, name) for name in (BAYES, GIBBS))
-    if exact is None:
-        last = {
-            "n": int(curve["n"][-1]),
-            "bayes": [float(bayes.value[-1]), float(bayes.standard_error[-1])],
-            "gibbs": [float(gibbs.value[-1]), float(gibbs.standard_error[-1])],
-            "separation": _pair(separation(curve)[-1]),
-            "ratio": _listed(_errors_ratio(curve))[-1],
-        }
-        return {"last": last}
-    n = exact["n"]
-    bounds = {name: n * curve[f"expected_{name}_error"].to_numpy() for name in ("bayes", "gibbs")}
-    scores = []
-    for name, found in (("bayes", bayes), ("gibbs", gibbs)):
-        shared = [i for i, size in enumerate(curve["n"].to_numpy()) if size in n]
-        at = [int(np.flatnonzero(n == curve["n"].to_numpy()[i])[0]) for i in shared]
-        difference = found.value[shared] - exact[name][at]
-        scores += list(in_standard_errors(difference, found.standard_error[shared]))
-    step = np.diff(np.log(n))
-    return {
-        "last": {
-            "n": int(n[-1]),
-            "bayes": [float(exact["bayes"][-1]), float(bounds["bayes"][-1])],
-            "gibbs": [float(exact["gibbs"][-1]), float(bounds["gibbs"][-1])],
-            "separation": [
-                float(exact["gibbs"][-1] - exact["bayes"][-1]),
-                float(bounds["gibbs"][-1] + bounds["bayes"][-1]),
-            ],
-            "ratio": [float(exact["gibbs"][-1] / exact["bayes"][-1]), 0.0],
-        },
-        "expected_sizes": n.tolist(),
-        "expected": {name: exact[name].tolist() for name in ("bayes", "gibbs", "variance")},
-        "expected_bounds": {name: bound.tolist() for name, bound in bounds.items()},
-        "exponents": {
-            name: float(1 - np.diff(np.log(np.abs(exact[name])))[-1] / step[-1])
-            for name in ("bayes", "gibbs")
-        },
-        "routes_agree": bool(max(map(abs, scores), default=0.0) <= AGREE),
-        "largest_score": float(max(map(abs, scores), default=0.0)),
-    }
-
-
-def _paired_gap(curve: xr.Dataset) -> Estimate:
-    """n(G_g − B_g) − V_n/2 over data sets, shape [n]."""
+def paired_gap(curve: xr.Dataset) -> Estimate:
+    """Estimate n(G_g − B_g) − V_n/2 over data sets, shape [n]."""
     n = curve["n"].to_numpy()[:, None].astype(float)
     values = n * (curve[f"exact_{GIBBS}"].to_numpy() - curve[f"exact_{BAYES}"].to_numpy())
     return mean_over_data_sets(values - curve["exact_functional_variance"].to_numpy() / 2)
 
 
-def _errors_ratio(curve: xr.Dataset) -> Estimate:
-    """E[G_g]/E[B_g] at each n."""
-    control = curve["exact_control"].to_numpy()
-    bayes, gibbs = (
-        with_control_variate(name, curve[f"exact_{name}"].to_numpy(), control)
-        for name in (BAYES, GIBBS)
-    )
-    return _ratio(gibbs, bayes)
+def last_of(row: Row) -> dict[str, Any]:
+    """Take the errors at the largest n over data sets, each with its standard error."""
+    return {
+        "n": int(row["sizes"][-1]),
+        "bayes": _last(row["errors"][BAYES]),
+        "gibbs": _last(row["errors"][GIBBS]),
+        "separation": _last(row["singular_fluctuation"]["gibbs"]),
+        "ratio": _last(row["ratio"]),
+    }
 
 
-def judge(problems: Mapping[str, Problem], curves: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """The claim, from the numbers of every problem."""
-    rows = {name: judge_problem(problems[name], curve) for name, curve in curves.items()}
-    return {"claims": ["N6"], "N6": {"problems": rows, **state(rows)}, "statement": state(rows)[
-        "statement"
-    ]}  # fmt: skip
+def expected_numbers(curve: xr.Dataset) -> dict[str, Any]:
+    """Take the errors over all data sets, with bounds, and hold those of data sets to them.
+
+    ``variance`` is nE[tr Var_w m]/2. The exponents are those of ``last_exponent``.
+    """
+    n = curve["expected_n"].to_numpy().astype(float)
+    whole = {name: n * curve[f"expected_{name}"].to_numpy() for name in WHOLE}
+    whole["variance"] = whole["variance"] / 2
+    bayes, gibbs = whole["bayes"], whole["gibbs"]
+    bounds = {name: n * curve[f"expected_{name}_error"].to_numpy() for name in WHOLE[:2]}
+    largest = largest_score(curve, n, whole)
+    return {
+        "last": {
+            "n": int(n[-1]),
+            "bayes": [float(bayes[-1]), float(bounds["bayes"][-1])],
+            "gibbs": [float(gibbs[-1]), float(bounds["gibbs"][-1])],
+            "separation": [
+                float(gibbs[-1] - bayes[-1]), float(bounds["gibbs"][-1] + bounds["bayes"][-1]),
+            ],
+            "ratio": [float(gibbs[-1] / bayes[-1]), 0.0],
+        },
+        "expected_sizes": n.tolist(),
+        "expected": {name: values.tolist() for name, values in whole.items()},
+        "expected_separation": (gibbs - bayes).tolist(),
+        "expected_bounds": {name: bound.tolist() for name, bound in bounds.items()},
+        "exponents": {name: last_exponent(n, whole[name]) for name in WHOLE[:2]},
+        "routes_agree": bool(largest <= MAX_Z_SCORE),
+        "largest_score": largest,
+    }  # fmt: skip
 
 
-def state(rows: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """The verdict on N6 in words."""
+def last_exponent(n: np.ndarray, scaled: np.ndarray) -> float | None:
+    """Return a of |error| ~ n^−a between the last two n, for n·error; None of fewer than two n."""
+    if n.size < 2:
+        return None
+    return float(1 - np.diff(np.log(np.abs(scaled)))[-1] / np.diff(np.log(n))[-1])
+
+
+def largest_score(curve: xr.Dataset, n: np.ndarray, whole: Mapping[str, np.ndarray]) -> float:
+    """Return by how many standard errors data sets' means are off the expectation, at most."""
+    sizes = curve["n"].to_numpy()
+    _, of_sets, of_all = np.intersect1d(sizes, n, return_indices=True)
+    scores = [0.0]
+    for name, quantity in (("bayes", BAYES), ("gibbs", GIBBS)):
+        mean = exact_mean(curve, quantity)
+        difference = mean.value[of_sets] - whole[name][of_all]
+        scores += list(np.abs(in_standard_errors(difference, mean.standard_error[of_sets])))
+    return float(max(scores))
+
+
+def judge(rows: Rows) -> Finding:
+    """N6 holds where n(G_g − B_g) is 0 within its errors in every problem."""
     equal = [name for name, row in rows.items() if row["equal"]]
     order = [name for name, row in rows.items() if row["same_order"]]
     renormalisable = [name for name, row in rows.items() if row["kind"] != "not renormalisable"]
     if len(equal) == len(rows):
-        word = "holds"
+        outcome = "holds"
     elif order and set(order) == set(renormalisable):
         rest = "" if len(order) == len(rows) else ", and only where renormalisable"
-        word = f"holds only up to a factor 1 + ν/λ{rest}"
+        outcome = f"holds only if a factor 1 + ν/λ does not count{rest}"
     elif order:
-        word = f"holds only up to a factor, for {', '.join(order)}"
+        outcome = f"holds only if a factor does not count, for {', '.join(order)}"
     else:
-        word = "fails"
-    lines = [
-        f"N6 {word}. n(G_g − B_g) differs from 0 by more than {EQUAL:.0f} of its errors in "
+        outcome = "fails"
+    separated = sum(row["separated_by_variance"] for row in rows.values())
+    bent = [name for name, row in rows.items() if not all(row["equations_hold"].values())]
+    apart = [name for name, row in rows.items() if not row.get("routes_agree", True)]
+    why = (
+        f"n(G_g − B_g) differs from 0 by more than {MIN_Z_SCORE:.0f} of its errors in "
         f"{len(rows) - len(equal)} of {len(rows)} problems; it is V_n/2 within error in "
-        f"{sum(row['separated_by_variance'] for row in rows.values())} of {len(rows)}."
+        f"{separated} of {len(rows)}."
+    )
+    if bent:
+        why += f" The equations of state do not hold within error for {', '.join(bent)}."
+    if apart:
+        why += f" Means over data sets and the expectation DISAGREE for {', '.join(apart)}."
+    return Finding("N6", EQUALITY, outcome, why)
+
+
+def table_of_errors(rows: Rows) -> str:
+    """Tabulate both errors at the largest n, in nats: over all data sets where that is exact.
+
+    There they have exponents; elsewhere ± is one standard error.
+    """
+    head = (
+        "problem",
+        "kind",
+        "λ",
+        "n",
+        "nB_g",
+        "nG_g",
+        "G_g/B_g",
+        "a: |B_g| ~ n^−a",
+        "b: G_g ~ n^−b",
+    )
+    return aligned(head, [_error_row(name, row) for name, row in rows.items()])
+
+
+def _error_row(name: str, row: Row) -> list[str]:
+    last = row["last"]
+    exponents = [row.get("exponents", {}).get(rule) for rule in WHOLE[:2]]
+    return [
+        name,
+        row["kind"],
+        row["learning_coefficient"] or "–",
+        str(last["n"]),
+        *(_shown(last[key]) for key in ("bayes", "gibbs", "ratio")),
+        *("–" if exponent is None else f"{exponent:.3f}" for exponent in exponents),
     ]
-    lines += [_line(name, row) for name, row in rows.items()]
-    lines += sampled_coverage(rows)
-    return {"verdict": word, "statement": "\n".join(lines)}
 
 
-def _line(name: str, row: dict[str, Any]) -> str:
-    last, known = row["last"], row["learning_coefficient"]
-    theory = f", λ = {known}" if known else ""
-    if row["singular_fluctuation_theory"] is not None:
-        theory += f", ν = tr(IJ⁻¹)/2 = {row['singular_fluctuation_theory']:.3f}"
-    text = (
-        f"{name} ({row['kind']}{theory}): nB_g = {_shown(last['bayes'])}, nG_g = "
-        f"{_shown(last['gibbs'])}, ratio {_shown(last['ratio'])} at n = {last['n']}"
-    )
-    if "expected" in row:
-        text += (
-            f" over all data sets, |B_g| ~ n^−{row['exponents']['bayes']:.3f}, G_g ~ "
-            f"n^−{row['exponents']['gibbs']:.3f} there"
-        )
-    size = row["sizes"][-1]
-    text += (
-        f"; n(G_g − B_g) = {_shown(row['separation'][-1])} and V_n/2 = "
-        f"{_shown(row['singular_fluctuation']['variance'][-1])} at n = {size}; the equations of "
-        f"state are off by up to {max(abs(r[-1][0] - 1) for r in row['states'].values()):.1%} "
-        "of V_n"
-    )
-    if not all(row["equations_hold"].values()):
-        text += " (NOT within error)"
-    if "routes_agree" in row:
-        word = "within" if row["routes_agree"] else "DISAGREE by"
-        text += (
-            f"; the data sets' means and the expectation agree {word} "
-            f"{row['largest_score']:.1f} standard errors"
-        )
-    return text + "."
+def table_of_separation(rows: Rows) -> str:
+    """Tabulate what separates both errors at the largest n of data sets, in nats.
+
+    Means ± 1 standard error. The equations of state are off by a share of V_n; ``!`` says beyond
+    error. The last column is the largest distance of a mean over data sets from the expectation
+    over all, in standard errors.
+    """
+    head = (
+        "problem", "n", "n(G_g − B_g)", "V_n/2", "tr(IJ⁻¹)/2", "equations of state off",
+        "off expectation",
+    )  # fmt: skip
+    return aligned(head, [_separation_row(name, row) for name, row in rows.items()])
 
 
-def _pair(estimate: Estimate) -> list[float]:
-    return [float(estimate.value), float(estimate.standard_error)]
+def _separation_row(name: str, row: Row) -> list[str]:
+    nu, theory = row["singular_fluctuation"], row["singular_fluctuation_theory"]
+    off = max(abs(side["value"][-1] - 1) for side in row["states"].values())
+    bent = "" if all(row["equations_hold"].values()) else " !"
+    apart = "" if row.get("routes_agree", True) else " !"
+    return [
+        name,
+        str(row["sizes"][-1]),
+        _shown(_last(nu["gibbs"])),
+        _shown(_last(nu["variance"])),
+        "–" if theory is None else f"{theory:.3f}",
+        f"{off:.1%}{bent}",
+        f"{row['largest_score']:.1f} s.e.{apart}" if "largest_score" in row else "–",
+    ]
 
 
-def _listed(estimate: Estimate) -> list[list[float]]:
-    pairs = zip(estimate.value, estimate.standard_error, strict=True)
-    return [[float(value), float(error)] for value, error in pairs]
+def _last(columns: Mapping[str, list[float]]) -> list[float]:
+    return [columns["value"][-1], columns["standard_error"][-1]]
 
 
 def _shown(pair: list[float]) -> str:
     digits = 3 if abs(pair[0]) < 100 else 1
     if pair[1] < 0.5 * 10**-digits:
         return f"{pair[0]:.{digits}f}"
-    return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
+    return plus_minus(pair[0], pair[1], digits)

@@ -25,7 +25,7 @@ SMALL_ORDERS = ((6, 8), (5, 6))
 
 @functools.cache
 def held_out_points(problem: Problem) -> HeldOut:
-    """Gauss points of the truth, by a smaller rule than the default for more scalars than two.
+    """Return Gauss points of the truth, of a smaller rule than usual beyond two scalars.
 
     Raises ValueError as ``quadrature_points`` does.
     """
@@ -34,7 +34,7 @@ def held_out_points(problem: Problem) -> HeldOut:
 
 
 def curve_oracle(problem: Problem, config: ErrorConfig) -> Oracle:
-    """The oracle of a problem's curves. Raises ValueError for a problem that has none."""
+    """Return the oracle of a problem's curves. Raises ValueError for a problem that has none."""
     oracle = oracle_for(problem, config.oracle_refinement)
     if oracle is None:
         raise ValueError(f"{problem.name}: a learning curve needs an exact oracle")
@@ -42,14 +42,14 @@ def curve_oracle(problem: Problem, config: ErrorConfig) -> Oracle:
 
 
 def curve_keys(problem: Problem, config: ErrorConfig) -> tuple[Array, Array, Array]:
-    """Keys of the data sets, of SMC and of the design."""
+    """Derive the keys of the data sets, of SMC and of the design."""
     data, sampler, design = jax.random.split(problem_key(config.seed, problem), 3)
     return data, sampler, design
 
 
 @functools.lru_cache(maxsize=16)
 def data_sets_of(problem: Problem, config: ErrorConfig) -> list[Data]:
-    """The data sets at their largest size, drawn when a task first asks for them."""
+    """Draw the data sets at their largest size, when a task first asks for them."""
     data_key, *_ = curve_keys(problem, config)
     keys = [jax.random.fold_in(data_key, r) for r in range(config.data_sets)]
     largest = max(config.exact_sizes)
@@ -57,7 +57,7 @@ def data_sets_of(problem: Problem, config: ErrorConfig) -> list[Data]:
 
 
 def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
-    """The tasks of a problem's errors, exact and by SMC, which depend on the configuration alone.
+    """List the tasks of a problem's errors, exact and by SMC, by the configuration alone.
 
     Raises ValueError for a problem without an oracle, and as ``held_out_points`` does.
     """
@@ -90,7 +90,7 @@ def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
 def assemble_errors(
     problem: Problem, config: ErrorConfig, results: Mapping[str, xr.Dataset]
 ) -> xr.Dataset:
-    """One labelled dataset of the results of ``error_tasks``.
+    """Join the results of ``error_tasks`` to one labelled dataset.
 
     Dimensions (n, replicate): the variables of ``exact_errors`` after ``exact_``, and those of
     ``sampled_errors``, NaN where n was not sampled.
@@ -107,8 +107,8 @@ def assemble_errors(
 
 
 def task_name(problem: Problem, kind: str, value: float | None = None) -> str:
-    """The name of a problem's task of a kind, at an n or another value."""
-    return ".".join([problem.name, kind, *([] if value is None else [f"{value:g}"])])
+    """Name a problem's task of a kind, at an n or another value."""
+    return ".".join([problem.name, kind, *([] if value is None else [str(value)])])
 
 
 def results_along(
@@ -118,6 +118,6 @@ def results_along(
     dimension: str,
     values: Sequence[float],
 ) -> xr.Dataset:
-    """The results of a problem's tasks of a kind, along a new dimension of their values."""
+    """Concatenate the results of a problem's tasks of a kind along a new dimension."""
     parts = [results[task_name(problem, kind, value)].drop_attrs() for value in values]
     return xr.concat(parts, dim=xr.Variable(dimension, list(values)), join="outer")

@@ -1,4 +1,4 @@
-"""Errors of the posterior predictive of data sets: exactly, and by SMC on the same data.
+"""Errors of the posterior predictive of each data set, exact and by SMC on the same data.
 
 All are per datum and relative to w₀ but the functional variance, which is a sum over data.
 """
@@ -58,12 +58,12 @@ SIGNS = dict(zip(QUANTITIES, (1, 1, -1, -1, 0), strict=True))
 
 
 def exact_errors(oracle: Oracle, data_sets: Sequence[Data], held_out: HeldOut) -> xr.Dataset:
-    """``QUANTITIES`` of data sets of n ≥ 2 data at β = 1 and their control, dimension [replicate].
+    """Compute ``QUANTITIES`` of data sets of n ≥ 2 data at β = 1 exactly, dimension [replicate].
 
-    Each ``x`` comes with its bound ``x_error``. ``control`` is C = LOO(zⁿ) − B_g(zⁿ⁻¹), both
-    relative to w₀: its mean over data sets is 0 at every n, since leaving out datum i leaves
-    n − 1 data and a next one, and n(B_g + LOO) → 2λ in probability, so that B_g + C/2 has the
-    mean of B_g and hardly its spread. Raises ValueError for n < 2.
+    Each ``x`` comes with its bound ``x_error``. Their control variate is ``control``,
+    C = LOO(zⁿ) − B_g(zⁿ⁻¹), both relative to w₀: its mean over data sets is 0 at every n, since
+    leaving out datum i leaves n − 1 data and a next one, and n(B_g + LOO) → 2λ in probability, so
+    that B_g + C/2 has the mean of B_g and hardly its spread. Raises ValueError for n < 2.
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
     """
@@ -75,10 +75,10 @@ def exact_errors(oracle: Oracle, data_sets: Sequence[Data], held_out: HeldOut) -
         trained = training_criteria(oracle, data)
         errors = generalisation_errors(oracle, data, held_out)
         fewer = generalisation_errors(oracle, Data(data.x[:-1], data.y[:-1]), held_out)
-        found = {name: getattr(errors, name) for name in QUANTITIES[:2]}
-        found |= {name: getattr(trained, name) for name in QUANTITIES[2:]}
-        found["control"] = trained.loo_error.minus(fewer.bayes_generalisation_error)
-        rows.append(found)
+        row = {name: getattr(errors, name) for name in QUANTITIES[:2]}
+        row |= {name: getattr(trained, name) for name in QUANTITIES[2:]}
+        row["control"] = trained.loo_error.minus(fewer.bayes_generalisation_error)
+        rows.append(row)
     variables: dict[str, Any] = {}
     for name in (*QUANTITIES, "control"):
         for suffix, part in (("", 0), ("_error", 1)):
@@ -88,15 +88,15 @@ def exact_errors(oracle: Oracle, data_sets: Sequence[Data], held_out: HeldOut) -
 
 
 def with_control_variate(name: str, values: Any, control: Any) -> Any:
-    """Values of one of ``QUANTITIES`` with its share ±C/2 of the control, of mean zero, added."""
+    """Add to values of one of ``QUANTITIES`` its share ±C/2 of the control, whose mean is zero."""
     return values + SIGNS[name] / 2 * control
 
 
 def cumulative_loss_gap(oracle: Oracle, data: Data) -> tuple[float, float]:
-    """|Σ_k −log E_w[p(z_{k+1}|w) | z₁ … z_k] − F_n| of one data set, and the bound on it, in nats.
+    """Compare the cumulative prequential loss of one data set with F_n, which must be the same.
 
-    The evidence is the product of the predictive densities of each datum given those before it,
-    so that F_n is the cumulative Bayes loss of one who learns online: the gap is 0.
+    |Σ_k −log E_w[p(z_{k+1}|w) | z₁ … z_k] − F_n| and the bound on it, in nats. The evidence is the
+    product of the predictive densities of each datum given those before it: the gap is 0.
     """
     n = len(data.y)
     steps = [
@@ -121,12 +121,12 @@ def sampled_errors(
     step_size: float,
     budget: int | None = None,
 ) -> xr.Dataset:
-    """``QUANTITIES`` of R data sets by S runs of SMC each, dimension [replicate].
+    """Sample ``QUANTITIES`` of R data sets by S runs of SMC each, dimension [replicate].
 
-    ``data`` [R, N, ...] are padded to any N ≥ n, ``all_statistics`` those of the first n, and ``keys``
-    [R, S] those of ``batch_keys``. Each ``x`` comes with ``x_se``, its Monte-Carlo standard error
-    over runs; ``converged`` and ``reason`` are those of ``sampled_jobs``. Raises ValueError if
-    the step size diverges.
+    ``data`` [R, N, ...] are padded to any N ≥ n, ``all_statistics`` those of the first n, and
+    ``keys`` [R, S] those of ``batch_keys``. Each ``x`` comes with ``x_se``, its Monte-Carlo
+    standard error over runs; ``converged`` and ``reason`` are those of ``sampled_jobs``. Raises
+    ValueError if the step size diverges.
     """
     dtype = jnp.zeros(()).dtype
     runs, _ = smc_jobs(
@@ -141,8 +141,8 @@ def sampled_errors(
     runs = jax.tree.map(lambda leaf: np.asarray(leaf, float), runs)
     refuse_divergence(problem, n, runs, step_size)
     positions = runs.node_positions.reshape(*keys.shape, settings.num_particles, -1)
-    found = errors_of_draws(problem, n, data, positions, held_out, budget)
-    return found.assign(convergence(runs, (0,), all_statistics.log_likelihood_at_optimum))
+    errors = errors_of_draws(problem, n, data, positions, held_out, budget)
+    return errors.assign(convergence(runs, (0,), all_statistics.log_likelihood_at_optimum))
 
 
 def errors_of_draws(
@@ -153,7 +153,7 @@ def errors_of_draws(
     held_out: HeldOut,
     budget: int | None = None,
 ) -> xr.Dataset:
-    """``QUANTITIES`` of R data sets [R, N, ...] of size n, padded to N, from posterior draws.
+    """Estimate ``QUANTITIES`` of R data sets [R, N, ...] of size n, padded, from posterior draws.
 
     ``positions`` [R, S, D, d] are of S independent runs with D draws; each ``x`` [replicate]
     comes with ``x_se``, its Monte-Carlo standard error over runs. ``held_out`` is a quadrature.
@@ -209,10 +209,10 @@ def predictive_batch(
     data: Data,
     present: Array,
 ) -> tuple[LossAccumulator, LossAccumulator]:
-    """Moments of ℓ_i(w) − ℓ_i(w₀) over the draws w [R, S, D, d] of R data sets, by run.
+    """Accumulate moments of ℓ_i(w) − ℓ_i(w₀) over draws w [R, S, D, d] of R data sets, by run.
 
-    At the data [R, N] that are ``present`` [R, N] (1, or 0 for padding), and at held-out
-    ``points`` that all data sets share.
+    The i are the data [R, N] that are ``present`` [R, N] (1, or 0 for padding), and the held-out
+    ``points``, which all data sets share.
     """
     over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
 
@@ -242,4 +242,4 @@ def predictive_batch(
 
 
 predictive_jobs = JobFunction(predictive_batch, num_static=1, num_shared=2)
-"""``predictive_batch`` of any number of data sets, over all devices, within their memory."""
+"""It is ``predictive_batch`` for any number of data sets, over all devices within their memory."""

@@ -1,34 +1,22 @@
-"""Unrealisable problems: what is computed, the verdict on N6, its figure and the command line."""
-
-import contextlib
-import dataclasses
-import io
-import json
-import os
-import sys
-from pathlib import Path
-from unittest import mock
+"""Unrealisable problems: what is computed of which, the verdict of made curves, and its figure."""
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import unrealisable
-from experiments.unrealisable import verdict as unrealisable_report
-from experiments.unrealisable.figure import unrealisable_figure
-from experiments.unrealisable.study import check_problem, expectation_at, kind_of, location_curve
+from experiments.unrealisable import PRESETS, Config, study
+from experiments.unrealisable.figure import figure
+from experiments.unrealisable.verdict import verdict
+from slt_jax.curves.comparison import along_problems
 from slt_jax.curves.errors import QUANTITIES
 from slt_jax.models import named_problems
-from slt_jax.report import main as cli
-from slt_jax.report import plotting
-from slt_jax.run.sweep import Batch
+from slt_jax.problem import Problem
+from slt_jax.run.sweep import run_tasks
 
-SMOKE = unrealisable.PRESETS["smoke"]
-FILES = [f"unrealisable.{kind}" for kind in ("json", "nc", "pdf", "png", "svg")]
 SIZES = np.array([10, 1000])
 
 
-def problem(name: str):
+def problem(name: str) -> Problem:
     return named_problems()[name]
 
 
@@ -52,35 +40,49 @@ def results(bayes: float, gibbs: float, nu: float = 1.0, expected: bool = False)
         variables[name] = (axes, variables[f"exact_{name}"][1] + 1e-3 * error)
         variables[f"{name}_se"] = (axes, np.full(noise.shape, 1e-3))
         variables[f"exact_{name}_error"] = (axes, np.zeros(noise.shape))
-    found = xr.Dataset(variables, coords={"n": SIZES}, attrs={"degrees_of_freedom": 7})
-    found = found.assign(
+    curve = xr.Dataset(variables, coords={"n": SIZES}, attrs={"degrees_of_freedom": 7})
+    curve = curve.assign(
         converged=(axes, np.ones(noise.shape, bool)),
         reason=(axes, np.full(noise.shape, "", dtype=object)),
         regular_fluctuation=nu,
     )
     if expected:
-        far = np.array([10.0, 1000.0, 100000.0])
+        sizes = np.array([10.0, 1000.0, 100000.0])
         for name, value in (("bayes", bayes), ("gibbs", gibbs), ("variance", 2 * apart)):
-            found[f"expected_{name}"] = ("expected_n", value / far)
-            found[f"expected_{name}_error"] = ("expected_n", 1e-9 / far)
-        found = found.assign_coords(expected_n=far)
-    return found
+            curve[f"expected_{name}"] = ("expected_n", value / sizes)
+            curve[f"expected_{name}_error"] = ("expected_n", 1e-9 / sizes)
+        curve = curve.assign_coords(expected_n=sizes)
+    return curve
 
 
-def judged(**curves: xr.Dataset) -> dict:
-    return unrealisable_report.judge({name: problem(name) for name in curves}, curves)
+def dataset_of(**curves: xr.Dataset) -> xr.Dataset:
+    kinds = {
+        name: study.kind_of(problem(name), bool(np.isfinite(curve["regular_fluctuation"])))
+        for name, curve in curves.items()
+    }
+    parts = [curve.assign(kind=kinds[name]) for name, curve in curves.items()]
+    return along_problems([problem(name) for name in curves], parts)
+
+
+def judged(**curves: xr.Dataset) -> tuple[str, dict]:
+    """The outcome and the numbers of each problem."""
+    judgement = verdict(dataset_of(**curves))
+    (finding,) = judgement.findings
+    assert finding.claim == "N6"
+    return finding.outcome, dict(judgement.numbers["problems"])
+
+
+# --- the verdict ---------------------------------------------------------------------------------
 
 
 def test_the_verdict_on_errors_of_the_theory() -> None:
-    verdict = judged(
+    outcome, rows = judged(
         legendre_4_misspecified=results(2.0, 4.8),
         parabola_two_optima=results(-3.0, 1.25, expected=True),
     )
-    assert verdict["claims"] == ["N6"]
-    assert verdict["N6"]["verdict"] == (
-        "holds only up to a factor 1 + ν/λ, and only where renormalisable"
+    assert outcome == (
+        "holds only if a factor 1 + ν/λ does not count, and only where renormalisable"
     )
-    rows = verdict["N6"]["problems"]
     assert [row["equal"] for row in rows.values()] == [False, False]
     assert [row["same_order"] for row in rows.values()] == [True, False]
     assert all(row["separated_by_variance"] for row in rows.values())
@@ -91,39 +93,38 @@ def test_the_verdict_on_errors_of_the_theory() -> None:
 
 
 def test_the_verdict_changes_with_the_numbers() -> None:
-    assert judged(legendre_4_misspecified=results(2.0, 2.002))["N6"]["verdict"] == "holds"
-    assert judged(legendre_4_misspecified=results(-2.0, 2.0))["N6"]["verdict"] == "fails"
+    assert judged(legendre_4_misspecified=results(2.0, 2.002))[0] == "holds"
+    assert judged(legendre_4_misspecified=results(-2.0, 2.0))[0] == "fails"
     curve = results(2.0, 4.8, expected=True)
     curve["exact_functional_variance"] = 1.3 * curve["exact_functional_variance"]
     curve["expected_gibbs"] = 1.1 * curve["expected_gibbs"]
-    row = judged(parabola_regular=curve)["N6"]["problems"]["parabola_regular"]
+    row = judged(parabola_regular=curve)[1]["parabola_regular"]
     assert not row["separated_by_variance"]
     assert not any(row["equations_hold"].values())
     assert not row["routes_agree"]
+    (finding,) = verdict(dataset_of(parabola_regular=curve)).findings
+    assert "do not hold within error for parabola_regular" in finding.why
+    assert "DISAGREE for parabola_regular" in finding.why
 
 
-def test_kinds_of_problems() -> None:
-    regular, singular = results(1.0, 2.0), results(1.0, 2.0, nu=np.nan)
-    assert kind_of(problem("legendre_4_misspecified"), regular) == "regular"
-    assert kind_of(problem("tanh_2_even_truth"), singular) == "singular"
-    assert kind_of(problem("parabola_critical"), singular) == "not renormalisable"
+def test_sizes_that_were_not_computed_do_not_count() -> None:
+    """Of location families exact errors may be computed at fewer n than of other problems."""
+    alone = results(-3.0, 1.25, expected=True).isel(n=[0])
+    fewer = alone.reindex(n=SIZES, fill_value=study.NOT_COMPUTED)
+    both = {"legendre_4_misspecified": results(2.0, 4.8), "parabola_two_optima": fewer}
+    _, rows = judged(**both)
+    assert (
+        rows["parabola_two_optima"] == judged(parabola_two_optima=alone)[1]["parabola_two_optima"]
+    )
+    assert rows["legendre_4_misspecified"]["sizes"] == SIZES.tolist()
+    dataset = dataset_of(**both)
+    assert list(figure(dataset, verdict(dataset))) == ["unrealisable"]
 
 
-def test_location_families_are_known_by_their_truth() -> None:
-    found = location_curve(problem("parabola_two_optima"))
-    assert found is not None
-    assert found.c == 1.0
-    assert location_curve(problem("tanh_2_even_truth")) is None
-    at = expectation_at(found, 30)
-    assert float(at["expected_bayes"]) < 0 < float(at["expected_gibbs"])
-
-
-@pytest.mark.parametrize(
-    ("name", "words"), [("linear_3", "is realisable"), ("superposition_5", "no exact oracle")]
-)
-def test_problems_without_all_that_is_needed(name: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        check_problem(problem(name))
+def test_an_expectation_at_one_size_has_no_exponent() -> None:
+    curve = results(-3.0, 1.25, expected=True).isel(expected_n=[0])
+    _, rows = judged(parabola_two_optima=curve)
+    assert rows["parabola_two_optima"]["exponents"] == {"bayes": None, "gibbs": None}
 
 
 def test_the_figure_marks_negative_errors_and_jobs_that_have_not_converged() -> None:
@@ -132,92 +133,62 @@ def test_the_figure_marks_negative_errors_and_jobs_that_have_not_converged() -> 
         "parabola_two_optima": results(-3.0, 1.25, expected=True),
     }
     curves["legendre_4_misspecified"]["converged"][0, 0] = False
-    figure = unrealisable_figure({name: problem(name) for name in curves}, curves)
+    dataset = dataset_of(**curves)
+    drawing = figure(dataset, verdict(dataset))["unrealisable"]
     words = [
         text.get_text()
-        for axis in figure.axes
+        for axis in drawing.axes
         if axis.get_legend()
         for text in axis.get_legend().get_texts()
     ]
     assert "some jobs not converged" in words
     assert any(word.startswith("negative error") for word in words)
-    assert "NOT renormalisable" in figure.axes[1].get_title()
+    assert "NOT renormalisable" in drawing.axes[1].get_title()
 
 
-# --- the command line ----------------------------------------------------------------------------
+# --- what is computed ----------------------------------------------------------------------------
 
 
-def command(*arguments: object) -> tuple[int, str, str]:
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    with (
-        mock.patch.object(sys, "argv", ["unrealisable", *map(str, arguments)]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            unrealisable.main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-    return status, out.getvalue(), err.getvalue()
+def test_kinds_of_problems() -> None:
+    assert study.kind_of(problem("legendre_4_misspecified"), regular=True) == "regular"
+    assert study.kind_of(problem("tanh_2_even_truth"), regular=False) == "singular"
+    assert study.kind_of(problem("parabola_critical"), regular=False) == "not renormalisable"
 
 
-def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but computing and saving figures, of which ``test_the_smoke_preset`` is."""
-    curve = results(-3.0, 1.25, expected=True)
-    monkeypatch.setattr(
-        unrealisable, "unrealisable_batches", lambda *_: [Batch("made", xr.Dataset)]
-    )
-    monkeypatch.setattr(unrealisable, "assemble_unrealisable", lambda *_: curve)
-    monkeypatch.setattr(plotting, "save_figure", lambda *_: None)
-    status, out, err = command("--preset", "smoke", "--out", tmp_path / "results")
-    assert status == 0, err
-    verdict = json.loads((tmp_path / "results" / "unrealisable.json").read_text("utf-8"))
-    assert set(verdict) == {"claims", "N6", "statement", "provenance"}
-    assert verdict["statement"] in out
-
-
-@pytest.mark.slow
-def test_the_smoke_preset(tmp_path: Path) -> None:
-    folder, figures = tmp_path / "results", tmp_path / "figures"
-    status, out, err = command("--preset", "smoke", "--out", folder, "--figures-dir", figures)
-    assert status == 0, err
-    verdict = json.loads((folder / "unrealisable.json").read_text("utf-8"))
-    assert set(os.listdir(folder)) - {"batches"} == set(FILES)
-    assert set(os.listdir(figures)) == set(FILES) - {"unrealisable.nc"}
-    assert verdict["statement"] in out
-    row = verdict["N6"]["problems"]["parabola_two_optima"]
-    assert row["last"]["bayes"][0] < 0 < row["last"]["gibbs"][0]
-    assert row["routes_agree"]
+def test_location_families_are_known_by_their_truth() -> None:
+    family = study.location_curve(problem("parabola_two_optima"))
+    assert family is not None
+    assert family.c == 1.0
+    assert study.location_curve(problem("tanh_2_even_truth")) is None
+    at = study.expectation_at(family, 30)
+    assert float(at["expected_bayes"]) < 0 < float(at["expected_gibbs"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("--preset nope", "preset 'nope'"),
-        ("--problems nope", "problem 'nope': choose from"),
-        ("--problems linear_3", "linear_3: is realisable"),
-        ("--exact-sizes 40 10", "exact_sizes = (40, 10): must increase"),
-        ("--sample-sizes 20", "sample_sizes [20]: must be among the exact_sizes"),
-        ("--expected-sizes 0", "expected_sizes = (0,): must increase from at least 1"),
-        ("--data-sets 1", "data_sets = 1: must be ≥ 2"),
-        ("--oracle-level 4", "oracle_refinement = 4: must be 1 to 3"),
-        ("--step-size inf", "step_size = inf: must be positive and finite"),
-    ],
+    ("name", "words"), [("linear_3", "is realisable"), ("superposition_5", "needs an exact oracle")]
 )
-def test_bad_input_is_refused_in_one_line(arguments: str, words: str, tmp_path: Path) -> None:
-    preset = () if "--preset" in arguments else ("--preset", "smoke")
-    with mock.patch.object(cli, "run_batches", None):
-        status, out, err = command(*preset, "--out", tmp_path / "r", *arguments.split())
-    assert (status, out) == (2, "")
-    assert len(err.splitlines()) == 1
-    assert words in err
-    assert not (tmp_path / "r").exists()
+def test_problems_without_all_that_is_needed(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        study.tasks(Config(problems=(name,)))
 
 
-def test_presets_are_runnable() -> None:
-    for name, config in unrealisable.PRESETS.items():
-        assert config.preset == name
-        for chosen in unrealisable.choose(config).values():
-            plan = unrealisable.plan_of(config, chosen)
-            assert set(config.sample_sizes) <= set(plan.exact_sizes)
-        assert dataclasses.replace(config, seed=1) != config
+@pytest.mark.parametrize("preset", PRESETS)
+def test_tasks_of_the_presets(preset: str) -> None:
+    """Data sets of a location family have exact errors where they are sampled, and only there."""
+    config = PRESETS[preset]
+    names = [task.name for task in study.tasks(config)]
+    for name in config.problems:
+        located = study.location_curve(problem(name)) is not None
+        exact = [task for task in names if task.startswith(f"{name}.exact.")]
+        expected = [task for task in names if task.startswith(f"{name}.expected.")]
+        assert len(exact) == len(config.sample_sizes if located else config.exact_sizes)
+        assert len(expected) == (len(config.expected_sizes) if located else 0)
+
+
+@pytest.mark.slow
+def test_the_smoke_preset() -> None:
+    config = PRESETS["smoke"]
+    judgement = verdict(study.assemble(config, run_tasks(study.tasks(config))))
+    row = judgement.numbers["problems"]["parabola_two_optima"]
+    assert row["last"]["bayes"][0] < 0 < row["last"]["gibbs"][0]
+    assert row["routes_agree"]
