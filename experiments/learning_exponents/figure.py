@@ -34,7 +34,7 @@ LOOKS = (
 LOOKS_OF_PARTS = {
     "architecture": Look(plotting.BLACK, "o", "-"),
     "data set": Look(plotting.ORANGE, "s", "-"),
-    "both or neither": Look(plotting.GREY, "^", "-"),
+    "base, or both": Look(plotting.GREY, "^", "-"),
 }
 LOOKS_OF_PREDICTIONS = {
     "formula": (Look(plotting.BLUE, "o", "-"), r"$\log(1+\delta c/c)/\delta\sigma$"),
@@ -68,13 +68,17 @@ def families_figure(dataset: xr.Dataset, numbers: Mapping[str, Any]) -> plotting
 
 def factors_figure(dataset: xr.Dataset, numbers: Mapping[str, Any]) -> plotting.Figure:
     """Six panels on what moves σ and c: factors and width of regression, and priors of nets."""
-    with plotting.panels(2, 3, (10.8, 7.4)) as (drawn, axes):
+    with plotting.panels(2, 3, (10.8, 7.7)) as (drawn, axes):
         _factor_exponent_panel(axes[0, 0], numbers["factors"])
         _factor_amplitude_panel(axes[0, 1], numbers["factors"])
         _width_panel(axes[0, 2], dataset, numbers["claimed_exponent"])
         _design_panel(axes[1, 0], dataset)
         _net_exponent_panel(axes[1, 1], dataset)
         _net_amplitude_panel(axes[1, 2], dataset)
+        handles, labels = axes[1, 2].get_legend_handles_labels()
+        drawn.legend(
+            handles, labels, loc="outside lower right", ncols=dataset.sizes["net"], handlelength=3.5
+        )
     return drawn
 
 
@@ -117,7 +121,7 @@ def _fit_panel(axis: plotting.Axes, families: Mapping[str, Any]) -> None:
         )  # fmt: skip
         axis.plot(
             [row["late"]["exponent"][0]], [place - 0.2], color=plotting.BLACK, marker="x",
-            linestyle="none", label="exact, last decades" if first else "",
+            linestyle="none", label="exact, late" if first else "",
         )  # fmt: skip
         axis.errorbar(
             [value], [place + 0.1], xerr=[[value - low], [high - value]], color=look.colour,
@@ -127,21 +131,22 @@ def _fit_panel(axis: plotting.Axes, families: Mapping[str, Any]) -> None:
     axis.set_yticks(range(len(families)), [row["title"] for row in families.values()])
     axis.set_ylim(len(families) - 0.4, -1.5)
     axis.set_xlabel("exponent σ of E$[G_g]$")
-    axis.legend(fontsize=7.5, loc="upper center", ncols=3, handlelength=1.2, columnspacing=0.8)
+    axis.legend(fontsize=7.5, loc="upper center", ncols=3, handlelength=1, columnspacing=0.7,
+                handletextpad=0.4)  # fmt: skip
 
 
 def _wrong_loss_panel(axis: plotting.Axes, families: Mapping[str, Any]) -> None:
     axis.set_title("(c) A wrong $L_0$ shifts the fitted σ")
     for row, look in zip(families.values(), LOOKS, strict=False):
-        bias = row["wrong_loss_bias"] | {"0": 0.0}
+        bias = row["wrong_loss_bias"]
         shares = sorted(bias, key=float)
         axis.plot(
             [float(share) for share in shares], [bias[share] for share in shares],
             color=look.colour, marker=look.marker, markerfacecolor="white", linestyle=look.line,
         )  # fmt: skip
     axis.axhline(0.0, color=plotting.BLACK, linewidth=0.6)
-    axis.set_xlabel("error of $L_0$ over E$[G_g]$ at the largest measured $n$")
-    axis.set_ylabel(r"σ with a wrong $L_0$ − σ of the joint fit")
+    axis.set_xlabel("error of $L_0$ over the last measured E$[G_g]$")
+    axis.set_ylabel("shift of the fitted σ")
 
 
 def _bayes_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
@@ -156,6 +161,7 @@ def _bayes_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.axhline(0.0, color=plotting.BLACK, linewidth=0.6)
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=1.0, linscale=1.5)
+    axis.set_ylim(top=1.5)
     axis.yaxis.set_minor_locator(plotting.NullLocator())
     axis.set_xlabel(N)
     axis.set_ylabel("E$[B_g]$ / E$[G_g]$, exact")
@@ -179,7 +185,7 @@ def _crossing_panel(axis: plotting.Axes, crossovers: Mapping[str, Any]) -> None:
 
 
 def _linearisation_panel(axis: plotting.Axes, crossovers: Mapping[str, Any]) -> None:
-    axis.set_title(r"(f) Without the logarithm, large $\delta c/c$ mislead")
+    axis.set_title("(f) Linearisation errs by decades")
     rows = crossovers["crossings"]
     for key, (look, label) in LOOKS_OF_PREDICTIONS.items():
         axis.plot(
@@ -191,6 +197,7 @@ def _linearisation_panel(axis: plotting.Axes, crossovers: Mapping[str, Any]) -> 
     axis.axhline(0.0, color=plotting.BLACK, linewidth=0.9)
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=1.0, linscale=0.7)
+    axis.set_ylim(bottom=-2.0)
     axis.yaxis.set_minor_locator(plotting.NullLocator())
     axis.set_xlabel(r"relative amplitude $\delta c/c$")
     axis.set_ylabel(r"predicted − exact $\log_{10}n$")
@@ -203,16 +210,15 @@ def _factor_exponent_panel(axis: plotting.Axes, factors: Mapping[str, Any]) -> N
     for place, row in enumerate(factors.values()):
         look = LOOKS_OF_PARTS[row["part"]]
         axis.plot([row["limit_change"]], [place], color=plotting.BLACK, marker="|", markersize=12,
-                  linestyle="none", label="" if place else "of the limit")  # fmt: skip
+                  linestyle="none", label="" if place else "theory")  # fmt: skip
         axis.plot(
             [row["exponent_change"]], [place], color=look.colour, marker=look.marker, markersize=6,
             linestyle="none", label="" if row["part"] in seen else row["part"],
         )  # fmt: skip
         seen.add(row["part"])
-    axis.axvline(0.0, color=plotting.GREY, linewidth=0.8, zorder=0)
-    _factor_rows(axis, list(factors))
+    _factor_rows(axis, list(factors), unmoved=0.0)
     axis.set_xlabel("change of σ, $n=10^2$ to $10^6$")
-    axis.legend(fontsize=7.5, ncols=2, loc="upper center", handlelength=1.2, columnspacing=0.8)
+    axis.legend(fontsize=7.5, ncols=2, loc="upper left", handlelength=1.2, columnspacing=0.8)
 
 
 def _factor_amplitude_panel(axis: plotting.Axes, factors: Mapping[str, Any]) -> None:
@@ -221,42 +227,40 @@ def _factor_amplitude_panel(axis: plotting.Axes, factors: Mapping[str, Any]) -> 
         look = LOOKS_OF_PARTS[row["part"]]
         axis.plot([row["amplitude_ratio"]], [place], color=look.colour, marker=look.marker,
                   markersize=6, linestyle="none")  # fmt: skip
-    axis.axvline(1.0, color=plotting.GREY, linewidth=0.8, zorder=0)
     axis.set_xscale("log")
     axis.set_xticks(AMPLITUDE_TICKS, [f"{tick:g}" for tick in AMPLITUDE_TICKS])
     axis.xaxis.set_minor_locator(plotting.NullLocator())
-    _factor_rows(axis, ["" for _ in factors])
+    _factor_rows(axis, ["" for _ in factors], unmoved=1.0)
     axis.set_xlabel("E$[G_g]$ over the base's")
 
 
-def _factor_rows(axis: plotting.Axes, labels: list[str]) -> None:
+def _factor_rows(axis: plotting.Axes, labels: list[str], unmoved: float) -> None:
+    ends = [-0.7, len(labels) - 0.5]
+    axis.plot([unmoved, unmoved], ends, color=plotting.GREY, linewidth=0.8, zorder=0)
     axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(len(labels) - 0.5, -2.6)
     axis.grid(axis="y", color=plotting.GREY, alpha=0.25, linewidth=0.6)
 
 
 def _width_panel(axis: plotting.Axes, dataset: xr.Dataset, claimed: float) -> None:
-    axis.set_title("(c) A fixed width $d$ leaves small σ behind")
+    axis.set_title("(c) Small σ lasts until $n$ sees all $d$ directions")
     middle = dataset["spectrum_middle"].to_numpy()
     for width, look in zip(dataset["width"].to_numpy(), LOOKS, strict=False):
         axis.plot(
             middle, dataset["width_local_exponent"].sel(width=width), color=look.colour,
             linestyle=look.line, label=rf"$d=10^{{{np.log10(width):.3g}}}$",
         )  # fmt: skip
-    axis.axhline(0.5, color=plotting.GREY, linewidth=0.8)
-    axis.axhline(claimed, color=plotting.GREY, linewidth=0.8)
-    right = middle[-1]
-    axis.text(right, 0.52, "½, the least of a limit", ha="right", fontsize=7.5)
-    axis.text(right, claimed - 0.015, f"{claimed:g}", ha="right", va="top", fontsize=7.5)
+    axis.axhline(claimed, color=plotting.GREY, linewidth=0.9, label=f"{claimed:g}")
+    axis.axhline(0.5, color=plotting.GREY, linestyle=":", label="½, the least\nof a limit")
     axis.set_xscale("log")
     axis.set_xlabel(N)
     axis.set_ylabel("local exponent σ of E$[G_g]$")
-    axis.set_ylim(0.0, 1.45)
-    axis.legend(fontsize=7.5, handlelength=3.5, ncols=3, loc="upper center", columnspacing=0.9)
+    axis.set_ylim(0.0, 1.6)
+    axis.legend(fontsize=7.5, handlelength=3, ncols=3, loc="upper left", columnspacing=0.9)
 
 
 def _design_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(d) Random inputs near the closed form")
+    axis.set_title("(d) Random inputs approach the closed form")
     n = dataset["design_n"].to_numpy()
     gibbs = dataset["design_gibbs"].transpose("design_n", "design").to_numpy()
     mean = mean_over_data_sets(gibbs)
@@ -273,7 +277,7 @@ def _design_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
 
 
 def _net_exponent_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(e) Small nets end at σ = 1 under every prior")
+    axis.set_title("(e) Small nets end near σ = 1 under any prior")
     n = dataset["large_between"].to_numpy()
     for net, scale, look in _looks_of_nets(dataset):
         local = dataset["net_local_exponent"].sel(net=net, prior_scale=scale)
@@ -285,18 +289,17 @@ def _net_exponent_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
 
 
 def _net_amplitude_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(f) The prior moves their error at small $n$")
+    axis.set_title("(f) The prior moves the nets' error at small $n$")
     n = dataset["large_middle"].to_numpy()
     for net, scale, look in _looks_of_nets(dataset):
         scaled = dataset["scaled_bayes_error"].sel(net=net, prior_scale=scale)
         mean = mean_over_data_sets(scaled.transpose("large_middle", "net_design").to_numpy())
         label = f"{net}, prior $N(0,\\,{scale:g}^2)$"
-        axis.errorbar(n, mean.value, mean.half_width(), elinewidth=0.8, label=label, **look)
+        axis.errorbar(n, mean.value, mean.half_width(), elinewidth=0.6, label=label, **look)
     axis.set_xscale("log")
     axis.set_ylabel("$n\\,$E$[B_g]$  [nats], 95 %")
     axis.set_xlabel(N)
-    axis.set_ylim(0.0, 1.7 * axis.get_ylim()[1])
-    axis.legend(fontsize=7, handlelength=3.5, loc="upper right")
+    axis.set_ylim(bottom=0.0)
 
 
 def _looks_of_nets(dataset: xr.Dataset) -> list[tuple[str, float, dict[str, Any]]]:

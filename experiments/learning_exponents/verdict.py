@@ -29,14 +29,14 @@ RELATIVE_WEIGHT = 1e-3
 FACTOR_WINDOW = (1e2, 1e6)
 LOCAL_SIZES = (1e2, 1e4, 1e6)
 MULTIPLES = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
-WRONG_SHARES = (-1.0, -0.5, -0.2, 0.2, 0.5, 0.9)
+LOSS_SHARES = (-1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 0.9)
 PREDICTIONS = {"formula": "log(1 + δc/c)/δσ", "linear": "δc/(c δσ)"}
 ARCHITECTURE = ("width / 1000", "prior scale / 3", "prior scale × 3", "prior decay 0.5")
 DATA = ("target decay 0.5", "target decay −0.25", "alpha × 2")
 PARTS = {
     "architecture": ARCHITECTURE,
     "data set": ("noise × 3", *DATA),
-    "both or neither": ("base", "both decays 0.5"),
+    "base, or both": ("base", "both decays 0.5"),
 }
 
 
@@ -68,6 +68,8 @@ def family_numbers(curve: xr.Dataset) -> dict[str, Any]:
 
     ``late`` is the joint fit of the exact curve's last decades, ``measured`` that of the first
     measured curve, and ``ideal`` that of the exact curve at the measured sizes with their errors.
+    ``wrong_loss`` is σ of the latter with L₀ given, off by a share of the last measured error, and
+    ``wrong_loss_bias`` is its distance from σ with the right L₀.
     """
     n = curve["n"].to_numpy().astype(float)
     bayes, gibbs = curve["bayes"].to_numpy(), curve["gibbs"].to_numpy()
@@ -81,8 +83,10 @@ def family_numbers(curve: xr.Dataset) -> dict[str, Any]:
     ideal = fit_power_law(sizes, level + mean, errors)
     fits = [measured_fit(curve, repeat) for repeat in range(curve.sizes["repeat"])]
     wrong = {
-        f"{share:+g}": fit_power_law(sizes, level + mean, errors, level + share * mean[-1])
-        for share in WRONG_SHARES
+        f"{share:+g}": fit_power_law(
+            sizes, level + mean, errors, level + share * mean[-1]
+        ).exponent.value
+        for share in LOSS_SHARES
     }
     entropy = fit_power_law(sizes, level + mean, errors, float(curve["entropy"]))
     negative = bayes < 0
@@ -104,10 +108,8 @@ def family_numbers(curve: xr.Dataset) -> dict[str, Any]:
         "coverage_of_ideal": _coverage(fits, ideal),
         "coverage_of_limit": float(np.mean([fit.exponent.holds(exponent) for fit in fits])),
         "coverage_of_loss": float(np.mean([fit.asymptote.holds(level) for fit in fits])),
-        "wrong_loss": {share: fit.exponent.value for share, fit in wrong.items()},
-        "wrong_loss_bias": {
-            share: fit.exponent.value - ideal.exponent.value for share, fit in wrong.items()
-        },
+        "wrong_loss": wrong,
+        "wrong_loss_bias": {share: value - wrong["+0"] for share, value in wrong.items()},
         "entropy_for_loss": entropy.exponent.value,
     }  # fmt: skip
 
