@@ -1,65 +1,96 @@
-"""Is E[G_g] ≈ L₀ + cn^−σ, which σ overtakes which c, and what moves either (N7, N8, N9)?"""
+"""When is E[G_g] ≈ L₀ + cn^−σ, which σ overtakes which c, and what moves either (N7, N8, N9)?
 
-import itertools
+The first two are asked of location families, whose errors are exact at every n; the third of
+regression with power-law spectra, in closed form, and of small tanh nets with an exact oracle.
+"""
+
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from experiments.learning_exponents.figure import exponents_figure
-from experiments.learning_exponents.study import (
-    ExponentPlan,
-    assemble_exponents,
-    check_net,
-    curves_of,
-    exponent_batches,
-    knobs_of,
+from slt_jax.curves.config import Refinement, refuse_others
+from slt_jax.run.config import ExperimentConfig
+from slt_jax.validation import (
+    AtLeast,
+    Between,
+    Count,
+    Different,
+    Increasing,
+    OrMore,
+    Positive,
 )
-from experiments.learning_exponents.verdict import judge
-from slt_jax.report import refusals
-from slt_jax.report.main import ExperimentConfig, compute, publish, run_experiment
 
-NAME = "learning_exponents"
+FITTED_FROM, FITTED_TO = 1e2, 1e5
 
 
 @dataclass(frozen=True)
 class Config(ExperimentConfig):
     """Every field is a flag."""
 
-    parabolas: tuple[float, ...] = (0.25, 0.5, 1.0)
-    """c of the truths N((0, c), I) of the parabola, each below 4.5"""
-    contacts: tuple[tuple[int, int], ...] = ((1, 1), (1, 3), (2, 3), (1, 6))
+    parabolas: Annotated[
+        tuple[Annotated[float, Between(-math.inf, 4.5)], ...], Different()
+    ] = (0.25, 0.5, 1.0)  # fmt: skip
+    """c of the truths N((0, c), I) of the parabola"""
+    contacts: Annotated[tuple[tuple[int, int], ...], Different()] = ((1, 1), (1, 3), (2, 3), (1, 6))
     """j and k of curves with K = w^2k/2 and variance w^2j, 1 ≤ j ≤ k"""
-    sizes: tuple[int, ...] = tuple(round(10 ** (k / 2)) for k in range(2, 19))
-    """n of the exact curves, increasing, at least 8"""
-    measured_sizes: tuple[int, ...] = tuple(round(10 ** (k / 2)) for k in range(2, 11))
-    """n of the measured curves, increasing, at least 4, among the sizes"""
-    data_sets: int = 100
-    """data sets of a measured curve, at least 10"""
-    repeats: int = 200
-    """independent measurements, to count how often the intervals cover, at least 2"""
-    alpha: float = 0.5
-    """spectrum i^−(1+α) of the regression whose knobs are turned"""
-    slow_alpha: float = 0.105
+    sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(8)] = tuple(
+        round(10 ** (k / 2)) for k in range(2, 19)
+    )
+    """n of the exact curves"""
+    measured_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(4)] = tuple(
+        round(10 ** (k / 2)) for k in range(2, 11)
+    )
+    """n of the measured curves, among the sizes"""
+    data_sets: Annotated[int, AtLeast(10)] = 100
+    """data sets of a measured curve"""
+    repeats: Annotated[int, AtLeast(2)] = 200
+    """independent measurements, to count how often the intervals cover"""
+    alpha: Positive = 0.5
+    """spectrum i^−(1+α) of the regression whose factors are varied"""
+    slow_alpha: Positive = 0.105
     """that of the regression of several widths; σ = 0.095"""
-    widths: tuple[float, ...] = (1e2, 1e4, 1e6, 1e9, 1e12, 1e20)
-    """their numbers of directions, increasing"""
-    spectrum_sizes: tuple[int, ...] = tuple(round(10 ** (k / 4)) for k in range(0, 57))
-    """n of the spectra, increasing, at least 8"""
-    design_width: int = 300
+    widths: Annotated[tuple[Annotated[float, AtLeast(1)], ...], Increasing(), OrMore(1)] = (
+        1e2, 1e4, 1e6, 1e9, 1e12, 1e20,
+    )  # fmt: skip
+    """their numbers of directions, the last one at least 1000"""
+    spectrum_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(8)] = tuple(
+        round(10 ** (k / 4)) for k in range(0, 57)
+    )
+    """n of the spectra, at least 3 of them from 10^2 to 10^5"""
+    design_width: Count = 300
     """directions of the regression on random inputs"""
-    design_sizes: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000)
-    """its n, increasing"""
-    designs: int = 10
-    """its random inputs, at least 2"""
-    nets: tuple[str, ...] = ("tanh_1", "tanh_2", "tanh_2_teacher_1")
+    design_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(1)] = (
+        10, 30, 100, 300, 1000, 3000,
+    )  # fmt: skip
+    """its n"""
+    designs: Annotated[int, AtLeast(2)] = 10
+    """its random inputs"""
+    nets: Annotated[tuple[str, ...], Different(), OrMore(1)] = (
+        "tanh_1", "tanh_2", "tanh_2_teacher_1",
+    )  # fmt: skip
     """realisable problems with features and an oracle"""
-    prior_scales: tuple[float, ...] = (0.3, 1.0, 3.0)
+    prior_scales: Annotated[tuple[Positive, ...], Different(), OrMore(1)] = (0.3, 1.0, 3.0)
     """standard deviations of their priors"""
-    net_sizes: tuple[int, ...] = tuple(round(10 ** (k / 2)) for k in range(2, 19))
-    """n on their fixed design, increasing, at least 4"""
-    net_designs: int = 4
-    """noises of that design, at least 2"""
-    oracle_refinement: int = 1
-    """refinement of the exact answers of nets, 1 to 3"""
+    net_sizes: Annotated[
+        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(4)
+    ] = tuple(round(10 ** (k / 2)) for k in range(2, 19))  # fmt: skip
+    """n on their fixed design"""
+    net_designs: Annotated[int, AtLeast(2)] = 4
+    """noises of that design"""
+    oracle_refinement: Refinement = 1
+    """refinement of the exact answers of nets"""
+
+    def check(self) -> None:
+        super().check()
+        refuse_others("measured_sizes", self.measured_sizes, "sizes", self.sizes)
+        if len(self.parabolas) + len(self.contacts) < 2:
+            raise ValueError("parabolas and contacts: at least 2 are needed in all")
+        if self.widths[-1] < 1000:
+            raise ValueError(f"widths = {self.widths}: the last must be at least 1000")
+        if sum(FITTED_FROM <= n <= FITTED_TO for n in self.spectrum_sizes) < 3:
+            raise ValueError(
+                f"spectrum_sizes = {self.spectrum_sizes}: at least 3 must be from 10^2 to 10^5"
+            )
 
 
 PRESETS = {
@@ -95,62 +126,3 @@ PRESETS = {
         oracle_refinement=2,
     ),
 }
-
-
-def main() -> None:
-    """Command line."""
-    run_experiment(NAME, (__doc__ or "").strip(), PRESETS, run)
-
-
-def run(config: Config) -> None:
-    """Compute the studies, print the verdict, write dataset, verdict and figure."""
-    check(config)
-    plan = plan_of(config)
-    out, batches = compute(NAME, config, exponent_batches(plan))
-    dataset = assemble_exponents(plan, batches)
-    verdict = judge(curves_of(plan), dataset)
-    print(verdict["statement"])
-    publish(NAME, config, out, dataset, verdict, {NAME: exponents_figure(curves_of(plan), dataset)})
-
-
-def check(config: Config) -> None:
-    """Raises ValueError that names the value and what is allowed."""
-    least = {
-        "sizes": 8, "measured_sizes": 4, "spectrum_sizes": 8, "design_sizes": 1, "net_sizes": 4,
-        "widths": 1,
-    }  # fmt: skip
-    for field, count in least.items():
-        values = getattr(config, field)
-        if len(values) < count:
-            raise ValueError(f"{field} = {values}: at least {count} are needed")
-        if values[0] < 1 or any(b <= a for a, b in itertools.pairwise(values)):
-            raise ValueError(f"{field} = {values}: must increase from at least 1")
-    if config.net_sizes[0] < 2:
-        raise ValueError(f"net_sizes = {config.net_sizes}: must increase from at least 2")
-    refusals.within(config, "measured_sizes", "sizes")
-    smallest = {"data_sets": 10, "repeats": 2, "designs": 2, "net_designs": 2, "design_width": 1}
-    refusals.at_least(config, smallest)
-    refusals.oracle_refinement(config)
-    scales = config.prior_scales
-    if not scales or len(set(scales)) < len(scales) or not all(0 < s < math.inf for s in scales):
-        raise ValueError(f"prior_scales = {scales}: must be positive, finite and different")
-    refusals.positive(config, "alpha", "slow_alpha")
-    for net in refusals.known_problems(config, "nets").values():
-        check_net(net)
-    plan = plan_of(config)
-    if len(curves_of(plan)) < len(config.parabolas) + len(config.contacts):
-        raise ValueError(
-            f"parabolas = {config.parabolas}, contacts = {config.contacts}: each only once"
-        )
-    if len(curves_of(plan)) < 2:
-        raise ValueError("parabolas and contacts: at least 2 are needed")
-    knobs_of(plan)
-
-
-def plan_of(config: Config) -> ExponentPlan:
-    """What a config asks for."""
-    return ExponentPlan(**{field: getattr(config, field) for field in ExponentPlan._fields})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,246 +1,313 @@
-"""The figure of the learning exponents: forms and fits, crossings, knobs, widths and nets."""
+"""The figures: how errors of location families fall and cross, and what moves c and σ."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from experiments.learning_exponents.verdict import (
-    crossings,
-    exact_of,
-    judge_curve,
-    judge_knobs,
-    net_slopes,
-)
-from slt_jax.estimators import local_exponents, mean_over_data_sets
-from slt_jax.oracles.location import Curve
+from slt_jax.estimators import mean_over_data_sets
 from slt_jax.report import plotting
+from slt_jax.report.verdict import Verdict
 
-LOOKS: tuple[tuple[str, str, Any], ...] = (
-    (plotting.BLACK, "o", "-"),
-    (plotting.BLUE, "s", "--"),
-    (plotting.ORANGE, "D", "-."),
-    (plotting.GREEN, "^", ":"),
-    (plotting.RED, "v", (0, (5, 1, 1, 1))),
-    (plotting.PURPLE, "P", (0, (6, 3))),
-    (plotting.SKY, "X", (0, (1, 2))),
-    (plotting.GREY, "*", "-"),
-    (plotting.BLACK, "<", ":"),
-    (plotting.BLUE, ">", "-"),
+
+class Look(NamedTuple):
+    """Colour, marker and dashes, which tell lines apart in grey too."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+LOOKS = (
+    Look(plotting.BLACK, "o", "-"),
+    Look(plotting.BLUE, "s", "--"),
+    Look(plotting.ORANGE, "D", "-."),
+    Look(plotting.GREEN, "^", ":"),
+    Look(plotting.RED, "v", (0, (5, 1, 1, 1))),
+    Look(plotting.PURPLE, "P", (0, (6, 3))),
+    Look(plotting.SKY, "X", (0, (1, 2))),
+    Look(plotting.GREY, "*", "-"),
+    Look(plotting.BLACK, "<", ":"),
+    Look(plotting.BLUE, ">", "-"),
 )
-AMPLITUDE_TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+LOOKS_OF_PARTS = {
+    "architecture": Look(plotting.BLACK, "o", "-"),
+    "data set": Look(plotting.ORANGE, "s", "-"),
+    "base, or both": Look(plotting.GREY, "^", "-"),
+}
+LOOKS_OF_PREDICTIONS = {
+    "formula": (Look(plotting.BLUE, "o", "-"), r"$\log(1+\delta c/c)/\delta\sigma$"),
+    "linear": (Look(plotting.ORANGE, "x", "-"), r"$\delta c/(c\,\delta\sigma)$"),
+}
+AMPLITUDE_TICKS = (0.2, 0.5, 1.0, 2.0, 5.0)
+N = "sample size $n$"
 
 
-def exponents_figure(curves: Mapping[str, Curve], dataset: xr.Dataset) -> plotting.Figure:
-    """Three rows, one per claim."""
-    with plotting.panels(3, 3, (13.2, 11.6)) as (figure, axes):
-        rows = {name: judge_curve(curve, dataset, name) for name, curve in curves.items()}
-        _form_panel(axes[0, 0], curves, dataset)
-        _fit_panel(axes[0, 1], curves, rows)
-        _wrong_panel(axes[0, 2], curves, rows)
-        _crossing_panel(axes[1, 0], curves, dataset)
-        _knob_panel(axes[1, 1], dataset)
-        _design_panel(axes[1, 2], dataset)
-        _width_panel(axes[2, 0], dataset)
-        _net_panel(axes[2, 1], dataset)
-        _amplitude_panel(axes[2, 2], dataset)
-    return figure
+def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
+    """Draw what the location families say, and what factors of regression and nets do."""
+    return {
+        "learning_exponents": families_figure(dataset, verdict.numbers),
+        "learning_exponents_factors": factors_figure(dataset, verdict.numbers),
+    }
 
 
-def _label(name: str) -> str:
-    """How a family is called in the figure."""
-    kind, *numbers = name.split()
-    return f"parabola, c = {numbers[0]}" if kind == "parabola" else f"contact {', '.join(numbers)}"
+def families_figure(dataset: xr.Dataset, numbers: Mapping[str, Any]) -> plotting.Figure:
+    """Six panels on the errors of location families: their powers of n and their crossings."""
+    with plotting.panels(2, 3, (10.8, 7.0)) as (drawn, axes):
+        _form_panel(axes[0, 0], dataset)
+        _fit_panel(axes[0, 1], numbers["families"])
+        _wrong_loss_panel(axes[0, 2], numbers["families"])
+        _bayes_panel(axes[1, 0], dataset)
+        _crossing_panel(axes[1, 1], numbers["crossovers"])
+        _linearisation_panel(axes[1, 2], numbers["crossovers"])
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside upper center", ncols=5, handlelength=3.5)
+    return drawn
 
 
-def _form_panel(axis: plotting.Axes, curves: Mapping[str, Curve], dataset: xr.Dataset) -> None:
-    axis.set_title("(a) N7: exact (lines), measured (points), $cn^{1-σ}$ (grey)")
-    for (name, curve), (colour, marker, line) in zip(curves.items(), LOOKS, strict=False):
-        n, gibbs = exact_of(dataset, name)
-        axis.plot(n, n * gibbs, color=colour, linestyle=line, label=_label(name))
-        at = dataset.sel(curve=name).isel(repeat=0)
+def factors_figure(dataset: xr.Dataset, numbers: Mapping[str, Any]) -> plotting.Figure:
+    """Six panels on what moves σ and c: factors and width of regression, and priors of nets."""
+    with plotting.panels(2, 3, (10.8, 7.7)) as (drawn, axes):
+        _factor_exponent_panel(axes[0, 0], numbers["factors"])
+        _factor_amplitude_panel(axes[0, 1], numbers["factors"])
+        _width_panel(axes[0, 2], dataset, numbers["claimed_exponent"])
+        _design_panel(axes[1, 0], dataset)
+        _net_exponent_panel(axes[1, 1], dataset)
+        _net_amplitude_panel(axes[1, 2], dataset)
+        handles, labels = axes[1, 2].get_legend_handles_labels()
+        drawn.legend(
+            handles, labels, loc="outside lower right", ncols=dataset.sizes["net"], handlelength=3.5
+        )
+    return drawn
+
+
+def _form_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
+    axis.set_title("(a) The Gibbs error nears a power of $n$")
+    n = dataset["n"].to_numpy().astype(float)
+    for name, look in zip(dataset["curve"].to_numpy().tolist(), LOOKS, strict=False):
+        at = dataset.sel(curve=name)
+        one = at.isel(repeat=0)
         sizes = at["measured_n"].to_numpy()
+        axis.plot(n, n * at["gibbs_limit"], color=plotting.GREY, linewidth=0.6, zorder=0)
+        axis.plot(n, n * at["gibbs"], color=look.colour, linestyle=look.line)
         axis.errorbar(
-            sizes, sizes * at["measured"], 2 * sizes * at["measured_se"], color=colour,
-            marker=marker, markerfacecolor="white", markersize=4, linestyle="none", capsize=1.5,
+            sizes, sizes * one["measured"], 2 * sizes * one["measured_se"], color=look.colour,
+            marker=look.marker, markerfacecolor="white", markersize=4, linestyle="none",
+            capsize=1.5,
         )  # fmt: skip
-        if curve.amplitude is not None:
-            axis.plot(
-                n, curve.amplitude * n ** (1 - curve.exponent), color=plotting.GREY, linewidth=0.6,
-                zorder=0,
-            )  # fmt: skip
+        axis.plot([], [], color=look.colour, linestyle=look.line, marker=look.marker,
+                  markerfacecolor="white", label=str(at["title"].item()))  # fmt: skip
+    axis.plot([], [], color=plotting.GREY, linewidth=0.6, label=r"limit, $cn^{-\sigma}$")
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_xlabel("sample size $n$")
+    axis.set_xlabel(N)
     axis.set_ylabel("$n\\,$E$[G_g]$  [nats]")
-    axis.legend(fontsize=7.5, handlelength=3)
-
-
-def _fit_panel(axis: plotting.Axes, curves: Mapping[str, Curve], rows: Mapping[str, Any]) -> None:
-    axis.set_title("(b) N7: fitted σ against the theory's")
-    names = list(curves)
-    for place, (name, (colour, marker, _)) in enumerate(zip(names, LOOKS, strict=False)):
-        row = rows[name]
-        value, low, high = row["measured"]["exponent"]
-        low, high = (value if end is None else end for end in (low, high))
-        axis.errorbar(
-            [value], [place], xerr=[[value - low], [high - value]], color=colour, marker=marker,
-            markerfacecolor="white", capsize=3,
-            label="measured, 95 % interval" if place == 0 else "",
-        )  # fmt: skip
-        axis.plot(
-            [row["late"]["exponent"][0]], [place - 0.25], color=plotting.BLACK, marker="x",
-            linestyle="none", label="exact, last decades" if place == 0 else "",
-        )  # fmt: skip
-        axis.plot(
-            [row["exponent"]] * 2, [place - 0.4, place + 0.4], color=plotting.GREY, linewidth=2,
-            label="theory" if place == 0 else "",
-        )  # fmt: skip
-    axis.set_yticks(range(len(names)), [_label(name) for name in names])
-    axis.set_ylim(len(names) - 0.4, -1.6)
-    axis.set_xlabel("exponent σ of E$[G_g]$")
-    axis.set_xlim(0.35, 1.05)
-    axis.axvline(0.5, color=plotting.BLACK, linestyle=":", linewidth=0.8)
-    axis.legend(
-        fontsize=7, loc="upper center", ncols=3, handlelength=1.2, columnspacing=0.8,
-        bbox_to_anchor=(0.5, 1.01),
+    axis.text(
+        0.04, 0.96, "lines: exact\npoints: measured, ± 2 s.e.", transform=axis.transAxes,
+        va="top", fontsize=8,
     )  # fmt: skip
 
 
-def _wrong_panel(axis: plotting.Axes, curves: Mapping[str, Curve], rows: Mapping[str, Any]) -> None:
-    axis.set_title("(c) N7: bias of σ when a wrong $L_0$ is subtracted")
-    for name, (colour, marker, line) in zip(curves, LOOKS, strict=False):
-        row = rows[name]
-        found = row["wrong_loss"] | {"0": row["ideal"]["exponent"][0]}
-        shares = sorted(found, key=float)
+def _fit_panel(axis: plotting.Axes, families: Mapping[str, Any]) -> None:
+    axis.set_title("(b) Fits at measurable $n$ against the limit's σ")
+    for place, (row, look) in enumerate(zip(families.values(), LOOKS, strict=False)):
+        value, low, high = row["measured"]["exponent"]
+        low, high = (value if end is None else end for end in (low, high))
+        first = place == 0
         axis.plot(
-            [float(share) for share in shares],
-            [found[share] - row["ideal"]["exponent"][0] for share in shares],
-            color=colour, marker=marker, markerfacecolor="white", linestyle=line, markersize=4,
-            label=_label(name),
+            [row["exponent"]] * 2, [place - 0.35, place + 0.35], color=plotting.GREY, linewidth=2.5,
+            label="limit" if first else "",
+        )  # fmt: skip
+        axis.plot(
+            [row["late"]["exponent"][0]], [place - 0.2], color=plotting.BLACK, marker="x",
+            linestyle="none", label="exact, late" if first else "",
+        )  # fmt: skip
+        axis.errorbar(
+            [value], [place + 0.1], xerr=[[value - low], [high - value]], color=look.colour,
+            marker=look.marker, markerfacecolor="white", capsize=3,
+            label="measured, 95 %" if first else "",
+        )  # fmt: skip
+    axis.set_yticks(range(len(families)), [row["title"] for row in families.values()])
+    axis.set_ylim(len(families) - 0.4, -1.5)
+    axis.set_xlabel("exponent σ of E$[G_g]$")
+    axis.legend(fontsize=7.5, loc="upper center", ncols=3, handlelength=1, columnspacing=0.7,
+                handletextpad=0.4)  # fmt: skip
+
+
+def _wrong_loss_panel(axis: plotting.Axes, families: Mapping[str, Any]) -> None:
+    axis.set_title("(c) A wrong $L_0$ shifts the fitted σ")
+    for row, look in zip(families.values(), LOOKS, strict=False):
+        bias = row["wrong_loss_bias"]
+        shares = sorted(bias, key=float)
+        axis.plot(
+            [float(share) for share in shares], [bias[share] for share in shares],
+            color=look.colour, marker=look.marker, markerfacecolor="white", linestyle=look.line,
         )  # fmt: skip
     axis.axhline(0.0, color=plotting.BLACK, linewidth=0.6)
-    axis.set_xlabel("error of $L_0$ over E$[G_g]$ at the largest $n$")
-    axis.set_ylabel(r"$\hat\sigma-\hat\sigma$(joint fit)")
-    axis.legend(fontsize=7.5, handlelength=3)
+    axis.set_xlabel("error of $L_0$ over the last measured E$[G_g]$")
+    axis.set_ylabel("shift of the fitted σ")
 
 
-def _crossing_panel(axis: plotting.Axes, curves: Mapping[str, Curve], dataset: xr.Dataset) -> None:
-    axis.set_title("(d) N8: where the larger exponent overtakes")
-    rows = crossings(curves, dataset)
-    ten = np.log(10)
-    measured = np.array([row["measured"] for row in rows]) / ten
-    for key, colour, marker, label in (
-        ("formula", plotting.BLUE, "o", r"$\log(1+\delta c/c)/\delta\sigma$"),
-        ("linear", plotting.ORANGE, "x", r"$\delta c/(c\,\delta\sigma)$"),
-    ):
-        predicted = np.array([row[key] for row in rows]) / ten
+def _bayes_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
+    axis.set_title("(d) The Bayes error need not be positive")
+    n = dataset["n"].to_numpy()
+    for name, look in zip(dataset["curve"].to_numpy().tolist(), LOOKS, strict=False):
+        ratio = dataset["bayes_over_gibbs"].sel(curve=name)
         axis.plot(
-            predicted, measured, color=colour, marker=marker, linestyle="none",
-            markerfacecolor="white", label=label,
+            n, ratio, color=look.colour, linestyle=look.line, marker=look.marker,
+            markerfacecolor="white", markevery=2,
         )  # fmt: skip
-    top = np.log10(float(dataset["n"][-1]))
-    axis.plot([0, top], [0, top], color=plotting.GREY, linewidth=0.9, label="equal")
+    axis.axhline(0.0, color=plotting.BLACK, linewidth=0.6)
+    axis.set_xscale("log")
+    axis.set_yscale("symlog", linthresh=1.0, linscale=1.5)
+    axis.set_ylim(top=1.5)
+    axis.yaxis.set_minor_locator(plotting.NullLocator())
+    axis.set_xlabel(N)
+    axis.set_ylabel("E$[B_g]$ / E$[G_g]$, exact")
+
+
+def _crossing_panel(axis: plotting.Axes, crossovers: Mapping[str, Any]) -> None:
+    axis.set_title("(e) Where the larger exponent overtakes")
+    rows, top = crossovers["crossings"], crossovers["largest_decades"]
+    for key, (look, label) in LOOKS_OF_PREDICTIONS.items():
+        axis.plot(
+            [row[f"{key}_decades"] for row in rows], [row["measured_decades"] for row in rows],
+            color=look.colour, marker=look.marker, linestyle="none", markerfacecolor="white",
+            label=label,
+        )  # fmt: skip
+    axis.plot([0, top], [0, top], color=plotting.BLACK, linewidth=0.9, label="equal", zorder=3)
     axis.set_xlim(0, 2.2 * top)
     axis.set_ylim(0, top)
     axis.set_xlabel(r"predicted $\log_{10}n$")
     axis.set_ylabel(r"exact curves cross at $\log_{10}n$")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower right")
 
 
-def _knob_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(e) N9: knobs of power-law regression")
-    for label, row in judge_knobs(dataset).items():
-        index = dataset["knob"].to_numpy().tolist().index(label)
-        colour, marker, _ = LOOKS[index]
+def _linearisation_panel(axis: plotting.Axes, crossovers: Mapping[str, Any]) -> None:
+    axis.set_title("(f) Linearisation errs by decades")
+    rows = crossovers["crossings"]
+    for key, (look, label) in LOOKS_OF_PREDICTIONS.items():
         axis.plot(
-            [row["amplitude_ratio"]], [row["exponent"]], color=colour, marker=marker, markersize=7,
-            markerfacecolor="white" if index % 2 else colour, linestyle="none",
-            label=f"{label.replace('-', '−')}: {row['moves']}",
+            [row["relative_amplitude"] for row in rows],
+            [row[f"{key}_off_decades"] for row in rows],
+            color=look.colour, marker=look.marker, linestyle="none", markerfacecolor="white",
+            label=label,
         )  # fmt: skip
+    axis.axhline(0.0, color=plotting.BLACK, linewidth=0.9)
+    axis.set_xscale("log")
+    axis.set_yscale("symlog", linthresh=1.0, linscale=0.7)
+    axis.set_ylim(bottom=-2.0)
+    axis.yaxis.set_minor_locator(plotting.NullLocator())
+    axis.set_xlabel(r"relative amplitude $\delta c/c$")
+    axis.set_ylabel(r"predicted − exact $\log_{10}n$")
+    axis.legend(fontsize=8, loc="upper left")
+
+
+def _factor_exponent_panel(axis: plotting.Axes, factors: Mapping[str, Any]) -> None:
+    axis.set_title("(a) Which factors move the exponent σ")
+    seen: set[str] = set()
+    for place, row in enumerate(factors.values()):
+        look = LOOKS_OF_PARTS[row["part"]]
+        axis.plot([row["limit_change"]], [place], color=plotting.BLACK, marker="|", markersize=12,
+                  linestyle="none", label="" if place else "theory")  # fmt: skip
         axis.plot(
-            [row["amplitude_ratio"]], [row["limit"]], color=colour, marker="_", markersize=10,
-            linestyle="none",
+            [row["exponent_change"]], [place], color=look.colour, marker=look.marker, markersize=6,
+            linestyle="none", label="" if row["part"] in seen else row["part"],
         )  # fmt: skip
+        seen.add(row["part"])
+    _factor_rows(axis, list(factors), unmoved=0.0)
+    axis.set_xlabel("change of σ, $n=10^2$ to $10^6$")
+    axis.legend(fontsize=7.5, ncols=2, loc="upper left", handlelength=1.2, columnspacing=0.8)
+
+
+def _factor_amplitude_panel(axis: plotting.Axes, factors: Mapping[str, Any]) -> None:
+    axis.set_title("(b) Which factors move the error at $n=10^4$")
+    for place, row in enumerate(factors.values()):
+        look = LOOKS_OF_PARTS[row["part"]]
+        axis.plot([row["amplitude_ratio"]], [place], color=look.colour, marker=look.marker,
+                  markersize=6, linestyle="none")  # fmt: skip
     axis.set_xscale("log")
     axis.set_xticks(AMPLITUDE_TICKS, [f"{tick:g}" for tick in AMPLITUDE_TICKS])
-    axis.set_xticks([], minor=True)
-    axis.set_xlabel("error over the base's at $n=10^4$")
-    axis.set_ylabel("σ from $n=10^2$ to $10^6$  (dash: limit)")
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.75 * (high - low))
-    axis.legend(fontsize=7, ncols=2, loc="upper center", title="knob: what it moves")
+    axis.xaxis.set_minor_locator(plotting.NullLocator())
+    _factor_rows(axis, ["" for _ in factors], unmoved=1.0)
+    axis.set_xlabel("E$[G_g]$ over the base's")
+
+
+def _factor_rows(axis: plotting.Axes, labels: list[str], unmoved: float) -> None:
+    ends = [-0.7, len(labels) - 0.5]
+    axis.plot([unmoved, unmoved], ends, color=plotting.GREY, linewidth=0.8, zorder=0)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.5, -2.6)
+    axis.grid(axis="y", color=plotting.GREY, alpha=0.25, linewidth=0.6)
+
+
+def _width_panel(axis: plotting.Axes, dataset: xr.Dataset, claimed: float) -> None:
+    axis.set_title("(c) Small σ lasts until $n$ sees all $d$ directions")
+    middle = dataset["spectrum_middle"].to_numpy()
+    for width, look in zip(dataset["width"].to_numpy(), LOOKS, strict=False):
+        axis.plot(
+            middle, dataset["width_local_exponent"].sel(width=width), color=look.colour,
+            linestyle=look.line, label=rf"$d=10^{{{np.log10(width):.3g}}}$",
+        )  # fmt: skip
+    axis.axhline(claimed, color=plotting.GREY, linewidth=0.9, label=f"{claimed:g}")
+    axis.axhline(0.5, color=plotting.GREY, linestyle=":", label="½, the least\nof a limit")
+    axis.set_xscale("log")
+    axis.set_xlabel(N)
+    axis.set_ylabel("local exponent σ of E$[G_g]$")
+    axis.set_ylim(0.0, 1.6)
+    axis.legend(fontsize=7.5, handlelength=3, ncols=3, loc="upper left", columnspacing=0.9)
 
 
 def _design_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(f) N9: closed form against random inputs")
+    axis.set_title("(d) Random inputs approach the closed form")
     n = dataset["design_n"].to_numpy()
-    found = mean_over_data_sets(dataset["design_gibbs"].transpose("design_n", "design").to_numpy())
+    gibbs = dataset["design_gibbs"].transpose("design_n", "design").to_numpy()
+    mean = mean_over_data_sets(gibbs)
     axis.plot(n, dataset["design_closed"], color=plotting.BLACK, label="independent directions")
     axis.errorbar(
-        n, found.value, found.half_width(), color=plotting.BLUE, marker="o", linestyle="none",
-        markerfacecolor="white", capsize=2.5, label="random inputs, exact given\nthem, 95 %",
+        n, mean.value, mean.half_width(), color=plotting.BLUE, marker="o", linestyle="none",
+        markerfacecolor="white", capsize=2.5, label="random inputs, 95 %",
     )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_xlabel("sample size $n$")
+    axis.set_xlabel(N)
     axis.set_ylabel("E$[G_g]$  [nats]")
     axis.legend(fontsize=8)
 
 
-def _width_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(g) N9: local σ of models of fixed size $d$")
-    n = dataset["spectrum_n"].to_numpy().astype(float)
-    for width, (colour, _, line) in zip(dataset["width"].to_numpy(), LOOKS, strict=False):
-        middle, local = local_exponents(n, dataset["width_gibbs"].sel(width=width).to_numpy())
-        axis.plot(
-            middle, local, color=colour, linestyle=line,
-            label=rf"$d=10^{{{np.log10(width):.3g}}}$",
-        )  # fmt: skip
-    axis.axhline(0.095, color=plotting.GREY, linestyle="-", linewidth=0.9, label="0.095")
-    axis.axhline(
-        0.5, color=plotting.BLACK, linestyle=":", linewidth=0.9, label="½, the least of a limit"
-    )
+def _net_exponent_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
+    axis.set_title("(e) Small nets end near σ = 1 under any prior")
+    n = dataset["large_between"].to_numpy()
+    for net, scale, look in _looks_of_nets(dataset):
+        local = dataset["net_local_exponent"].sel(net=net, prior_scale=scale)
+        axis.plot(n, local, **look)
+    axis.axhline(1.0, color=plotting.GREY, linewidth=0.8, zorder=0)
     axis.set_xscale("log")
-    axis.set_xlabel("sample size $n$")
-    axis.set_ylabel("local exponent σ of E$[G_g]$")
-    axis.set_ylim(0.0, 1.75)
-    axis.legend(fontsize=7.5, handlelength=3, ncols=2, loc="upper center")
-
-
-def _net_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(h) N9: local σ of small tanh nets")
-    _nets(axis, dataset, exponents=True)
-    axis.axhline(1.0, color=plotting.GREY, linewidth=0.9)
     axis.set_ylabel("local exponent σ of E$[B_g]$")
-    axis.set_xlabel("sample size $n$")
+    axis.set_xlabel(N)
 
 
-def _amplitude_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(i) N9: their $n\\,$E$[B_g]$, which tends to λ")
-    _nets(axis, dataset, exponents=False)
-    axis.set_ylabel("$n\\,$E$[B_g]$  [nats], ± 2 s.e.")
-    axis.set_xlabel("sample size $n$")
-    axis.legend(fontsize=7, handlelength=3)
-    axis.set_ylim(0.0, 1.5 * axis.get_ylim()[1])
-
-
-def _nets(axis: plotting.Axes, dataset: xr.Dataset, exponents: bool) -> None:
-    colours = [colour for colour, *_ in LOOKS]
-    lines: list[Any] = ["-", "--", ":", "-."]
-    for index, net in enumerate(dataset["net"].to_numpy().tolist()):
-        for place, scale in enumerate(dataset["prior_scale"].to_numpy().tolist()):
-            n, slopes = net_slopes(dataset, net, scale)
-            look = {"color": colours[index], "linestyle": lines[place % len(lines)]}
-            label = f"{net}, $w\\sim N(0,{scale:g}^2)$"
-            mean = mean_over_data_sets(slopes)
-            if exponents:
-                # Under a narrow prior the first data teach nothing, and noise has no logarithm.
-                unclear = np.flatnonzero(mean.value <= 2 * mean.standard_error)
-                first = unclear[-1] + 1 if unclear.size else 0
-                middle, local = local_exponents(n[first:], mean.value[first:] / n[first:])
-                axis.plot(middle, local, label=label, **look)
-            else:
-                axis.errorbar(n, mean.value, 2 * mean.standard_error, label=label, **look)
+def _net_amplitude_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
+    axis.set_title("(f) The prior moves the nets' error at small $n$")
+    n = dataset["large_middle"].to_numpy()
+    for net, scale, look in _looks_of_nets(dataset):
+        scaled = dataset["scaled_bayes_error"].sel(net=net, prior_scale=scale)
+        mean = mean_over_data_sets(scaled.transpose("large_middle", "net_design").to_numpy())
+        label = f"{net}, prior $N(0,\\,{scale:g}^2)$"
+        axis.errorbar(n, mean.value, mean.half_width(), elinewidth=0.6, label=label, **look)
     axis.set_xscale("log")
+    axis.set_ylabel("$n\\,$E$[B_g]$  [nats], 95 %")
+    axis.set_xlabel(N)
+    axis.set_ylim(bottom=0.0)
+
+
+def _looks_of_nets(dataset: xr.Dataset) -> list[tuple[str, float, dict[str, Any]]]:
+    """Every net and prior scale: colour and marker tell the net, dashes the scale."""
+    lines = [look.line for look in LOOKS]
+    return [
+        (net, scale, {"color": look.colour, "marker": look.marker, "markevery": 3,
+                      "markerfacecolor": "white", "linestyle": lines[place % len(lines)]})
+        for net, look in zip(dataset["net"].to_numpy().tolist(), LOOKS, strict=False)
+        for place, scale in enumerate(dataset["prior_scale"].to_numpy().tolist())
+    ]  # fmt: skip

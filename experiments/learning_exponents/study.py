@@ -2,20 +2,23 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 from jax import Array
 
+from experiments.learning_exponents import Config
 from experiments.learning_exponents.spectrum import PowerLawSpectrum
+from slt_jax.curves.fixed_design import fixed_design_free_energy
 from slt_jax.curves.jobs import problem_key
-from slt_jax.curves.learning import LearningPlan, designed_growth
 from slt_jax.data import is_designable
-from slt_jax.models import named_problems
+from slt_jax.estimators import local_exponents, mean_over_data_sets
+from slt_jax.models import problems_of
 from slt_jax.oracles import oracle_for
 from slt_jax.oracles.location import (
+    ENTROPY,
     ContactCurve,
     Curve,
     ParabolaCurve,
@@ -24,57 +27,25 @@ from slt_jax.oracles.location import (
 )
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
-from slt_jax.run.sweep import Batch
+from slt_jax.run.sweep import Task
 
 ERRORS = ("bayes", "gibbs", "variance")
+CLEAR_STANDARD_ERRORS = 2.0
 
 
-class Knob(NamedTuple):
-    """A change of one field of a spectrum: what it is called, and the changed spectrum."""
+def location_curves(config: Config) -> dict[str, Curve]:
+    """The location families by name. Raises ValueError as the families do."""
+    parabolas: dict[str, Curve] = {f"parabola {c:g}": ParabolaCurve(c) for c in config.parabolas}
+    return parabolas | {f"contact {j} {k}": ContactCurve(j, k) for j, k in config.contacts}
 
-    label: str
-    spectrum: PowerLawSpectrum
 
+def factors(config: Config) -> dict[str, PowerLawSpectrum]:
+    """The spectrum that all others differ from in one factor, "base", and these others.
 
-class ExponentPlan(NamedTuple):
-    """What to compute: location families at ``sizes`` exactly and at ``measured_sizes`` from data.
-
-    ``data_sets`` of one measured curve, ``repeats`` of the whole measurement; ``alpha`` of the
-    spectra at ``spectrum_sizes``, ``slow_alpha`` of those of several ``widths``; ``design_width``
-    and ``designs`` of random ones; ``nets`` under ``prior_scales`` at ``net_sizes``.
+    Raises ValueError as the spectra do.
     """
-
-    parabolas: tuple[float, ...]
-    contacts: tuple[tuple[int, int], ...]
-    sizes: tuple[int, ...]
-    measured_sizes: tuple[int, ...]
-    data_sets: int
-    repeats: int
-    alpha: float
-    slow_alpha: float
-    widths: tuple[float, ...]
-    spectrum_sizes: tuple[int, ...]
-    design_width: int
-    design_sizes: tuple[int, ...]
-    designs: int
-    nets: tuple[str, ...]
-    prior_scales: tuple[float, ...]
-    net_sizes: tuple[int, ...]
-    net_designs: int
-    oracle_refinement: int
-    seed: int
-
-
-def curves_of(plan: ExponentPlan) -> dict[str, Curve]:
-    """The location families of a plan by name. Raises ValueError as the families do."""
-    parabolas: dict[str, Curve] = {f"parabola {c:g}": ParabolaCurve(c) for c in plan.parabolas}
-    return parabolas | {f"contact {j} {k}": ContactCurve(j, k) for j, k in plan.contacts}
-
-
-def knobs_of(plan: ExponentPlan) -> list[Knob]:
-    """The spectrum that all others differ from in one field, and these others."""
-    width = max(plan.widths)
-    base = PowerLawSpectrum(width=width, alpha=plan.alpha)
+    width = max(config.widths)
+    base = {"width": width, "alpha": config.alpha}
     changes: dict[str, dict[str, float]] = {
         "base": {},
         "width / 1000": {"width": width / 1000},
@@ -83,83 +54,84 @@ def knobs_of(plan: ExponentPlan) -> list[Knob]:
         "noise × 3": {"noise": 3.0},
         "prior decay 0.5": {"prior_decay": 0.5},
         "target decay 0.5": {"target_decay": 0.5},
-        "target decay −0.25": {"target_decay": -plan.alpha / 2},
+        "target decay −0.25": {"target_decay": -config.alpha / 2},
         "both decays 0.5": {"prior_decay": 0.5, "target_decay": 0.5},
-        "alpha × 2": {"alpha": 2 * plan.alpha},
+        "alpha × 2": {"alpha": 2 * config.alpha},
     }
-    made = base.__dict__
-    return [Knob(label, PowerLawSpectrum(**(made | new))) for label, new in changes.items()]
+    return {label: PowerLawSpectrum(**(base | change)) for label, change in changes.items()}
 
 
 def exact_curve(curve: Curve, sizes: Sequence[int]) -> xr.Dataset:
     """E over data sets of B_g, G_g and tr Var_w m [n], with their bounds ``_error``."""
-    found = [expected_errors(curve, n) for n in sizes]
+    along_n = [expected_errors(curve, n) for n in sizes]
     variables: dict[str, Any] = {}
     for name in ERRORS:
-        exact = [getattr(errors, name) for errors in found]
+        exact = [getattr(errors, name) for errors in along_n]
         variables[name] = ("n", np.array([float(e.value) for e in exact]))
         variables[f"{name}_error"] = ("n", np.array([float(e.error) for e in exact]))
     return xr.Dataset(variables, coords={"n": list(sizes)})
 
 
-def measured_curve(curve: Curve, key: Array, plan: ExponentPlan) -> xr.Dataset:
+def measured_curve(curve: Curve, key: Array, config: Config) -> xr.Dataset:
     """G_g as it is measured: its mean over data sets and their standard error [measured_n, repeat].
 
     Data sets are independent, also of those of other sizes.
     """
-    shape = (plan.repeats, plan.data_sets)
+    shape = (config.repeats, config.data_sets)
     means, errors = [], []
-    for n in plan.measured_sizes:
+    for n in config.measured_sizes:
         with jax.enable_x64(True):
             noise = jax.random.normal(jax.random.fold_in(key, n), (*shape, 2))
         losses = conditional_errors(curve, n, np.asarray(noise).reshape(-1, 2))[0].reshape(shape)
         means.append(losses.mean(axis=1))
-        errors.append(losses.std(axis=1, ddof=1) / np.sqrt(plan.data_sets))
+        errors.append(losses.std(axis=1, ddof=1) / np.sqrt(config.data_sets))
     axes = ("measured_n", "repeat")
     return xr.Dataset(
         {"measured": (axes, np.stack(means)), "measured_se": (axes, np.stack(errors))},
-        coords={"measured_n": list(plan.measured_sizes)},
+        coords={"measured_n": list(config.measured_sizes)},
     )
 
 
-def spectra(plan: ExponentPlan) -> xr.Dataset:
-    """B_g and G_g of every knob [knob, spectrum_n], and G_g of every width [width, spectrum_n]."""
-    knobs = knobs_of(plan)
-    bayes, gibbs = zip(*(knob.spectrum.errors(plan.spectrum_sizes) for knob in knobs), strict=True)
-    wide = [PowerLawSpectrum(width, plan.slow_alpha) for width in plan.widths]
-    found = [spectrum.errors(plan.spectrum_sizes)[1] for spectrum in wide]
+def spectra(config: Config, varied: Mapping[str, PowerLawSpectrum]) -> xr.Dataset:
+    """B_g and G_g of each factor [factor, spectrum_n], and G_g of each width [width, spectrum_n].
+
+    ``factor_exponent`` and ``width_exponent`` are σ before the data see all directions.
+    """
+    sizes = config.spectrum_sizes
+    bayes, gibbs = zip(*(spectrum.errors(sizes) for spectrum in varied.values()), strict=True)
+    wide = [PowerLawSpectrum(width, config.slow_alpha) for width in config.widths]
     return xr.Dataset(
         {
-            "knob_bayes": (("knob", "spectrum_n"), np.stack(bayes)),
-            "knob_gibbs": (("knob", "spectrum_n"), np.stack(gibbs)),
-            "knob_exponent": ("knob", [knob.spectrum.exponent for knob in knobs]),
-            "width_gibbs": (("width", "spectrum_n"), np.stack(found)),
+            "factor_bayes": (("factor", "spectrum_n"), np.stack(bayes)),
+            "factor_gibbs": (("factor", "spectrum_n"), np.stack(gibbs)),
+            "factor_exponent": ("factor", [spectrum.exponent for spectrum in varied.values()]),
+            "width_gibbs": (
+                ("width", "spectrum_n"), np.stack([spectrum.errors(sizes)[1] for spectrum in wide]),
+            ),
+            "width_exponent": wide[0].exponent,
         },
-        coords={
-            "knob": [knob.label for knob in knobs], "spectrum_n": list(plan.spectrum_sizes),
-            "width": list(plan.widths),
-        },
+        coords={"factor": list(varied), "spectrum_n": list(sizes), "width": list(config.widths)},
     )  # fmt: skip
 
 
 @in_float64
-def designs(plan: ExponentPlan, key: Array) -> xr.Dataset:
+def designs(config: Config, key: Array) -> xr.Dataset:
     """G_g of regression on random normal inputs [design_n, design], and in closed form [design_n].
 
     The latter is that of independent directions, which a design of few inputs mixes.
     """
-    spectrum = PowerLawSpectrum(plan.design_width, plan.alpha)
+    spectrum = PowerLawSpectrum(config.design_width, config.alpha)
     values = []
-    for n in plan.design_sizes:
-        keys = jax.random.split(jax.random.fold_in(key, n), plan.designs)
-        inputs = (np.asarray(jax.random.normal(k, (n, plan.design_width))) for k in keys)
+    for n in config.design_sizes:
+        keys = jax.random.split(jax.random.fold_in(key, n), config.designs)
+        inputs = (np.asarray(jax.random.normal(k, (n, config.design_width))) for k in keys)
         values.append([spectrum.design_error(standard) for standard in inputs])
     return xr.Dataset(
         {
             "design_gibbs": (("design_n", "design"), np.array(values)),
-            "design_closed": ("design_n", spectrum.errors(plan.design_sizes)[1]),
+            "design_closed": ("design_n", spectrum.errors(config.design_sizes)[1]),
         },
-        coords={"design_n": list(plan.design_sizes)},
+        coords={"design_n": list(config.design_sizes)},
     )
 
 
@@ -173,70 +145,143 @@ def check_net(problem: Problem) -> None:
         )
 
 
-def net_growth(problem: Problem, plan: ExponentPlan, scale: float) -> xr.Dataset:
-    """F_n − nL_n(w₀) of a net under the prior N(0, scale²) [far_n, design], exact, with bounds."""
-    learning = LearningPlan(
-        exact_sizes=(),
-        sample_sizes=(),
-        far_sizes=plan.net_sizes,
-        designs=plan.net_designs,
-        oracle_refinement=plan.oracle_refinement,
+def net_free_energy(problem: Problem, config: Config, scale: float) -> xr.Dataset:
+    """F_n − nL_n(w₀) of a net under the prior N(0, scale²) [large_n, design], with bounds."""
+    key = problem_key(config.seed, problem)
+    return fixed_design_free_energy(
+        problem, scale, key, config.net_sizes, config.net_designs, config.oracle_refinement
     )
-    return designed_growth(problem, scale, problem_key(plan.seed, problem), learning)
 
 
-def exponent_batches(plan: ExponentPlan) -> dict[str, list[Batch]]:
-    """All work, in groups that share compiled programs."""
-    data_key, design_key = jax.random.split(jax.random.key(plan.seed))
-    do, known = functools.partial, named_problems()
-    groups: dict[str, list[Batch]] = {}
-    for index, (name, curve) in enumerate(curves_of(plan).items()):
+def tasks(config: Config) -> list[Task]:
+    """All work, in groups that share compiled programs.
+
+    Raises ValueError for a location family or a spectrum that is none, and for an unknown or
+    unsuitable net.
+    """
+    data_key, design_key = jax.random.split(jax.random.key(config.seed))
+    do = functools.partial
+    work = []
+    for index, (name, curve) in enumerate(location_curves(config).items()):
         key = jax.random.fold_in(data_key, index)
-        groups[name] = [
-            Batch(_name(name, "exact"), do(exact_curve, curve, plan.sizes)),
-            Batch(_name(name, "measured"), do(measured_curve, curve, key, plan)),
+        work += [
+            Task(_name(name, "exact"), do(exact_curve, curve, config.sizes), name),
+            Task(_name(name, "measured"), do(measured_curve, curve, key, config), name),
         ]
-    groups["spectra"] = [
-        Batch("spectra", do(spectra, plan)),
-        Batch("designs", do(designs, plan, design_key)),
+    work += [
+        Task("spectra", do(spectra, config, factors(config)), "spectra"),
+        Task("designs", do(designs, config, design_key), "spectra"),
     ]
-    for name in plan.nets:
-        groups[name] = [
-            Batch(_name(name, f"{scale:g}"), do(net_growth, known[name], plan, scale))
-            for scale in plan.prior_scales
+    for net in problems_of(config.nets):
+        check_net(net)
+        work += [
+            Task(_name(net.name, f"{scale:g}"), do(net_free_energy, net, config, scale), net.name)
+            for scale in config.prior_scales
         ]
-    return groups
+    return work
 
 
 def _name(*parts: str) -> str:
     return ".".join(parts).replace(" ", "_")
 
 
-def assemble_exponents(plan: ExponentPlan, batches: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """One labelled dataset of the batches of ``exponent_batches``.
+def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """One labelled dataset of the tasks, errors in nats per datum and free energies in total nats.
 
-    ``bayes``, ``gibbs`` and ``variance`` [curve, n] with ``_error``; ``measured`` [curve,
-    measured_n, repeat] with ``_se``; what ``spectra`` and ``designs`` make; ``growth`` [net,
-    prior_scale, far_n, design] with ``growth_error``.
+    ``bayes``, ``gibbs`` and ``variance`` [curve, n] with ``_error``, ``bayes_over_gibbs``, and
+    ``gibbs_limit`` cn^−σ of the theory, to which E[G_g] tends, NaN where c has no simple form;
+    ``measured`` [curve, measured_n, repeat] with ``_se``; ``fixed_design_free_energy`` [net,
+    prior_scale, large_n, net_design] with ``_error``; and what ``family_constants``, ``spectra``,
+    ``designs``, ``width_exponents`` and ``net_errors`` say.
     """
-
-    def along(dimension: str, labels: Sequence[Any], parts: Sequence[xr.Dataset]) -> xr.Dataset:
-        plain = [part.drop_attrs() for part in parts]
-        return xr.concat(plain, dim=xr.Variable(dimension, list(labels)))
-
-    names = list(curves_of(plan))
-    parts = [
-        along("curve", names, [batches[_name(name, kind)] for name in names])
+    names = list(location_curves(config))
+    exact, measured = (
+        _along("curve", names, [results[_name(name, kind)] for name in names])
         for kind in ("exact", "measured")
-    ]
-    parts += [batches[name].drop_attrs() for name in ("spectra", "designs")]
-    nets = [
-        along(
+    )
+    constants = family_constants(config)
+    exact["bayes_over_gibbs"] = exact["bayes"] / exact["gibbs"]
+    exact["gibbs_limit"] = constants["amplitude"] * exact["n"] ** -constants["exponent"]
+    of_nets = [
+        _along(
             "prior_scale",
-            plan.prior_scales,
-            [batches[_name(net, f"{scale:g}")] for scale in plan.prior_scales],
+            config.prior_scales,
+            [results[_name(net, f"{scale:g}")] for scale in config.prior_scales],
         )
-        for net in plan.nets
+        for net in config.nets
     ]
-    parts.append(along("net", plan.nets, nets).rename(design="net_design"))
-    return xr.merge(parts)
+    nets = _along("net", config.nets, of_nets).rename(design="net_design")
+    spectral = results["spectra"].drop_attrs()
+    parts = [exact, measured, constants, spectral, width_exponents(spectral)]
+    return xr.merge([*parts, results["designs"].drop_attrs(), nets, net_errors(nets)])
+
+
+def _along(dimension: str, labels: Sequence[Any], parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    plain = [part.drop_attrs() for part in parts]
+    return xr.concat(plain, dim=xr.Variable(dimension, list(labels)))
+
+
+def family_constants(config: Config) -> xr.Dataset:
+    """The theory's ``exponent`` σ and ``amplitude`` c of E[G_g], and L(w₀), of each family [curve].
+
+    c is NaN where it has no simple form. ``entropy`` is the loss of the truth itself, a lower bound
+    of all ``optimal_loss``; ``title`` is for figures.
+    """
+    curves = location_curves(config)
+    families = curves.values()
+    titles = [f"parabola, c = {c:g}" for c in config.parabolas]
+    titles += [f"contact ({j}, {k})" for j, k in config.contacts]
+    amplitudes = [np.nan if curve.amplitude is None else curve.amplitude for curve in families]
+    return xr.Dataset(
+        {
+            "title": ("curve", titles),
+            "exponent": ("curve", [curve.exponent for curve in families]),
+            "amplitude": ("curve", amplitudes),
+            "optimal_loss": ("curve", [curve.optimal_loss for curve in families]),
+            "entropy": ENTROPY,
+        },
+        coords={"curve": list(curves)},
+    )
+
+
+def width_exponents(spectral: xr.Dataset) -> xr.Dataset:
+    """``width_local_exponent`` [width, spectrum_middle]: σ of G_g between neighbouring sizes."""
+    gibbs = spectral["width_gibbs"].transpose("width", "spectrum_n").to_numpy()
+    middle, local = local_exponents(spectral["spectrum_n"].to_numpy(), gibbs)
+    return xr.Dataset(
+        {"width_local_exponent": (("width", "spectrum_middle"), local)},
+        coords={"width": spectral["width"], "spectrum_middle": middle},
+    )
+
+
+def net_errors(nets: xr.Dataset) -> xr.Dataset:
+    """nE[B_g] = dE[F_n]/d log n of each net, and the local exponent of its mean over designs.
+
+    ``scaled_bayes_error`` [net, prior_scale, large_middle, net_design], in nats, between the sizes;
+    ``net_local_exponent`` [net, prior_scale, large_between] between the middles, NaN up to the last
+    one where the mean is not clearly positive: under a narrow prior the first data teach nothing,
+    and noise has no logarithm.
+    """
+    n = nets["large_n"].to_numpy().astype(float)
+    free_energy = nets["fixed_design_free_energy"]
+    values = free_energy.transpose("net", "prior_scale", "large_n", "net_design").to_numpy()
+    middle = np.sqrt(n[1:] * n[:-1])
+    scaled = np.diff(values, axis=2) / np.diff(np.log(n))[:, None]
+    local = np.full((*scaled.shape[:2], len(middle) - 1), np.nan)
+    for place in np.ndindex(scaled.shape[:2]):
+        mean = mean_over_data_sets(scaled[place])
+        unclear = np.flatnonzero(mean.value <= CLEAR_STANDARD_ERRORS * mean.standard_error)
+        first = int(unclear[-1]) + 1 if unclear.size else 0
+        if first < len(middle) - 1:
+            error = mean.value[first:] / middle[first:]
+            local[place][first:] = local_exponents(middle[first:], error)[1]
+    return xr.Dataset(
+        {
+            "scaled_bayes_error": (("net", "prior_scale", "large_middle", "net_design"), scaled),
+            "net_local_exponent": (("net", "prior_scale", "large_between"), local),
+        },
+        coords={
+            "net": nets["net"], "prior_scale": nets["prior_scale"], "large_middle": middle,
+            "large_between": np.sqrt(middle[1:] * middle[:-1]),
+        },
+    )  # fmt: skip
