@@ -249,10 +249,6 @@ def gibbs_chains(
     done = 2 * jnp.arange(num_warmup + num_draws) / max(num_warmup, 1)
     heats = HEAT ** jnp.maximum(1 - done, 0.0)
 
-    def root_of(phi: Array, squares: Array, heat: Array | float = 1.0) -> Array:
-        covariance = (phi * squares) @ phi.T + (heat * noise) ** 2 * jnp.eye(len(phi))
-        return jnp.linalg.cholesky(covariance)
-
     def sweep(phi: Array, target: Array, squares: Array, heat: Array, key: Array) -> Array:
         gumbel = jax.random.gumbel(key, (len(squares), len(prior.squares)))
 
@@ -272,7 +268,7 @@ def gibbs_chains(
             return (inverse, squares.at[i].set(new)), None
 
         # The inverse is made afresh every sweep, so that rounding does not add up.
-        root = root_of(phi, squares, heat)
+        root = covariance_root(phi, squares, heat * noise)
         inverse = jax.scipy.linalg.cho_solve((root, True), jnp.eye(len(phi)))
         start = (inverse, squares)
         return jax.lax.scan(update, start, (jnp.arange(len(squares)), gumbel))[0][1]
@@ -284,7 +280,7 @@ def gibbs_chains(
         def advance(squares: Array, inputs: tuple[Array, Array]) -> tuple[Array, Any]:
             heat, sweep_key = inputs
             squares = sweep(phi, target, squares, heat, sweep_key)
-            root = root_of(phi, squares)
+            root = covariance_root(phi, squares, noise)
             weights = jax.scipy.linalg.cho_solve((root, True), target)
             mean = (test_features * squares) @ (phi.T @ weights)
             log_det = jnp.sum(jnp.log(2 * jnp.pi * jnp.diagonal(root) ** 2))
@@ -296,6 +292,12 @@ def gibbs_chains(
 
     over_chains = jax.vmap(chain, (None, None, 0))
     return GibbsDraws(*jax.vmap(over_chains)(features, y, keys))
+
+
+def covariance_root(phi: Array, squares: Array, noise: Array) -> Array:
+    """Return the Cholesky root of the covariance of y given the moduli, [n, n]."""
+    covariance = (phi * squares) @ phi.T + noise**2 * jnp.eye(len(phi))
+    return jnp.linalg.cholesky(covariance)
 
 
 compiled_chains = jit_at_first_call(gibbs_chains, static_argnums=(6, 7))

@@ -51,8 +51,8 @@ def numbers_of_truths(dataset: xr.Dataset) -> dict[str, Any]:
     n = dataset["large_n"].to_numpy().astype(float)
     late = n >= n[len(n) // 2 - 1]
     early = ~late | (n == n[late][0])
-    rows = {str(t): _truth(dataset.sel(truth=t), n, early, late) for t in dataset["truth"].values}
-    functions = [str(f) for f in dataset["function"].to_numpy()]
+    truths, functions = (dataset[axis].to_numpy().tolist() for axis in ("truth", "function"))
+    rows = {truth: _truth(dataset.sel(truth=truth), n, early, late) for truth in truths}
     curves = dataset["fixed_design_normalised_free_energy"].transpose(
         "truth", "large_n", "replicate"
     )
@@ -161,7 +161,7 @@ def judge_truths(numbers: Mapping[str, Any]) -> Finding:
 
 def numbers_of_one_datum(dataset: xr.Dataset) -> dict[str, Any]:
     """Compare masses by function, with what the prior's densities predict, and with samples."""
-    functions = [str(f) for f in dataset["function"].to_numpy()]
+    functions = dataset["function"].to_numpy().tolist()
     rows = {
         f"noise {noise:g}, radius {radius:g}": _masses(
             dataset.sel(datum_noise=noise, radius=radius), functions
