@@ -64,10 +64,11 @@ class SignedDensity(NamedTuple):
 
 @functools.cache
 def coefficient_density(block: Block) -> SignedDensity:
-    """Density of a block's coefficient on a uniform grid of log|c| with step 1/64.
+    """Compute the density of a block's coefficient on a uniform grid of log|c| with step 1/64.
 
-    As ``log_modulus_density``, with the signs kept apart: those of a product of parameters with
-    a mean are not a fair coin. Raises ValueError for exponents < 1 and a scale not in (0, ∞).
+    It is that of ``log_modulus_density`` with the signs kept apart: those of a product of
+    parameters with a mean are not a fair coin. Raises ValueError for exponents < 1 and a scale
+    not in (0, ∞).
     """
     if not block.exponents or any(p < 1 for p in block.exponents):
         raise ValueError(f"exponents {block.exponents}: at least one, each ≥ 1")
@@ -88,7 +89,7 @@ def coefficient_density(block: Block) -> SignedDensity:
 
 
 def _single(block: Block, exponent: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """First grid index and densities of p·log|w| on w^p > 0 and on w^p < 0, for one parameter."""
+    """Return the first grid index and densities of p·log|w| on w^p > 0 and on w^p < 0."""
     highest = math.log(abs(block.centre) + 11 * block.scale)
     first, last = math.floor(LOWEST * exponent / STEP), math.ceil(highest * exponent / STEP)
     modulus = np.exp(np.arange(first, last + 1) * STEP / exponent)
@@ -102,10 +103,10 @@ def _single(block: Block, exponent: int) -> tuple[int, np.ndarray, np.ndarray]:
 
 @functools.cache
 def _splines(block: Block) -> tuple[BSpline, BSpline]:
-    """The densities on c > 0 and c < 0 as functions of log|c|."""
+    """Return the densities on c > 0 and c < 0 as functions of log|c|."""
     density = coefficient_density(block)
     kept = density.grid >= LOWEST
-    # Of high order, because a localised density is only a few steps of the grid wide.
+    # A localised density is only a few steps of the grid wide: the splines are of high order.
     positive, negative = (
         make_interp_spline(density.grid[kept], values[kept], k=SPLINE)
         for values in (density.positive, density.negative)
@@ -114,7 +115,7 @@ def _splines(block: Block) -> tuple[BSpline, BSpline]:
 
 
 def block_rule(block: Block, curvature: float, order: int) -> Rule:
-    """Nodes c and weights of ∫ f(c) p(c) dc, graded to the width 1/√curvature of the target.
+    """Return nodes c and weights of ∫ f(c) p(c) dc, graded to the target's width 1/√curvature.
 
     Panels of ``order`` nodes in log|c|, where the density is analytic also at c = 0.
     """
@@ -134,7 +135,7 @@ def block_rule(block: Block, curvature: float, order: int) -> Rule:
 def factorised_moments(
     blocks: Sequence[Block], n: float, noise: ArrayLike, beta: float = 1.0
 ) -> FactorisedMoments:
-    """F_n(β) and E_β[nL_n] relative to w₀ of R data sets with standardised noise ξ [R, K].
+    """Compute F_n(β) and E_β[nL_n] relative to w₀ of R data sets with standard noise ξ [R, K].
 
     One column of ``noise`` per block; zeros give −log ∫ φ exp(−βnK). The error bound is ten times
     the difference to a rule of lower order on the same panels. Raises ValueError for n or β that
@@ -154,7 +155,7 @@ def factorised_moments(
 
 
 def _block_moments(block: Block, n: float, xi: np.ndarray, beta: float, order: int) -> np.ndarray:
-    """−log Z and mean energy of one block, shape [2, R]."""
+    """Compute −log Z and the mean energy of one block, shape [2, R]."""
     rule = block_rule(block, beta * n, order)
     delta = rule.nodes - block.target
     energy = n * delta**2 / 2 - math.sqrt(n) * np.multiply.outer(xi, delta)
@@ -166,7 +167,7 @@ def _block_moments(block: Block, n: float, xi: np.ndarray, beta: float, order: i
 
 
 def expected_free_energy(blocks: Sequence[Block], n: float) -> Exact:
-    """E[F_n − nL_n(w₀)] over data sets of size n, total nats, by Gauss–Hermite over each ξ_k.
+    """Compute E[F_n − nL_n(w₀)] over data sets of size n, in nats, by Gauss–Hermite over each ξ_k.
 
     No Monte Carlo: the expectation of a sum over blocks is a sum of expectations. Raises
     ValueError as ``factorised_moments`` does.

@@ -1,14 +1,7 @@
 """Skalse's polynomial: every route against a closed form or another route, and the verdict."""
 
-import contextlib
 import dataclasses
-import io
-import json
 import math
-import os
-import sys
-from pathlib import Path
-from unittest import mock
 
 import jax
 import numpy as np
@@ -17,36 +10,31 @@ import xarray as xr
 from scipy.special import k0
 from scipy.stats import norm
 
-from experiments import skalse_polynomial
-from experiments.skalse_polynomial import (
-    coefficients as product_coefficients,
-)
-from experiments.skalse_polynomial import (
-    figure as skalse_figure,
-)
-from experiments.skalse_polynomial import (
-    posterior_mass as regions,
-)
-from experiments.skalse_polynomial import (
-    verdict as skalse_report,
-)
-from experiments.skalse_polynomial.coefficients import FUNCTIONS, METHODS, TRUTHS
+from experiments.skalse_polynomial import PRESETS, study
 from experiments.skalse_polynomial.factorised import Block, expected_free_energy, factorised_moments
+from experiments.skalse_polynomial.figure import LEARNT, figure
+from experiments.skalse_polynomial.posterior_mass import (
+    ROUTES,
+    mass_near,
+    near,
+    one_datum_evidence,
+)
 from experiments.skalse_polynomial.regression import (
     decay_rate,
     gibbs,
     log_product_density,
     modulus_prior,
+    scaled_up,
 )
+from experiments.skalse_polynomial.truths import FUNCTIONS, TRUTHS, gram, of_truth, targets
+from experiments.skalse_polynomial.verdict import judge_one_datum, verdict
 from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
 from slt_jax.oracles.pushforward import log_modulus_density
-from slt_jax.report import main as cli
-from slt_jax.report import plotting
-from slt_jax.run.sweep import Batch
+from slt_jax.report.verdict import Verdict
+from slt_jax.run.sweep import run_tasks
 
-SMOKE = skalse_polynomial.PRESETS["smoke"]
-FILES = [f"skalse_polynomial.{kind}" for kind in ("json", "nc", "pdf", "png", "svg")]
+SMOKE = PRESETS["smoke"]
 
 
 # --- one-dimensional integrals ----------------------------------------------------------------
@@ -139,16 +127,16 @@ def test_the_prior_of_a_modulus_has_mass_one() -> None:
 
 def test_evidence_of_one_datum() -> None:
     y = np.array([0.0, 1.0, -2.0])
-    one = regions.one_datum_evidence((1, 1), (1.0, 0.5), y, 0.3)
+    one = one_datum_evidence((1, 1), (1.0, 0.5), y, 0.3)
     np.testing.assert_allclose(one, norm.pdf(y, scale=math.sqrt(1.25 + 0.09)), rtol=1e-10)
     grid = np.linspace(-60, 60, 2401)
-    five = regions.one_datum_evidence((1, 2, 3, 4, 5), np.ones(5), grid, 0.5)
+    five = one_datum_evidence((1, 2, 3, 4, 5), np.ones(5), grid, 0.5)
     assert five.sum() * (grid[1] - grid[0]) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_mass_of_a_normal_coefficient() -> None:
     """One coefficient: its posterior is normal, and the ellipsoid is an interval."""
-    found = regions.mass_near((1,), (1.0,), [[0.5]], 0.2, (1.0,), 1.0, 0.1)
+    found = mass_near((1,), (1.0,), [[0.5]], 0.2, (1.0,), 1.0, 0.1)
     mean, sd, half = 1 / 1.01, 0.1 / math.sqrt(1.01), 0.2 / math.sqrt(0.5)
     expected = np.diff(norm.cdf([1 - half, 1 + half], mean, sd))[0]
     assert found.value == pytest.approx(expected, rel=1e-9)
@@ -156,14 +144,14 @@ def test_mass_of_a_normal_coefficient() -> None:
 
 def test_mass_against_a_double_integral() -> None:
     """A single parameter and a product of two, on a disc: K₀ is the density of the product."""
-    found = regions.mass_near((1, 2), (0.0, 1.0), np.eye(2), 0.5, (1.0, 1.0), 1.0, 0.5, 30)
+    found = mass_near((1, 2), (0.0, 1.0), np.eye(2), 0.5, (1.0, 1.0), 1.0, 0.5, 30)
     edges = np.linspace(-0.5, 0.5, 2002)
     shift = (edges[1:] + edges[:-1]) / 2
     a, b = shift[:, None], 1 + shift[None, :]
     joint = norm.pdf(a) * k0(b) / np.pi * np.exp(-2 * (1 - a - b) ** 2) / math.sqrt(np.pi / 2)
     inside = a**2 + (b - 1) ** 2 < 0.25
     total = joint[inside].sum() * (edges[1] - edges[0]) ** 2
-    evidence = regions.one_datum_evidence((1, 2), (1.0, 1.0), 1.0, 0.5)
+    evidence = one_datum_evidence((1, 2), (1.0, 1.0), 1.0, 0.5)
     assert found.value == pytest.approx(total / evidence, rel=2e-4)
     assert abs(found.value - total / evidence) <= found.error + 2e-4 * found.value
 
@@ -179,19 +167,18 @@ def test_mass_against_a_double_integral() -> None:
 )
 def test_mass_refuses(change, words) -> None:
     given = {
-        "factors": (1, 2), "centre": (0.0, 1.0), "gram": np.eye(2), "radius": 0.1,
+        "factors": (1, 2), "centre": (0.0, 1.0), "metric": np.eye(2), "radius": 0.1,
         "features": (1.0, 1.0), "y": 1.0, "noise": 0.5,
     }  # fmt: skip
     with pytest.raises(ValueError, match=words):
-        regions.mass_near(**(given | change))
+        mass_near(**(given | change))
 
 
 def test_near_counts_what_lies_in_the_ellipsoid() -> None:
-    gram = product_coefficients.gram()
-    draws = np.stack([product_coefficients.targets(truth) for truth in TRUTHS])
+    draws = np.stack([targets(truth) for truth in TRUTHS])
     distance = math.sqrt(1 / 9 - 2 / 7 + 1 / 5)  # of x⁴ and x²
     for radius, count in ((0.9 * distance, 1), (1.01 * distance, 2), (10.0, 6)):
-        inside = regions.near(draws, product_coefficients.targets("x^4"), gram, radius)
+        inside = near(draws, targets("x^4"), gram(), radius)
         assert inside.sum() == count
 
 
@@ -200,14 +187,12 @@ def test_near_counts_what_lies_in_the_ellipsoid() -> None:
 
 def test_gibbs_against_the_exact_posterior_mean_of_one_datum() -> None:
     """E[f | y] = y + σ² ∂ log p(y)/∂y exactly; five standard errors, one comparison."""
-    found = product_coefficients.scaled_up(
-        degree=10, noise=0.3, ascending=False, key=jax.random.key(0), points_per_degree=0.1,
-        data_sets=2, num_chains=16, num_warmup=20, num_draws=200,
-    )  # fmt: skip
+    config = dataclasses.replace(SMOKE, scaled_chains=16, sweeps=200)
+    found = scaled_up(config, jax.random.key(0), degree=10, noise=0.3, pattern="essay")
     assert float(found["sampled_mean_se"]) < 0.005
     miss = float(found["sampled_mean"] - found["exact_mean"])
     assert abs(miss) < 5 * float(found["sampled_mean_se"])
-    assert found["converged"].all()
+    assert found["scaled_converged"].all()
     assert (found["prediction_error"] > 0).all()
 
 
@@ -223,140 +208,168 @@ def test_gibbs_refuses() -> None:
 # --- the verdict ------------------------------------------------------------------------------
 
 
-def results() -> xr.Dataset:
+def raw_results() -> xr.Dataset:
     """A dataset such as a run makes, where x⁴ is preferred and noise decides what is learnt."""
-    far = np.array(SMOKE.far_sizes)
+    large = np.array(SMOKE.large_sizes)
     orders = np.array([11, 7, 8, 9, 10, 11])
-    curve = 2.5 * np.log(far) - (orders[:, None] - 1) * np.log(np.log(far))
+    curve = 2.5 * np.log(large) - (orders[:, None] - 1) * np.log(np.log(large))
     jitter = np.array([-0.01, 0.01])
-    designed = curve[..., None] + jitter + np.array([0.0, 0.0, 0.0, 0.0, 0.0, -0.5])[:, None, None]
-    power = np.array([137, 185, 173, 161, 149, 137])[:, None] / 120 * np.log(far)
+    fixed = curve[..., None] + jitter + np.array([0.0, 0.0, 0.0, 0.0, 0.0, -0.5])[:, None, None]
+    power = np.array([137, 185, 173, 161, 149, 137])[:, None] / 120 * np.log(large)
     flat = ("truth", "gamma")
     mass = np.array([0.01, 0.03, 0.05, 0.1, 0.3])
     cell = ("datum_noise", "route")
     scaled = ("degree", "noise", "pattern", "scaled_replicate")
     errors = np.array([[0.01, 0.02], [1.0, 0.4]])[None, :, :, None] * np.ones(2)
+    local, name = "local_learning_coefficient", "normalised_free_energy"
     return xr.Dataset(
         {
-            "free_energy": (("truth", "n", "replicate"), designed[:, :2]),
-            "designed": (("truth", "far_n", "replicate"), designed),
-            "power": (("truth", "far_n"), power),
-            "route_gap": (("truth", "far_n"), np.zeros_like(power)),
-            "route_bound": (("truth", "far_n"), np.ones_like(power)),
-            "local": (flat, np.full((6, 1), 1.01)),
-            "local_se": (flat, np.full((6, 1), 0.01)),
-            "exact_local": (flat, np.ones((6, 1))),
+            name: (("truth", "n", "replicate"), fixed[:, :2]),
+            f"fixed_design_{name}": (("truth", "large_n", "replicate"), fixed),
+            f"power_{name}": (("truth", "large_n"), power),
+            "route_gap": (("truth", "large_n"), np.zeros_like(power)),
+            "route_bound": (("truth", "large_n"), np.ones_like(power)),
+            local: (flat, np.full((6, 1), 1.01)),
+            f"{local}_se": (flat, np.full((6, 1), 0.01)),
+            f"exact_{local}": (flat, np.ones((6, 1))),
             "local_size": ("truth", np.full(6, 1000)),
-            "acceptance": (flat, np.full((6, 1), 0.99)),
-            "far_local": (("truth", "gamma", "far_n"), np.full((6, 1, len(far)), 2.0)),
-            "mass": ((*cell, "function", "radius"), np.tile(mass[:, None], (1, 3, 1, 1))),
-            "mass_error": ((*cell, "function", "radius"), np.full((1, 3, 5, 1), 1e-3)),
-            "mass_converged": (cell, np.ones((1, 3), bool)),
-            "reason": (cell, np.full((1, 3), "", dtype=object)),
+            "sgld_acceptance": (flat, np.full((6, 1), 0.99)),
+            f"large_n_{local}": ((*flat, "large_n"), np.full((6, 1, len(large)), 2.0)),
+            "posterior_mass": ((*cell, "function", "radius"), np.tile(mass[:, None], (1, 3, 1, 1))),
+            "posterior_mass_error": ((*cell, "function", "radius"), np.full((1, 3, 5, 1), 1e-3)),
+            "posterior_mass_converged": (cell, np.ones((1, 3), bool)),
+            "posterior_mass_reason": (cell, np.full((1, 3), "", dtype=object)),
             "density_at_one": (("datum_noise", "function"), mass[None]),
             "density_near_zero": (("datum_noise", "function", "radius"), np.ones((1, 5, 1))),
             "prediction_error": (scaled, errors),
             "scaled_converged": (scaled, np.ones(errors.shape, bool)),
+            "points": (scaled[:3], np.ones((1, 2, 2), int)),
+            "degrees_per_datum": 10,
         },
         coords={
-            "truth": list(TRUTHS), "n": [100, 1000], "far_n": far, "gamma": [100.0],
-            "datum_noise": [0.1], "route": list(METHODS), "function": list(FUNCTIONS),
+            "truth": list(TRUTHS), "n": [100, 1000], "large_n": large, "gamma": [100.0],
+            "datum_noise": [0.1], "route": list(ROUTES), "function": list(FUNCTIONS),
             "radius": [0.2], "degree": [10], "noise": [0.1, 1.0],
-            "pattern": ["essay", "ascending"],
+            "pattern": ["essay", "ascending"], "scaled_replicate": [0, 1],
         },
     )  # fmt: skip
 
 
+def judged(raw: xr.Dataset) -> Verdict:
+    return verdict(study.with_theory(raw))
+
+
+def outcomes(judgement: Verdict) -> dict[str, str]:
+    return {finding.claim: finding.outcome for finding in judgement.findings}
+
+
 def test_the_verdict_parts_the_conclusion_from_its_reason() -> None:
-    verdict = skalse_report.judge(results())
-    assert verdict["claims"] == ["E1", "E2", "E3"]
-    first = verdict["E1"]
-    assert (first["conclusion_holds"], first["reason_holds"]) == (True, False)
-    assert first["reason_holds_for_powers"]
-    assert first["truths"]["x^4"]["slope"] == pytest.approx(2.5)
-    assert first["gain"] == pytest.approx(first["gain_of_orders"])
-    assert (first["local_agrees"], first["routes_agree"]) == (True, True)
-    assert verdict["E2"]["conclusion_holds"]
-    assert verdict["E2"]["largest_unexplained"] == {"0.2": pytest.approx(0.0, abs=1e-12)}
-    assert verdict["E3"]["holds"] == "holds only if the noise is large"
-    assert "the reason fails" in verdict["statement"].lower()
+    judgement = judged(raw_results())
+    assert outcomes(judgement) == {
+        "E1": "holds only if the multiplicity m takes the place of λ",
+        "E2": "holds only if the prior's density takes the place of λ",
+        "E3": "holds only if the noise is large",
+    }
+    truths, datum = judgement.numbers["truths"], judgement.numbers["one_datum"]
+    assert (truths["conclusion_holds"], truths["reason_holds"]) == (True, False)
+    assert truths["reason_holds_for_powers"]
+    assert truths["truths"]["x^4"]["slope"] == pytest.approx(2.5)
+    assert truths["gain"] == pytest.approx(truths["gain_of_orders"])
+    assert (truths["local_agrees"], truths["routes_agree"]) == (True, True)
+    assert datum["conclusion_holds"]
+    assert datum["largest_unexplained"] == {"0.2": pytest.approx(0.0, abs=1e-12)}
+    scaled = judgement.numbers["scaled_up"]
+    assert scaled["noise_threshold"] == pytest.approx((0.1 / 6 / decay_rate()) ** 0.5)
+    assert "DISAGREE" not in judgement.statement
 
 
 def test_the_verdict_changes_with_the_numbers() -> None:
-    data = results()
-    data["designed"][-1] += 5.0
-    data["exact_local"][0] = 2.0
-    data["route_gap"][0, 0] = 2.0
-    data["mass"][:, :, 0] = 0.5
-    data["reason"][0, 1] = "R-hat 1.3 is above 1.05"
-    data["mass_converged"][0, 1] = False
-    verdict = skalse_report.judge(data)
-    assert not verdict["E1"]["conclusion_holds"]
-    assert not verdict["E1"]["local_agrees"]
-    assert not verdict["E1"]["routes_agree"]
-    assert "the conclusion fails" in verdict["E1"]["statement"]
-    assert "DISAGREES" in verdict["E1"]["statement"]
-    assert not verdict["E2"]["conclusion_holds"]
-    assert verdict["E2"]["largest_unexplained"]["0.2"] > 1
-    assert verdict["E2"]["not_converged"] == ["NUTS at noise 0.1: R-hat 1.3 is above 1.05"]
+    raw = raw_results()
+    raw["fixed_design_normalised_free_energy"][-1] += 5.0
+    raw["exact_local_learning_coefficient"][0] = 2.0
+    raw["route_gap"][0, 0] = 2.0
+    raw["posterior_mass"][:, :, 0] = 0.5
+    raw["posterior_mass_reason"][0, 1] = "R-hat 1.3 is above 1.05"
+    raw["posterior_mass_converged"][0, 1] = False
+    judgement = judged(raw)
+    truths, datum = judgement.numbers["truths"], judgement.numbers["one_datum"]
+    assert not truths["conclusion_holds"]
+    assert not truths["local_agrees"]
+    assert not truths["routes_agree"]
+    assert outcomes(judgement)["E1"] == outcomes(judgement)["E2"] == "fails"
+    assert judgement.statement.count("DISAGREE") == 2
+    assert not datum["conclusion_holds"]
+    assert datum["largest_unexplained"]["0.2"] > 1
+    assert datum["not_converged"] == ["NUTS at noise 0.1: R-hat 1.3 is above 1.05"]
+    assert datum["not_converged"][0] in judgement.statement
+
+
+def test_the_claims_hold_where_the_coefficient_is_the_reason() -> None:
+    dataset = study.with_theory(raw_results())
+    dataset["learning_coefficient"][-1] = 2.0
+    dataset["datum_learning_coefficient"][-1] = 0.25
+    held = outcomes(verdict(dataset))
+    assert held["E1"] == held["E2"] == "holds"
+
+
+def test_some_pairs_of_noise_and_radius_are_a_condition() -> None:
+    numbers = dict(judged(raw_results()).numbers["one_datum"])
+    masses = next(iter(numbers["masses"].values()))
+    numbers["masses"] = {"one": masses, "other": masses | {"conclusion_holds": False}}
+    assert judge_one_datum(numbers).outcome == (
+        "holds only if noise and radius suit (1 of 2 pairs) and the prior's density takes the "
+        "place of λ"
+    )
 
 
 @pytest.mark.parametrize(
-    ("errors", "word"),
+    ("errors", "outcome"),
     [((0.01, 0.01), "fails"), ((1.0, 1.0), "holds"), ((0.5, 0.05), "is undecided")],
 )
-def test_the_verdict_on_scaling(errors, word) -> None:
-    data = results()
-    data["prediction_error"][0, :, 0] = np.array(errors)[:, None]
-    assert skalse_report.judge_scaling(data)["holds"] == word
+def test_the_verdict_on_scaling(errors, outcome) -> None:
+    raw = raw_results()
+    raw["prediction_error"][0, :, 0] = np.array(errors)[:, None]
+    assert outcomes(judged(raw))["E3"] == outcome
+    assert outcome in LEARNT
 
 
-# --- the command line -------------------------------------------------------------------------
+def test_the_mean_of_one_datum_is_held_to_the_exact_one() -> None:
+    raw = raw_results()
+    cells = ("degree", "noise", "pattern")
+    for name, value in (("sampled_mean", 1.3), ("exact_mean", 1.0), ("sampled_mean_se", 0.1)):
+        raw[name] = (cells, np.full((1, 2, 2), value))
+    judgement = judged(raw)
+    assert judgement.numbers["scaled_up"]["one_datum_deviation"] == pytest.approx(3.0)
+    assert "the mean given one datum within 3.0" in judgement.statement
 
 
-def command(*arguments: object) -> tuple[int, str, str]:
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    argv = ["skalse_polynomial", *map(str, arguments)]
-    with (
-        mock.patch.object(sys, "argv", argv),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            skalse_polynomial.main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-    return status, out.getvalue(), err.getvalue()
+# --- figure, configuration and a run ----------------------------------------------------------
 
 
-def assert_written(folder: Path, figures: Path) -> dict:
-    assert set(os.listdir(folder)) - {"batches"} == set(FILES)
-    assert set(os.listdir(figures)) == set(FILES) - {"skalse_polynomial.nc"}
-    verdict = json.loads((folder / "skalse_polynomial.json").read_text("utf-8"))
-    assert set(verdict) == {"claims", "E1", "E2", "E3", "statement", "provenance"}
-    return verdict
+def test_the_figure_says_what_is_least_and_marks_chains_that_have_not_mixed() -> None:
+    raw = raw_results()
+    for word, crosses in (("has", []), ("does not have", [1])):
+        dataset = study.with_theory(raw)
+        axes = figure(dataset, verdict(dataset))["skalse_polynomial"].axes
+        assert len({axis.get_title() for axis in axes}) == len(axes) == 6
+        assert f"$x^4$ {word} the least free energy" in axes[0].get_title()
+        marked = [line for line in axes[-1].lines if line.get_marker() == "x"]
+        assert [len(line.get_xdata()) for line in marked] == crosses
+        raw["fixed_design_normalised_free_energy"][-1] += 5.0
+        raw["scaled_converged"][0, 1, 0, 0] = False
 
 
-def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the computation itself, of which ``test_the_smoke_preset`` is."""
-    batch = Batch("made", results)
-    monkeypatch.setattr(skalse_polynomial, "batches_of", lambda config: {"made": [batch]})
-    monkeypatch.setattr(skalse_polynomial, "assemble", lambda config, found: found["made"])
-    monkeypatch.setattr(skalse_figure, "figure", lambda dataset: plotting.Figure())
-    folder, figures = tmp_path / "results", tmp_path / "figures"
-    status, out, err = command("--preset", "smoke", "--out", folder, "--figures-dir", figures)
-    assert status == 0, err
-    verdict = assert_written(folder, figures)
-    assert verdict["statement"] in out
+def test_tasks_of_presets_have_names_of_their_own() -> None:
+    for config in PRESETS.values():
+        names = [task.name for task in study.tasks(config)]
+        assert len(set(names)) == len(names)
 
 
-def test_the_figure_marks_chains_that_have_not_mixed() -> None:
-    data = results()
-    data["scaled_converged"][0, 1, 0, 0] = False
-    axes = skalse_figure.figure(data).axes
-    assert [axis.get_title()[:3] for axis in axes] == [f"({letter})" for letter in "abcdef"]
-    crosses = [line for line in axes[-1].lines if line.get_marker() == "x"]
-    assert [len(line.get_xdata()) for line in crosses] == [0, 0, 1, 0]
+def test_degrees_are_whole_multiples_of_data() -> None:
+    with pytest.raises(ValueError, match=r"degrees = \(15,\): must be multiples of 10"):
+        dataclasses.replace(SMOKE, degrees=(15,))
+    with pytest.raises(ValueError, match="degrees_per_datum = 0"):
+        dataclasses.replace(SMOKE, degrees_per_datum=0)
 
 
 @pytest.mark.slow
@@ -366,56 +379,14 @@ def test_truths_share_inputs_and_noise() -> None:
     zero, other = (
         statistics_along_n(problems[name], key, 2, [50])[0] for name in ("skalse_0", "skalse_x2")
     )
-    for one, two in zip(product_coefficients.of_truth(zero, "x^2"), other, strict=True):
+    for one, two in zip(of_truth(zero, "x^2"), other, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.slow
-def test_the_smoke_preset(tmp_path: Path) -> None:
-    folder, figures = tmp_path / "results", tmp_path / "figures"
-    status, out, err = command("--preset", "smoke", "--out", folder, "--figures-dir", figures)
-    assert status == 0, err
-    verdict = assert_written(folder, figures)
-    assert verdict["statement"] in out
-    assert verdict["E1"]["routes_agree"]
-    assert verdict["E1"]["conclusion_holds"]
-    assert verdict["E2"]["conclusion_holds"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("--preset nope", "preset 'nope'"),
-        ("--sample-sizes 100 10", "sample_sizes = (100, 10): must be positive and increase"),
-        ("--far-sizes 10 100 1000", "far_sizes = (10, 100, 1000): at least 4"),
-        ("--radii 0", "radii = (0.0,)"),
-        ("--gammas nan", "gammas = (nan,)"),
-        ("--degrees 15", "degrees = (15,): must be multiples of 10"),
-        ("--noises 0", "noises = (0.0,)"),
-        ("--datum-noises inf", "datum_noises = (inf,)"),
-        ("--step-size nan", "step_size = nan"),
-        ("--quadrature-nodes 7", "quadrature_nodes = 7: must be ≥ 8"),
-        ("--data-sets 1", "data_sets = 1"),
-        ("--chains 1", "chains = 1"),
-        ("--sweeps 3", "sweeps = 3"),
-        ("--oracle-level 4", "oracle_refinement = 4"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(arguments: str, words: str, tmp_path: Path) -> None:
-    preset = () if "--preset" in arguments else ("--preset", "smoke")
-    with mock.patch.object(cli, "run_batches", None):
-        status, out, err = command(*preset, "--out", tmp_path / "r", *arguments.split())
-    assert (status, out) == (2, "")
-    assert len(err.splitlines()) == 1
-    assert words in err
-    assert not (tmp_path / "r").exists()
-
-
-def test_presets_are_runnable() -> None:
-    for name, config in skalse_polynomial.PRESETS.items():
-        assert config.preset == name
-        skalse_polynomial.check(config)
-        groups = skalse_polynomial.batches_of(config)
-        names = [batch.name for group in groups.values() for batch in group]
-        assert len(set(names)) == len(names)
-        assert dataclasses.replace(config, seed=1) != config
+def test_the_smoke_preset() -> None:
+    dataset = study.assemble(SMOKE, run_tasks(study.tasks(SMOKE)))
+    numbers = verdict(dataset).numbers
+    assert numbers["truths"]["routes_agree"]
+    assert numbers["truths"]["conclusion_holds"]
+    assert numbers["one_datum"]["conclusion_holds"]
