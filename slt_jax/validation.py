@@ -9,9 +9,9 @@ import functools
 import inspect
 import itertools
 import math
-from types import NoneType, UnionType
 from contextlib import suppress
 from numbers import Integral, Real
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np

@@ -274,7 +274,7 @@ def test_a_sum_over_data_is_noticed():
 
     @dataclasses.dataclass(frozen=True)
     class Unsorted(BiasedReluNet):
-        statistics_of = Model.statistics
+        statistics = Model.statistics
         log_likelihood_ratio = Model.log_likelihood_ratio
 
     problem = Problem("unsorted", Unsorted(), RELU.optimum)

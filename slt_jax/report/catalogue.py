@@ -37,8 +37,8 @@ COST_SIZE = 1000
 
 HEADER = f"""# Catalogue of problems
 
-Written by `python -m slt_jax.report.catalogue`, from the code. Every problem is a triplet of truth, model
-and prior with a name; `named_problems()["NAME"]` returns it.
+Written by `python -m slt_jax.report.catalogue`, from the code. Every problem is a triplet of truth,
+model and prior with a name; `slt_jax.named_problems()["NAME"]` returns it.
 
 d: number of parameters. λ, m: learning coefficient and multiplicity of the theorem, with ≤ for an
 upper bound and ? for a conjecture. ν: singular fluctuation, where it is known (λ for a realisable
