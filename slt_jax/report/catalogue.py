@@ -54,7 +54,7 @@ has parameters). Some oracles take many seconds for each data set, and are there
 
 
 def catalogue(problems: Mapping[str, Problem], nodes: Mapping[str, str]) -> str:
-    """The page: one row for each problem, in the order of their names, with its ``nodes``."""
+    """Write the page: one row for each problem, by name, with its ``nodes``."""
     rows = [_row(problems[name], nodes[name]) for name in sorted(problems)]
     return HEADER + "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
 
@@ -92,7 +92,7 @@ def _fluctuation(problem: Problem) -> str:
 
 
 def nodes_of(problem: Problem) -> str:
-    """Nodes of the oracle's rule for one data set of n = COST_SIZE, as the page has them."""
+    """Count the nodes of the oracle's rule for one data set of n = COST_SIZE, as text."""
     oracle = oracle_for(problem)
     if oracle is None:
         return "—"
@@ -101,7 +101,7 @@ def nodes_of(problem: Problem) -> str:
 
 
 def oracle_route(structure: Structure) -> str:
-    """How the oracle of a model of this structure integrates it, in words."""
+    """Describe in words how an oracle integrates a model of this structure."""
     if isinstance(structure.latent, NoLatent):
         return "closed form"
     rest = _latent_route(structure.latent)

@@ -1,8 +1,8 @@
 """Labelled results on disk.
 
 A file appears whole or not at all: everything is written beside its destination, flushed to the
-disk and renamed. What cannot be written is found out before a long computation, not after it
-(``prepare_folder``).
+disk and renamed. ``prepare_folder`` shows before a long computation, not after it, that a folder
+can be written in.
 
 JSON made here is strict: no NaN, no infinity, keys sorted. Numbers and arrays of NumPy or JAX
 become numbers and lists, dataclasses and named tuples become objects, a Fraction becomes "5/2".
