@@ -46,8 +46,9 @@ def draws_tree(
 
 
 def to_arviz(tree: xr.DataTree) -> Any:
-    """Convert a run to what the installed ArviZ takes: ``InferenceData`` before version 1, then a tree.
+    """Convert a run to what the installed ArviZ takes.
 
+    That is an ``InferenceData`` before its version 1, and the tree itself from then on.
     Raises ImportError, in one line, where ArviZ is not installed.
     """
     try:

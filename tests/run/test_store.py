@@ -164,6 +164,24 @@ def test_reading_what_is_damaged(damage: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("sign", ["free_energy_ti", "energy_at_optimum"])
+def test_reading_a_file_of_an_older_version(sign: str, tmp_path: Path) -> None:
+    """There ``free_energy`` was relative to nL_n(w₀), and nothing but its company says so."""
+    path = tmp_path / "result.nc"
+    curve = example().assign({sign: ("problem", [1.0, 2.0])})
+    write_dataset(curve, path)
+    with pytest.raises(ValueError, match=r"result\.nc' is of an older version.*") as caught:
+        read_dataset(path)
+    assert "normalised_free_energy and normalised_wbic now" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    for named in (curve.rename(free_energy="normalised_free_energy"), example()):
+        write_dataset(named, path)
+        xr.testing.assert_identical(read_dataset(path), named)
+    both = curve.assign(normalised_free_energy=curve.free_energy)
+    write_dataset(both, path)
+    xr.testing.assert_identical(read_dataset(path), both)
+
+
 # --- failure --------------------------------------------------------------------------------
 
 
