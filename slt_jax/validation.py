@@ -171,12 +171,13 @@ def check(name: str, value: Any, declared: Any) -> None:
         right = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
     else:
         return
+    if right and kind is tuple and len(choices) == 2 and choices[1] is ...:
+        for place, entry in enumerate(value):
+            check(f"{name}[{place}]", entry, choices[0])
+    # After the entries, as bounds of a tuple compare them.
     if not (right and all(bound.allows(value) for bound in bounds)):
         shown = repr(value) if isinstance(value, str) else " ".join(str(value).split())
         raise ValueError(f"{name} = {shown}: must be {' '.join([what, *map(str, bounds)])}")
-    if isinstance(value, tuple) and len(choices) == 2 and choices[1] is ...:
-        for place, entry in enumerate(value):
-            check(f"{name}[{place}]", entry, choices[0])
 
 
 def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None:
