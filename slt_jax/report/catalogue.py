@@ -45,8 +45,8 @@ upper bound and ? for a conjecture. ν: singular fluctuation, where it is known 
 regular problem). W₀: whether the set of optima can be drawn from. Oracle: how log Z is integrated
 exactly, and the nodes that it takes at n = {COST_SIZE}, to which its cost is proportional (and to n
 where data do not enter by sufficient statistics: graded panels in as many dimensions as the model
-has parameters). Some oracles take many seconds for each data set, and are there for who asks:
-`oracle_for(problem, costly=True)`. — is not known, or not there.
+has parameters). Some oracles take many seconds for each data set and are made on request alone:
+`oracle_for(problem, costly=True)`. A dash stands for unknown or absent.
 
 | problem | what it is | d | λ | m | ν | W₀ | oracle | nodes | source of (λ, m) |
 |---|---|---|---|---|---|---|---|---|---|
