@@ -58,13 +58,13 @@ def first_models(*classes):
 
     Each further model would compile every program anew.
     """
-    first, found = {}, []
+    first, cases = {}, []
     for problem in [*PROBLEMS.values(), LOGISTIC]:
         if isinstance(problem.model, classes):
             known = first.setdefault(type(problem.model), problem.model)
             marks = [] if known == problem.model else [pytest.mark.slow]
-            found.append(pytest.param(problem, marks=marks, id=problem.name))
-    return found
+            cases.append(pytest.param(problem, marks=marks, id=problem.name))
+    return cases
 
 
 COMPILED = pytest.mark.parametrize("problem", first_models(Model))
@@ -119,13 +119,13 @@ def points(problem: Problem):
     """
     rng = np.random.default_rng(2)
     draws = prior_draws(problem.model)
-    found = {}
+    stacked = {}
     for name, leaf in problem.optimum.items():
         scales = np.repeat((0.0, 0.01, 0.1, 1.0), (1, *3 * (NUM_DRAWS,)))
         noise = rng.standard_normal((len(scales), *np.shape(leaf)))
         around = leaf + noise * scales.reshape(-1, *np.ndim(leaf) * (1,))
-        found[name] = np.concatenate([around[:1], draws[name], around[1:]])
-    return {**found, "b": np.clip(found["b"], -5, 5)} if is_tanh(problem) else found
+        stacked[name] = np.concatenate([around[:1], draws[name], around[1:]])
+    return {**stacked, "b": np.clip(stacked["b"], -5, 5)} if is_tanh(problem) else stacked
 
 
 def is_tanh(problem: Problem) -> bool:

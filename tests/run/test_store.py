@@ -107,8 +107,8 @@ def test_attributes(value: Any, stored: Any, tmp_path: Path) -> None:
     dataset.i.attrs["label"] = value
     write_dataset(dataset, tmp_path / "result.nc")
     back = read_dataset(tmp_path / "result.nc")
-    for found in (back.attrs["outer"], back.x.attrs["inner"], back.i.attrs["label"]):
-        np.testing.assert_array_equal(found, stored)
+    for value_read in (back.attrs["outer"], back.x.attrs["inner"], back.i.attrs["label"]):
+        np.testing.assert_array_equal(value_read, stored)
     assert dataset.attrs["outer"] is value
     assert dataset.x.attrs["inner"] is value
 

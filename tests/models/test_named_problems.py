@@ -1,4 +1,4 @@
-"""Problems are found by name: those of the package, and those that other modules define."""
+"""Problems by name: those of the package, and those that other modules define."""
 
 import subprocess
 import sys
