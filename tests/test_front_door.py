@@ -60,7 +60,7 @@ def test_no_module_hides_a_name() -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     modules = {module.name for module in pkgutil.iter_modules(slt_jax.__path__)}
-    assert not {name.lower() for name in NAMES} & modules
+    assert not NAMES.keys() & modules
     for name in NAMES:
         assert not inspect.ismodule(getattr(slt_jax, name))
         assert getattr(slt_jax, name).__name__ == name

@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from slt_jax import model as model_module
+from slt_jax import models
 from slt_jax.data import scaled, simulate, statistics_along_n, statistics_of, validate_data
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.models import named_problems
@@ -182,12 +182,12 @@ def test_name_is_an_identifier(problem):
 
 
 def test_names_are_unique(monkeypatch):
-    """Two problems of one name are refused, and the message says which; found anew, not cached."""
+    """Two problems of one name are refused, and named; the search is not cached here."""
     module = sys.modules["slt_jax.models.linear"]
     twice = module.problems() * 2
     monkeypatch.setattr(module, "problems", lambda: twice)
     with pytest.raises(ValueError, match="linear_3"):
-        model_module._discovered.__wrapped__()
+        models._discovered.__wrapped__()
 
 
 def rebuilt(model: Model) -> Model:

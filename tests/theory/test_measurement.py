@@ -64,7 +64,7 @@ EXPONENTS = [(1, 2), (1, 3), (2, 3), (3, 4), (2, 5), (1, 5), (2, 2)]
 def product_of_two(a, b, log_n):
     """log E exp(−n w₀^{2a} w₁^{2b}), w uniform on [0, 1]², for n so large that e^{−n} is nothing.
 
-    Z ~ Gamma(p) n^{−p} − Gamma(q) n^{−q} with p = 1/(2a) < q = 1/(2b), the residues of the two poles;
+    Z ~ Γ(p) n^{−p} − Γ(q) n^{−q} with p = 1/(2a) < q = 1/(2b), the residues of the two poles;
     for p = q the double pole gives n^{−p} (log n − digamma(p)).
     """
     p, q = 1 / (2 * a), 1 / (2 * b)
