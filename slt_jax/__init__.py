@@ -1,7 +1,85 @@
 """Singular learning theory in JAX: exact and sampled Bayesian free energy of toy singular models.
 
-Importing the package does no work: no array is made, no device is touched and 64-bit types are
-not switched on. Import the module you need, for example ``from slt_jax import theory``.
+The names that most uses need are here, and each brings the module that defines it when it is
+first asked for:
+
+>>> import slt_jax
+>>> problem = slt_jax.named_problems()["monomial_1_1"]  # y = w₁w₂x + noise, truth 0
+>>> problem.theory.learning_coefficient, problem.theory.multiplicity
+(Fraction(1, 2), 2)
+
+Importing the package does no work: JAX is not imported, and 64-bit types are never switched on.
+Everything else is in the rooms of the package, for example ``from slt_jax import theory``.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slt_jax.data import simulate as simulate
+    from slt_jax.data import statistics_of as statistics_of
+    from slt_jax.estimators.estimate import Estimate as Estimate
+    from slt_jax.model import FeatureRegression as FeatureRegression
+    from slt_jax.model import Model as Model
+    from slt_jax.model import Regression as Regression
+    from slt_jax.models import named_problems as named_problems
+    from slt_jax.oracles.criteria import generalisation_errors as generalisation_errors
+    from slt_jax.oracles.criteria import training_criteria as training_criteria
+    from slt_jax.oracles.criteria import wbic as wbic
+    from slt_jax.oracles.exact import Exact as Exact
+    from slt_jax.oracles.expectation import quadrature_points as quadrature_points
+    from slt_jax.oracles.oracle import Oracle as Oracle
+    from slt_jax.oracles.oracle import oracle_for as oracle_for
+    from slt_jax.problem import Problem as Problem
+    from slt_jax.problem import Truth as Truth
+    from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
+    from slt_jax.samplers.mala import MALASettings as MALASettings
+    from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
+    from slt_jax.samplers.sampling import draw_posterior as draw_posterior
+    from slt_jax.samplers.sgld import SGLDSettings as SGLDSettings
+    from slt_jax.samplers.smc import SMCSettings as SMCSettings
+    from slt_jax.samplers.tempering import ParallelTemperingSettings as ParallelTemperingSettings
+    from slt_jax.statistics import Data as Data
+    from slt_jax.theory.coefficients import Theory as Theory
+
 __version__ = "0.1.0"
+
+_MODULE_OF = {
+    "ChEESSettings": "samplers.chees",
+    "Data": "statistics",
+    "Estimate": "estimators.estimate",
+    "Exact": "oracles.exact",
+    "FeatureRegression": "model",
+    "MALASettings": "samplers.mala",
+    "Model": "model",
+    "NUTSSettings": "samplers.nuts",
+    "Oracle": "oracles.oracle",
+    "ParallelTemperingSettings": "samplers.tempering",
+    "Problem": "problem",
+    "Regression": "model",
+    "SGLDSettings": "samplers.sgld",
+    "SMCSettings": "samplers.smc",
+    "Theory": "theory.coefficients",
+    "Truth": "problem",
+    "draw_posterior": "samplers.sampling",
+    "generalisation_errors": "oracles.criteria",
+    "named_problems": "models",
+    "oracle_for": "oracles.oracle",
+    "quadrature_points": "oracles.expectation",
+    "simulate": "data",
+    "statistics_of": "data",
+    "training_criteria": "oracles.criteria",
+    "wbic": "oracles.criteria",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _MODULE_OF.keys())

@@ -28,10 +28,16 @@ CHUNK = 4096
 
 @in_float64
 def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
-    """Data ``start`` to ``start + n`` of the data set that ``key`` stands for.
+    """Draw data ``start`` to ``start + n`` of the data set that ``key`` stands for.
 
-    Returns Data with leading axis n, in float64. Raises ValueError where n is no integer
-    ≥ 1 or ``start`` none ≥ 0, and for a problem that ``shapes.datum_of`` refuses.
+    Returns Data with leading axis n, in float64. Raises ValueError unless n is an integer ≥ 1 and
+    ``start`` an integer ≥ 0, and for a problem that ``shapes.datum_of`` refuses.
+
+    >>> import jax
+    >>> from slt_jax import named_problems, simulate
+    >>> data = simulate(named_problems()["linear_3"], jax.random.key(0), n=100)
+    >>> data.x.shape, data.y.shape
+    ((100, 3), (100, 1))
     """
     check("n", n, Count)
     check("start", start, Size)
@@ -45,14 +51,14 @@ def _simulated(problem: Problem, key: Array, start: Array | int, n: int) -> Data
 
 
 def _simulated_each(problem: Problem, keys: Array, n: int) -> Data:
-    """The first n data of each replicate."""
+    """Draw the first n data of each replicate."""
     return jax.vmap(lambda key: _simulated(problem, key, 0, n))(keys)
 
 
 def _statistics_of_chunk(
     problem: Problem, keys: Array, start: int, stop: int
 ) -> RegressionStatistics:
-    """Sufficient statistics of data start … stop − 1 (at most CHUNK of them) of every replicate."""
+    """Reduce data start … stop − 1 (at most CHUNK of them) of every replicate to statistics."""
     weights = (start + jnp.arange(CHUNK) < stop).astype(float)
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
 
@@ -74,7 +80,7 @@ def validate_data(problem: Problem, data: Data) -> None:
 
 
 def in_doubles(problem: Problem, data: Data) -> Data:
-    """The data as float64 arrays of NumPy, or the ValueError of ``validate_data``."""
+    """Return the data as float64 arrays of NumPy, or raise the ValueError of ``validate_data``."""
     parts: Any = [_real(name, part) for name, part in zip(Data._fields, data, strict=True)]
     checked = Data(*parts)
     for name, values, expected in zip(Data._fields, checked, datum_of(problem), strict=True):
@@ -91,7 +97,7 @@ def in_doubles(problem: Problem, data: Data) -> Data:
 
 
 def _real(name: str, values: Any) -> np.ndarray:
-    """An array of real numbers in float64; a mask or an imaginary part would be lost in it."""
+    """Return real numbers in float64; a mask or an imaginary part would be lost in it."""
     if np.ma.isMaskedArray(values):
         refuse_first(name, values, ~np.ma.getmaskarray(values), "masked entries must be left out")
     array = np.asarray(values)
@@ -104,7 +110,7 @@ def _real(name: str, values: Any) -> np.ndarray:
 
 
 def real_weights(weights: Any, n: int) -> np.ndarray:
-    """One weight a_i per datum in float64, ones for None.
+    """Return one weight a_i per datum in float64, ones for None.
 
     Raises ValueError for weights that are masked, no real numbers, not finite, or not of shape [n].
     """
@@ -119,10 +125,16 @@ def real_weights(weights: Any, n: int) -> np.ndarray:
 
 @in_float64
 def statistics_of(problem: Problem, data: Data, weights: Array | None = None) -> Statistics:
-    """Statistics of given data with one weight a_i per datum (ones by default), in float64.
+    """Reduce data with one weight a_i each (ones by default) to the model's statistics, in float64.
 
     Raises ValueError for data that ``validate_data`` refuses, for weights that are not finite or
-    not of shape [n], and where the data have no likelihood at the optimum.
+    not of shape [n], and where the likelihood of the data at the optimum is zero.
+
+    >>> import jax
+    >>> from slt_jax import named_problems, simulate, statistics_of
+    >>> problem = named_problems()["linear_3"]
+    >>> statistics_of(problem, simulate(problem, jax.random.key(0), n=100)).gram.shape  # Σ xxᵀ
+    (3, 3)
     """
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))
@@ -132,7 +144,7 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
-            f"{statistics.reference}; must be finite"
+            f"{statistics.log_likelihood_at_optimum}; must be finite"
         )
     return statistics
 
@@ -141,12 +153,12 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
 def statistics_along_n(
     problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
 ) -> list[Statistics]:
-    """Statistics of nested data sets, one list entry per n, leading axis [replicate], float64.
+    """Simulate nested data sets and reduce them to statistics: one entry per n, in float64.
 
-    Sufficient statistics are accumulated chunk by chunk, so memory does not grow with n and one
-    program serves every n; without them the data are padded to the largest n and weighted.
-    Raises ValueError for sample sizes that are not increasing integers ≥ 1, and for a problem that
-    ``shapes.datum_of`` refuses.
+    Every array has the leading axis [replicate]. Sufficient statistics are accumulated chunk by
+    chunk, so that memory does not grow with n and one program serves every n; for a model without
+    them the data are padded to the largest n and weighted. Raises ValueError for sample sizes that
+    are not increasing integers ≥ 1, and for a problem that ``shapes.datum_of`` refuses.
     """
     sizes = [int(n) for n in sample_sizes]
     if (
@@ -180,7 +192,7 @@ def _padded_statistics(problem: Problem, keys: Array, sizes: list[int]) -> list[
 
 
 def _statistics_of_each(problem: Problem, data: Data, weights: Array) -> Statistics:
-    """Statistics of the data sets [replicate, n] with the same weights [n]."""
+    """Reduce data sets [replicate, n] with the same weights [n] to statistics."""
     optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
     return jax.vmap(problem.model.statistics, (None, 0, None))(optimum, data, weights)
 
@@ -192,12 +204,12 @@ _weighted_statistics = jit_at_first_call(_statistics_of_each, static_argnums=(0,
 
 
 def _on_host(statistics: Any) -> Any:
-    """As NumPy arrays, which keep their doubles also where JAX has 64-bit types switched off."""
+    """Copy to NumPy arrays, which stay in float64 where JAX has 64-bit types switched off."""
     return jax.tree.map(np.asarray, statistics)
 
 
 def is_designable(problem: Problem) -> bool:
-    """Whether ``fixed_design_statistics`` can make data sets: a realisable Gaussian regression."""
+    """True for a realisable Gaussian regression, which ``fixed_design_statistics`` asks for."""
     return isinstance(problem.model, FeatureRegression) and problem.realisable
 
 
@@ -205,13 +217,13 @@ def is_designable(problem: Problem) -> bool:
 def fixed_design_statistics(
     problem: Problem, key: Array, num_replicates: int, sample_sizes: Sequence[int]
 ) -> list[RegressionStatistics]:
-    """Statistics of data sets of any n on one design of CHUNK inputs, repeated n/CHUNK times.
+    """Draw statistics at any n on one design of CHUNK inputs, repeated n/CHUNK times.
 
     Given the inputs, U = Σ φ(y − f₀)ᵀ is exactly N(0, σ²M), so that n = 10⁹ costs as much as
     n = 10. Replicate r has the same standardised noise at every n: differences along n then vary
-    far less between replicates than those of nested data. ``log_likelihood_at_optimum`` is its expectation.
-    Raises ValueError for a problem that is no realisable Gaussian regression, and for sample sizes
-    that are no integers ≥ 1.
+    far less between replicates than those of nested data. ``log_likelihood_at_optimum`` is set to
+    its expectation. Raises ValueError for a problem that is no realisable Gaussian regression, and
+    for sample sizes that are no integers ≥ 1.
     """
     sizes = [int(n) for n in sample_sizes]
     if sizes != list(sample_sizes) or min(sizes, default=1) < 1:
@@ -245,5 +257,5 @@ def fixed_design_statistics(
 
 
 def scaled(statistics: S, beta: Array | float) -> S:
-    """The statistics with every datum's weight multiplied by β."""
+    """Return the statistics with every datum's weight multiplied by β."""
     return statistics.scaled(beta)

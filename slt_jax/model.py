@@ -1,8 +1,7 @@
-"""The learning problem: truth, model, prior, and what each tells samplers and oracles.
+"""Models: the density of one datum and the prior of its parameters.
 
-A model writes the likelihood of ONE datum, as a paper does; ``vmap`` goes above it. Everything
-summed over data is a *difference to the optimum* w₀, so that totals of a million data keep their
-digits in float32:
+A model writes the likelihood of ONE datum, as a paper does; ``vmap`` goes above it. Sums over data
+are *differences to the optimum* w₀, so that totals of a million data keep their digits in float32:
 
     Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)),      ℓ_i(w) = log p(y_i | x_i, w),
 
@@ -49,6 +48,20 @@ class Model(abc.ABC):
     hashable constant to a compiled function while data, n and β are arguments of it. Raises
     ValueError for a field that is not of its type or outside the bounds that its annotation
     declares in the terms of ``slt_jax/validation.py``.
+
+    >>> from dataclasses import dataclass
+    >>> import jax, numpyro.distributions as dist
+    >>> from slt_jax import Model
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Location(Model):  # y ~ Cauchy(w), no input
+    ...     def priors(self):
+    ...         return {"w": dist.Normal()}
+    ...     def log_likelihood(self, params, x, y):
+    ...         return dist.Cauchy(params["w"]).log_prob(y)
+    ...     def simulate(self, params, key):
+    ...         return jax.numpy.zeros(0), dist.Cauchy(params["w"]).sample(key)
+    >>> Location().dimension
+    1
     """
 
     statistics_are_additive: ClassVar[bool] = False
@@ -58,7 +71,7 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def priors(self) -> dict[str, Distribution]:
-        """Independent prior of each named parameter array, supported on the whole real space."""
+        """Return independent priors of the parameter arrays by name, on the whole real line."""
 
     @abc.abstractmethod
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
@@ -69,14 +82,15 @@ class Model(abc.ABC):
         """Draw one datum (x, y) from q(x) p(y | x, w)."""
 
     def support(self) -> Support:
-        """The values that x and y may take, all real numbers by default: other data are refused.
+        """Return the values that x and y may take; other data are refused.
 
-        A model that would read a datum as another one, or has no density for it, says so here.
+        The default is all real numbers. A model that would read a datum as another one, or has no
+        density for it, says so here.
         """
         return Support()
 
     def check_support(self, data: Data) -> None:
-        """Raise ValueError for data outside the support, with the first entry that is.
+        """Raise ValueError for data outside the support, naming the first such entry.
 
         ``data`` are finite NumPy arrays of the shapes that the model simulates, with axis n first.
         """
@@ -96,7 +110,7 @@ class Model(abc.ABC):
         return None
 
     def sample_prior(self, key: Array) -> dict[str, Array]:
-        """One draw of all parameters from the prior."""
+        """Draw all parameters from the prior."""
         priors = self.priors()
         keys = jax.random.split(key, len(priors))
         return {
@@ -117,7 +131,7 @@ class Model(abc.ABC):
         return sum(int(jnp.prod(jnp.array(p.shape()))) for p in self.priors().values())
 
     def statistics(self, optimum: Params, data: Data, weights: Array) -> Statistics:
-        """What the likelihood needs of weighted data; here the data themselves."""
+        """Reduce weighted data to all that the likelihood needs; here, to the data themselves."""
 
         def term(datum: Data) -> Array:
             return self.log_likelihood(optimum, datum.x, datum.y)
@@ -168,7 +182,23 @@ def class_log_probability(logits: Array, y: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Regression(Model):
-    """y = f(x, w) + N(0, noise² I), with y of shape [q]."""
+    """y = f(x, w) + N(0, noise² I), with y of shape [q].
+
+    >>> from dataclasses import dataclass
+    >>> import jax, numpyro.distributions as dist
+    >>> from slt_jax import Regression
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Sine(Regression):
+    ...     def priors(self):
+    ...         return {"w": dist.Normal()}
+    ...     def sample_input(self, key):
+    ...         return jax.random.normal(key, ())
+    ...     def predict(self, params, x):
+    ...         return jax.numpy.sin(params["w"] * x)[None]
+    >>> x, y = Sine(noise=0.1).simulate({"w": 2.0}, jax.random.key(0))
+    >>> y.shape
+    (1,)
+    """
 
     noise: Positive = 1.0
 
@@ -178,10 +208,10 @@ class Regression(Model):
 
     @abc.abstractmethod
     def sample_input(self, key: Array) -> Array:
-        """One draw of x from q(x)."""
+        """Draw x from q(x)."""
 
     def input_distribution(self) -> Distribution | None:
-        """q(x) with its independent and equal components, or None if it has no such form."""
+        """Return q(x) if its components are independent and equal, else None."""
         return None
 
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
@@ -207,6 +237,22 @@ class FeatureRegression(Regression):
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) tr δᵀ(Mδ − 2U),   δ = c(w) − c(w₀)
 
     with M = Σ a φφᵀ [p, p] and U = Σ a φ(y − f₀)ᵀ [p, q].
+
+    >>> from dataclasses import dataclass
+    >>> import jax, numpyro.distributions as dist
+    >>> from slt_jax import FeatureRegression
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Cubic(FeatureRegression):  # f(x, w) = w³x
+    ...     def priors(self):
+    ...         return {"w": dist.Normal()}
+    ...     def sample_input(self, key):
+    ...         return jax.random.normal(key, (1,))
+    ...     def features(self, x):
+    ...         return x
+    ...     def coefficients(self, params):
+    ...         return params["w"].reshape(1, 1) ** 3
+    >>> Cubic().predict({"w": jax.numpy.array(2.0)}, jax.numpy.array([0.5])).tolist()
+    [4.0]
     """
 
     statistics_are_additive: ClassVar[bool] = True

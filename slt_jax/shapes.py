@@ -1,4 +1,4 @@
-"""Whether all that a problem's model returns has the shape that sums over data need.
+"""Checks that all that a problem's model returns has the shape that sums over data need.
 
 A likelihood of shape [1] would broadcast against weights [n] to a sum over n × n terms, and a
 prediction of another shape against y: nothing later on would notice.
@@ -25,13 +25,12 @@ Shape = tuple[int, ...]
 @functools.lru_cache(maxsize=1024)
 @in_float64
 def datum_of(problem: Problem) -> Data:
-    """The shapes and types of x and y of one datum, once those of all else are checked.
+    """Return the shapes and types of x and y of one datum, once those of all else are checked.
 
-    By abstract evaluation, which compiles nothing and touches no device; in float64, as data are
-    simulated, since what JAX traces is kept and must not be of another type then. Raises
-    ValueError where the parameters at the optimum, of the truth or of ``optimal_set`` have not the
-    names and shapes of the priors, or something that the model returns is of another shape than
-    its docstring says.
+    The evaluation is abstract: it compiles nothing and touches no device. It is in float64, as
+    data are simulated, since JAX keeps what it traces. Raises ValueError where the parameters at
+    the optimum, of the truth or of ``optimal_set`` have not the names and shapes of the priors, or
+    where the model returns another shape than its docstring says.
     """
     model, truth = problem.model, problem.truth
     _check_params(f"{problem.name}: optimum", problem.optimum, model)
@@ -52,23 +51,23 @@ def datum_of(problem: Problem) -> Data:
 
 @functools.lru_cache(maxsize=1024)
 def _datum_of(model: Model) -> Data:
-    """One datum of a model, of which each method that it defines is asked once.
+    """Evaluate each method that a model defines, and return the shape of one datum.
 
-    Those that come from the base classes are right where the methods are that they call. The
-    simplest come first, as what follows is made of what has been checked.
+    A method of the base classes is right if the methods that it calls are. The simplest come
+    first, since later ones build on them.
     """
     family, params, key = type(model).__name__, _params_of(model), _key()
 
     def evaluated(method: str, *arguments: Any) -> Any:
-        found = jax.eval_shape(getattr(model, method), *arguments)
-        if not _is_array(found):
-            raise ValueError(f"{family}.{method} returns {found}: must be one array")
-        return found
+        result = jax.eval_shape(getattr(model, method), *arguments)
+        if not _is_array(result):
+            raise ValueError(f"{family}.{method} returns {result}: must be one array")
+        return result
 
-    def expect(method: str, found: Shape, expected: Shape) -> None:
-        if found != expected:
+    def expect(method: str, returned: Shape, expected: Shape) -> None:
+        if returned != expected:
             raise ValueError(
-                f"{family}.{method} returns shape {found}: must be {expected} for one datum"
+                f"{family}.{method} returns shape {returned}: must be {expected} for one datum"
             )
 
     def is_own(*methods: str) -> bool:
@@ -98,23 +97,23 @@ def _datum_of(model: Model) -> Data:
     if is_own("log_likelihood"):
         expect("log_likelihood", evaluated("log_likelihood", params, *datum).shape, ())
     if is_own("statistics", "log_likelihood_ratio"):
-        log_likelihood_at_optimum, ratio = _sums(model, params, datum)
-        expect("statistics", log_likelihood_at_optimum.shape, ())
+        at_optimum, ratio = _sums(model, params, datum)
+        expect("statistics", at_optimum.shape, ())
         expect("log_likelihood_ratio", ratio.shape, ())
     return datum
 
 
 def _simulated(model: Model, params: Params, key: Any) -> Data:
-    found = jax.eval_shape(model.simulate, params, key)
-    if not isinstance(found, tuple) or len(found) != 2 or not all(map(_is_array, found)):
+    datum = jax.eval_shape(model.simulate, params, key)
+    if not isinstance(datum, tuple) or len(datum) != 2 or not all(map(_is_array, datum)):
         raise ValueError(
-            f"{type(model).__name__}.simulate returns {found}: must be two arrays, x and y"
+            f"{type(model).__name__}.simulate returns {datum}: must be two arrays, x and y"
         )
-    return Data(*found)
+    return Data(*datum)
 
 
 def _key() -> Any:
-    """A key in the abstract: one with a value would start a backend."""
+    """Return an abstract key: one with a value would start a backend."""
     return jax.eval_shape(jax.random.key, 0)
 
 
@@ -132,16 +131,16 @@ def _check_params(name: str, params: Params, model: Model) -> None:
     if set(params) != set(expected):
         raise ValueError(f"{name} has {', '.join(params)}: must have {', '.join(expected)}")
     for parameter, shape in expected.items():
-        if (found := np.shape(params[parameter])) != shape:
-            raise ValueError(f"{name}[{parameter!r}] has shape {found}: must be {shape}")
+        if (own := np.shape(params[parameter])) != shape:
+            raise ValueError(f"{name}[{parameter!r}] has shape {own}: must be {shape}")
 
 
-def _is_array(found: Any) -> bool:
-    return isinstance(found, jax.ShapeDtypeStruct)
+def _is_array(result: Any) -> bool:
+    return isinstance(result, jax.ShapeDtypeStruct)
 
 
 def _sums(model: Model, params: Params, datum: Data) -> Any:
-    """The reference of statistics and the ratio that is made of it, in the abstract."""
+    """Evaluate the log-likelihood at the optimum and the log-likelihood ratio, abstractly."""
 
     def sums(params: Params, data: Data, weights: Any) -> tuple[Any, Any]:
         statistics = model.statistics(params, data, weights)

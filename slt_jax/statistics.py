@@ -16,31 +16,39 @@ Params = Mapping[str, Any]
 
 
 class Data(NamedTuple):
-    """Observations: ``x`` of shape [n, ...] and ``y`` of shape [n, ...]."""
+    """Observations: inputs ``x`` [n, ...] and outputs ``y`` [n, ...].
+
+    >>> import numpy as np
+    >>> from slt_jax import Data
+    >>> data = Data(x=np.zeros((100, 2)), y=np.ones((100, 1)))
+    >>> data.y.shape
+    (100, 1)
+    """
 
     x: Array
     y: Array
 
 
 class Statistics(Protocol):
-    """What a model's likelihood needs of weighted data: a tree of arrays that can be scaled.
+    """A tree of arrays that holds all that a model's likelihood needs of weighted data.
 
-    ``log_likelihood_at_optimum`` is Σ_i a_i ℓ_i(w₀) in total nats, −nL_n(w₀) when every weight is one.
+    ``log_likelihood_at_optimum`` is Σ_i a_i ℓ_i(w₀) in total nats, which is −nL_n(w₀) when every
+    weight is one.
     """
 
     @property
     def log_likelihood_at_optimum(self) -> Array: ...
 
     def scaled(self, beta: Array | float) -> Self:
-        """The statistics of the same data with every weight multiplied by β."""
+        """Return the statistics of the same data with every weight multiplied by β."""
         ...
 
 
 class WeightedData(NamedTuple):
     """Weighted data kept as they are, for models without sufficient statistics.
 
-    ``weights`` [n] is 0 for padding; ``optimum`` = w₀; ``log_likelihood_at_optimum`` = Σ_i a_i ℓ_i(w₀) in total
-    nats.
+    ``weights`` [n] are 0 for padding; ``optimum`` = w₀; ``log_likelihood_at_optimum`` =
+    Σ_i a_i ℓ_i(w₀) in total nats.
     """
 
     data: Data
@@ -49,7 +57,7 @@ class WeightedData(NamedTuple):
     log_likelihood_at_optimum: Array
 
     def scaled(self, beta: Array | float) -> WeightedData:
-        """Every weight multiplied by β."""
+        """Return the data with every weight multiplied by β."""
         return self._replace(
             weights=beta * self.weights,
             log_likelihood_at_optimum=beta * self.log_likelihood_at_optimum,
@@ -74,7 +82,7 @@ class RegressionStatistics(NamedTuple):
     log_likelihood_at_optimum: Array
 
     def scaled(self, beta: Array | float) -> RegressionStatistics:
-        """Every sum over data multiplied by β."""
+        """Return the statistics with every sum over data multiplied by β."""
         return self._replace(
             gram=beta * self.gram,
             cross=beta * self.cross,

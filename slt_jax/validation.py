@@ -1,4 +1,4 @@
-"""What a value may be: bounds that a field declares, and the first entry of an array that is out.
+"""Bounds on values: those that a field declares, and the first entry of an array that is outside.
 
 Every refusal is a ValueError of one line that names the field or entry, its value and what is
 allowed.
@@ -9,9 +9,9 @@ import functools
 import inspect
 import itertools
 import math
-from types import NoneType, UnionType
 from contextlib import suppress
 from numbers import Integral, Real
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
@@ -24,7 +24,7 @@ class AtLeast:
     minimum: float
 
     def allows(self, value: Any) -> bool:
-        """Whether a number is within the bound."""
+        """Say if a number is within the bound."""
         return self.minimum <= value < math.inf
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Above:
     minimum: float
 
     def allows(self, value: Any) -> bool:
-        """Whether a number is within the bound."""
+        """Say if a number is within the bound."""
         return self.minimum < value < math.inf
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Within:
     maximum: float
 
     def allows(self, value: Any) -> bool:
-        """Whether a number is within the bound."""
+        """Say if a number is within the bound."""
         return self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Between:
     high: float
 
     def allows(self, value: Any) -> bool:
-        """Whether a number is within the bound."""
+        """Say if a number is within the bound."""
         return self.low < value < self.high
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class OrMore:
     entries: int
 
     def allows(self, value: Any) -> bool:
-        """Whether a tuple has as many entries."""
+        """Say if a tuple has as many entries."""
         return len(value) >= self.entries
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class Increasing:
     """Bound of a tuple of numbers: each is larger than the one before."""
 
     def allows(self, value: Any) -> bool:
-        """Whether a tuple increases."""
+        """Say if a tuple increases."""
         return all(low < high for low, high in itertools.pairwise(value))
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Different:
     """Bound of a tuple: no entry twice."""
 
     def allows(self, value: Any) -> bool:
-        """Whether all entries differ."""
+        """Say if all entries differ."""
         return len(set(value)) == len(value)
 
     def __str__(self) -> str:
@@ -130,11 +130,12 @@ KINDS: dict[Any, tuple[Any, str]] = {
 
 
 def check_fields(record: Any) -> None:
-    """Refuse a dataclass one of whose fields is not of the type and in the bounds it declares.
+    """Refuse a dataclass that has a field of another type than it declares, or out of its bounds.
 
-    Integers, floats, booleans, literals, tuples of them and such as may be None are checked, with
-    the bounds in ``Annotated``; fields of other types are not, nor those of a class that has annotations with
-    names that only a type checker knows. Raises ValueError for the first field that is wrong.
+    Integers, floats, booleans, literals, tuples of these, and each of them or None are checked,
+    with the bounds in ``Annotated``. Fields of other types are not checked, nor those of a class
+    whose annotations hold names that only a type checker knows. Raises ValueError for the first
+    field that is wrong.
     """
     family: Any = type(record)
     declared = annotations_of(family)
@@ -144,7 +145,7 @@ def check_fields(record: Any) -> None:
 
 @functools.cache
 def annotations_of(family: type) -> dict[str, Any]:
-    """Annotations of a class and its bases, with those that are strings evaluated."""
+    """Return the annotations of a class and its bases, with strings evaluated."""
     annotations: dict[str, Any] = {}
     for base in reversed(family.__mro__):
         with suppress(NameError):
@@ -170,18 +171,19 @@ def check(name: str, value: Any, declared: Any) -> None:
         right = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
     else:
         return
+    if right and kind is tuple and len(choices) == 2 and choices[1] is ...:
+        for place, entry in enumerate(value):
+            check(f"{name}[{place}]", entry, choices[0])
+    # After the entries, as bounds of a tuple compare them.
     if not (right and all(bound.allows(value) for bound in bounds)):
         shown = repr(value) if isinstance(value, str) else " ".join(str(value).split())
         raise ValueError(f"{name} = {shown}: must be {' '.join([what, *map(str, bounds)])}")
-    if isinstance(value, tuple) and len(choices) == 2 and choices[1] is ...:
-        for place, entry in enumerate(value):
-            check(f"{name}[{place}]", entry, choices[0])
 
 
 def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None:
-    """Refuse an array of which not all is ``allowed``, a mask of its shape or of leading axes.
+    """Refuse an array unless all of it is ``allowed``, a mask of its shape or of leading axes.
 
-    Raises ValueError with the place and the value of the first entry that is not.
+    Raises ValueError with the place and the value of the first entry that is not allowed.
     """
     mask = np.asarray(allowed)
     if not np.all(mask):

@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from slt_jax import model as model_module
+from slt_jax import models
 from slt_jax.data import scaled, simulate, statistics_along_n, statistics_of, validate_data
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.models import named_problems
@@ -58,13 +58,13 @@ def first_models(*classes):
 
     Each further model would compile every program anew.
     """
-    first, found = {}, []
+    first, cases = {}, []
     for problem in [*PROBLEMS.values(), LOGISTIC]:
         if isinstance(problem.model, classes):
             known = first.setdefault(type(problem.model), problem.model)
             marks = [] if known == problem.model else [pytest.mark.slow]
-            found.append(pytest.param(problem, marks=marks, id=problem.name))
-    return found
+            cases.append(pytest.param(problem, marks=marks, id=problem.name))
+    return cases
 
 
 COMPILED = pytest.mark.parametrize("problem", first_models(Model))
@@ -119,13 +119,13 @@ def points(problem: Problem):
     """
     rng = np.random.default_rng(2)
     draws = prior_draws(problem.model)
-    found = {}
+    stacked = {}
     for name, leaf in problem.optimum.items():
         scales = np.repeat((0.0, 0.01, 0.1, 1.0), (1, *3 * (NUM_DRAWS,)))
         noise = rng.standard_normal((len(scales), *np.shape(leaf)))
         around = leaf + noise * scales.reshape(-1, *np.ndim(leaf) * (1,))
-        found[name] = np.concatenate([around[:1], draws[name], around[1:]])
-    return {**found, "b": np.clip(found["b"], -5, 5)} if is_tanh(problem) else found
+        stacked[name] = np.concatenate([around[:1], draws[name], around[1:]])
+    return {**stacked, "b": np.clip(stacked["b"], -5, 5)} if is_tanh(problem) else stacked
 
 
 def is_tanh(problem: Problem) -> bool:
@@ -182,12 +182,12 @@ def test_name_is_an_identifier(problem):
 
 
 def test_names_are_unique(monkeypatch):
-    """Two problems of one name are refused, and the message says which; found anew, not cached."""
+    """Two problems of one name are refused, and named; the search is not cached here."""
     module = sys.modules["slt_jax.models.linear"]
     twice = module.problems() * 2
     monkeypatch.setattr(module, "problems", lambda: twice)
     with pytest.raises(ValueError, match="linear_3"):
-        model_module._discovered.__wrapped__()
+        models._discovered.__wrapped__()
 
 
 def rebuilt(model: Model) -> Model:

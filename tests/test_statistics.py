@@ -59,13 +59,13 @@ def points(problem: Problem, scales: tuple[float, ...]) -> Params:
     For TanhNet |b| ≤ 2, up to which its interpolation error is below rounding.
     """
     rng = np.random.default_rng(1)
-    found = {}
+    stacked = {}
     for name, leaf in problem.optimum.items():
         noise = rng.standard_normal((len(scales) + 1, *np.shape(leaf)))
-        found[name] = leaf + noise * np.reshape((0.0, *scales), (-1, *np.ndim(leaf) * (1,)))
+        stacked[name] = leaf + noise * np.reshape((0.0, *scales), (-1, *np.ndim(leaf) * (1,)))
     if isinstance(problem.model, TanhNet):
-        found["b"] = np.clip(found["b"], -2, 2)
-    return found
+        stacked["b"] = np.clip(stacked["b"], -2, 2)
+    return stacked
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -274,7 +274,7 @@ def test_a_sum_over_data_is_noticed():
 
     @dataclasses.dataclass(frozen=True)
     class Unsorted(BiasedReluNet):
-        statistics_of = Model.statistics
+        statistics = Model.statistics
         log_likelihood_ratio = Model.log_likelihood_ratio
 
     problem = Problem("unsorted", Unsorted(), RELU.optimum)

@@ -1,6 +1,7 @@
 """Fields of models are keywords of a declared type within declared bounds, or refused."""
 
 import dataclasses
+import typing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -16,7 +17,20 @@ from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.power_law import PowerLawRegression
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.validation import AtLeast, OrMore, Size, check_fields, refuse_first
+from slt_jax.validation import (
+    Above,
+    AtLeast,
+    Between,
+    Different,
+    Increasing,
+    OrMore,
+    Positive,
+    Size,
+    Within,
+    check,
+    check_fields,
+    refuse_first,
+)
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -110,7 +124,7 @@ class Newcomer:
 
     size: Size = 0
     pair: Annotated[tuple[float, ...], OrMore(2)] = (0.0, 1.0)
-    level: Literal[1, 2] = 1
+    refinement: Literal[1, 2] = 1
     any_of: list[int] = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
@@ -131,11 +145,88 @@ def test_what_is_not_declared_is_not_checked():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": -1}, {"pair": (1.0,)}, {"pair": (1.0, "a")}, {"level": 3}]
+    "wrong", [{"size": -1}, {"pair": (1.0,)}, {"pair": (1.0, "a")}, {"refinement": 3}]
 )
 def test_declared_fields_of_any_dataclass_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Newcomer(**wrong)
+
+
+SHARE = Annotated[float, Within(0, 1)]
+OPEN_SHARE = Annotated[float, Between(0, 1)]
+SIZES = Annotated[tuple[Size, ...], OrMore(2), Increasing()]
+NAMES = Annotated[tuple[str, ...], OrMore(1), Different()]
+
+
+@pytest.mark.parametrize(
+    ("declared", "allowed", "refused", "message"),
+    [
+        (Annotated[int, AtLeast(2)], (2, 10**9), (1, -2), "an integer ≥ 2"),
+        (Annotated[float, Above(2)], (2.1, 10**9), (2, 1.9, np.inf), "a number > 2 and finite"),
+        (SHARE, (0, 1, 0.5), (-1e-9, 1 + 1e-9, np.nan, np.inf), "a number from 0 to 1"),
+        (OPEN_SHARE, (1e-9, 0.5), (0, 1, 1.5, np.nan), "a number above 0 and below 1"),
+        (SIZES, ((1, 2), (0, 5, 7)), ((2, 1), (1, 1), (1, 3, 2)), "that increases"),
+        (SIZES, ((1, 2),), ((), (1,)), "with 2 or more entries"),
+        (NAMES, (("a",), ("a", "b")), (("a", "a"), ("a", "b", "a")), "without repetitions"),
+    ],
+    ids=["AtLeast", "Above", "Within", "Between", "Increasing", "OrMore", "Different"],
+)
+def test_each_bound_allows_and_refuses(declared, allowed, refused, message):
+    for value in allowed:
+        check("field", value, declared)
+    for value in refused:
+        with pytest.raises(ValueError) as error:
+            check("field", value, declared)
+        assert str(error.value).startswith(f"field = {value}: must be ")
+        assert message in str(error.value)
+
+
+def test_an_entry_of_a_tuple_is_named():
+    with pytest.raises(ValueError, match=r"^field\[1\] = 1.5: must be an integer ≥ 0$"):
+        check("field", (1, 1.5), SIZES)
+    # Before the bounds of the whole, which could not compare it with the others.
+    with pytest.raises(ValueError, match=r"^field\[1\] = 'a': must be an integer ≥ 0$"):
+        check("field", (1, "a"), SIZES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optional:
+    """Fields that may be None, in both spellings, and a choice that is no bound."""
+
+    share: SHARE | None = None
+    sizes: "SIZES | None" = None
+    scale: typing.Optional[Positive] = None  # noqa: UP045
+    way: Literal["up", "down"] | None = None
+    either: int | str | None = None
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+def test_fields_that_may_be_none():
+    assert Optional() == Optional(share=None, sizes=None, scale=None, way=None, either=None)
+    full = Optional(share=1.0, sizes=(1, 2), scale=0.5, way="up", either="anything")
+    assert full.sizes == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"share": 2.0}, "share = 2.0: must be a number from 0 to 1"),
+        ({"share": "half"}, "share = 'half': must be a number from 0 to 1"),
+        (
+            {"sizes": (2, 1)},
+            "sizes = (2, 1): must be a tuple with 2 or more entries that increases",
+        ),
+        ({"sizes": (1, 2.5)}, "sizes[1] = 2.5: must be an integer ≥ 0"),
+        ({"scale": 0.0}, "scale = 0.0: must be a number > 0 and finite"),
+        ({"way": "left"}, "way = 'left': must be one of up, down"),
+    ],
+)
+def test_fields_that_may_be_none_are_bounded_if_they_are_not(fields, message):
+    with pytest.raises(ValueError) as error:
+        Optional(**fields)
+    assert str(error.value) == message
 
 
 def test_the_first_entry_that_is_out_is_named():

@@ -17,13 +17,13 @@ from slt_jax.validation import Count, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class FlaxModel(Model):
-    """What the models of a module share: x ~ N(0, I), and all weights N(0, prior_scale²).
+    """The common part of models of a module: x ~ N(0, I), and all weights N(0, prior_scale²).
 
     A parameter is named by its path, as "Dense_0/kernel". The module is called on one input of
-    ``input_shape``, without a batch axis. Other priors are set by ``slt_jax.adapters.priors.with_priors``,
-    another q(x) by a subclass with its own ``sample_input``. Raises ValueError for a module that
-    cannot be hashed (one that holds a list; use a tuple), for one with variables that are no
-    parameters, such as running means, and for one whose output is no vector.
+    ``input_shape``, without a batch axis. ``slt_jax.adapters.priors.with_priors`` sets other
+    priors, and a subclass with its own ``sample_input`` another q(x). Raises ValueError for a
+    module that cannot be hashed (one that holds a list; use a tuple), for one with variables that
+    are not parameters, such as running means, and for one whose output is not a vector.
     """
 
     module: linen.Module
@@ -48,15 +48,15 @@ class FlaxModel(Model):
         return {_name(path): weight.expand(leaf.shape) for path, leaf in leaves}
 
     def sample_input(self, key: Array) -> Array:
-        """One draw of x from q(x)."""
+        """Draw x from q(x)."""
         return jax.random.normal(key, self.input_shape)
 
     def input_distribution(self) -> dist.Distribution:
-        """q(x)."""
+        """Return q(x)."""
         return dist.Normal(0.0, 1.0).expand(self.input_shape)
 
     def output(self, params: Params, x: Array) -> Array:
-        """What the module makes of one input."""
+        """Apply the module to one input."""
         nested = jax.tree.map_with_path(
             lambda path, _: params[_name(path)], self._variables()["params"]
         )

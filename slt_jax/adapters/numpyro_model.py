@@ -81,7 +81,7 @@ class NumpyroModel(Model):
         return jnp.where(inside, jnp.sum(site["fn"].log_prob(value)), -jnp.inf)
 
     def support(self) -> Support:
-        """That of the observed site, or as much of it as is the same at every x and w."""
+        """Return the support of the observed site, or as much as is the same at every x and w."""
         support = self._declared_support()
         if _is_known(support):
             return Support(y=support)
@@ -93,7 +93,10 @@ class NumpyroModel(Model):
             self._check_each(data)
 
     def _check_each(self, data: Data) -> None:
-        """The same for a support that differs from x to x; one that depends on w allows all."""
+        """Check each datum where the support differs from x to x.
+
+        A support that depends on w allows all data.
+        """
         first = (data.x[0], data.y[0])
         here, there = (self._support_at(self.draw(jax.random.key(i)), *first) for i in (0, 1))
         if not all(map(np.array_equal, jax.tree.leaves(here), jax.tree.leaves(there))):
@@ -110,14 +113,14 @@ class NumpyroModel(Model):
             refuse_first("y", np.asarray(data.y), mask, f"allowed at its x: {allowed}")
 
     def _declared_support(self) -> Any:
-        """The support of the observed site, whose bounds are abstract where they are computed."""
-        found = []
+        """Return the support of the observed site; bounds that are computed are abstract."""
+        supports = []
 
         def look(key: Array) -> None:
-            found.append(self._support_at(self.draw(key), self._some_input(), None))
+            supports.append(self._support_at(self.draw(key), self._some_input(), None))
 
         jax.eval_shape(look, jax.random.key(0))
-        return found[0]
+        return supports[0]
 
     def _support_at(self, w: Array, x: Array, y: Array | None) -> Any:
         return self._observed_at(w, x, y)["fn"].support
@@ -133,9 +136,9 @@ class NumpyroModel(Model):
         return x, sites[self.observed]["value"][0].astype(float)
 
     def unconstrained(self, values: Mapping[str, Any]) -> dict[str, Array]:
-        """The parameters at which the latent sites have the given values.
+        """Return the parameters at which the latent sites have the given values.
 
-        Raises ValueError where the names are not those of the latent sites.
+        Raises ValueError if the names are not those of the latent sites.
         """
         expected = self._shapes()
         if set(values) != set(expected):
@@ -144,11 +147,11 @@ class NumpyroModel(Model):
         return self._flat(jax.random.key(0), given.get)
 
     def draw(self, key: Array) -> Array:
-        """One draw of w [d] from the prior."""
+        """Draw w [d] from the prior."""
         return self._flat(key, lambda name: None)["w"]
 
     def log_density(self, w: Array) -> Array:
-        """log φ(w) with the Jacobians of the sites, in nats."""
+        """Return log φ(w) with the Jacobians of the sites, in nats."""
         sites, log_jacobian = self._at(w, jax.random.key(0), self._some_input(), None)
         return log_jacobian + sum(
             _log_prob(site) for name, site in sites.items() if name != self.observed
@@ -159,7 +162,7 @@ class NumpyroModel(Model):
         return {"w": jnp.concatenate([parts[name].ravel() for name in parts])}
 
     def _parts(self, key: Array, value_of: Callable[[str], Array | None]) -> dict[str, Array]:
-        """Latent sites on the real line, by name: of values that are given, or drawn."""
+        """Map latent sites to the real line, by name, at values that are given or drawn."""
         trace = self._trace(key, self._some_input(), None, lambda site: value_of(site["name"]))
         return {
             name: biject_to(site["fn"].support).inv(site["value"])
@@ -172,7 +175,7 @@ class NumpyroModel(Model):
         return {name: part.shape for name, part in parts.items()}
 
     def _at(self, w: Array, key: Array, x: Array, y: Array | None) -> tuple[dict[str, Any], Array]:
-        """All sites with the latent ones at w, and the log Jacobian of these."""
+        """Return all sites with the latent ones at w, and the log Jacobian of these."""
         parts, start = {}, 0
         for name, shape in self._shapes().items():
             stop = start + math.prod(shape)
@@ -198,7 +201,7 @@ class NumpyroModel(Model):
         y: Array | None,
         value_of: Callable[[dict[str, Any]], Array | None],
     ) -> dict[str, Any]:
-        """The sites of one call with a single datum, whose values are those of ``value_of``."""
+        """Trace one call with a single datum at the values that ``value_of`` gives."""
         function = handlers.substitute(self.function, substitute_fn=value_of)
         datum = (jnp.expand_dims(x, 0), None if y is None else jnp.expand_dims(y, 0))
         return handlers.trace(handlers.seed(function, key)).get_trace(*datum)

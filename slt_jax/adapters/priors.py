@@ -38,9 +38,9 @@ class Prior:
         return " ".join(f"{self.family.__name__}{self.arguments}".split())
 
     def expanded(self, shape: tuple[int, ...]) -> Distribution:
-        """Independent copies in an array of a shape.
+        """Return independent copies in an array of a shape.
 
-        Raises ValueError where the distribution is not a scalar one on the whole real line.
+        Raises ValueError unless the distribution is a scalar one on the whole real line.
         """
         one = self.family(*self.arguments)
         if one.shape() != () or one.support is not constraints.real:
@@ -51,12 +51,12 @@ class Prior:
 
 
 def with_priors(model: M, **priors: Prior) -> M:
-    """The model with other priors for the parameters that are named, each entry independent.
+    """Return the model with other priors for the named parameters, each entry independent.
 
-    It is of a subclass of the model's class, so that it keeps all else, its sufficient statistics
-    too, and equal models stay equal; an exact structure it has none, since its oracle would
-    integrate under the model's own priors. Raises ValueError for parameters that the model has
-    not, and as ``Prior.expanded``.
+    The result is of a subclass of the model's class, so that it keeps its sufficient statistics,
+    and equal models stay equal. It has no exact structure, since an oracle would integrate under
+    the model's own priors. Raises ValueError for parameters that the model does not have, and as
+    ``Prior.expanded`` does.
     """
     own = model.priors()
     unknown = sorted(set(priors) - set(own))
@@ -74,7 +74,7 @@ def with_priors(model: M, **priors: Prior) -> M:
 
 @functools.cache
 def _with_changed_priors(family: type[Model]) -> type[Model]:
-    """A subclass whose priors are those in a field, and those of ``family`` where it has none."""
+    """Make a subclass with a field of changed priors; other priors are those of ``family``."""
 
     def priors(self: Any) -> dict[str, Distribution]:
         own = family.priors(self)

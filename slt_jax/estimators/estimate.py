@@ -52,6 +52,11 @@ class Estimate(NamedTuple):
     ``degrees_of_freedom`` belong to the standard error: (value − truth)/standard_error is
     Student-t distributed with that many, so a 95 % interval from 8 seeds is ±2.36 errors wide,
     not ±1.96. ``sources`` say what the error is made of, and ``basis`` what was estimated.
+
+    >>> from slt_jax.estimators import mean_over_seeds
+    >>> mean = mean_over_seeds([1.0, 1.2, 0.9, 1.1])
+    >>> f"{mean.value:.2f} ± {mean.half_width(0.95):.2f}"
+    '1.05 ± 0.21'
     """
 
     value: Floats

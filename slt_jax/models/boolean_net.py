@@ -20,7 +20,7 @@ from slt_jax.validation import Count, OrMore, Positive
 
 
 class CountStatistics(NamedTuple):
-    """Weighted counts of labelled inputs, all that classification of finitely many inputs needs.
+    """Weighted counts of labelled inputs: sufficient where the inputs are finitely many.
 
     ``totals`` [2^k] = Σ_i a_i [x_i = x]; ``excess`` [2^k, C] = Σ_i a_i [x_i = x]([y_i = c] −
     P(c | x, w₀)); ``optimum`` = w₀; ``log_likelihood_at_optimum`` = Σ_i a_i ℓ_i(w₀) in total nats.
@@ -37,7 +37,7 @@ class CountStatistics(NamedTuple):
         return jnp.sum(self.totals, axis=-1)
 
     def scaled(self, beta: Array | float) -> "CountStatistics":
-        """Every weight multiplied by β."""
+        """Return the counts with every weight multiplied by β."""
         return self._replace(
             totals=beta * self.totals,
             excess=beta * self.excess,
@@ -57,13 +57,14 @@ class _Signs(constraints.ParameterFreeConstraint):  # type: ignore[misc] # numpy
 
 @dataclass(frozen=True, kw_only=True)
 class BooleanNet(Model):
-    """P(y = c | x) = softmax_c(W_L σ(…σ(W_1 x + b_1)…) + b_L), x uniform on {−1, 1}^k.
+    """A net of any depth that classifies Boolean vectors.
 
-    ``widths`` [L + 1] go from k inputs to C classes, and C = 1 is logistic: P(y = 1 | x) is
-    1/(1 + e^{−f}). Layer s is ``W{s}`` [widths[s], widths[s − 1]] and ``b{s}`` [widths[s]], all
-    N(0, prior_scale²). Inputs are {0, 1}^k unless ``signed``; y [] is the class as a float. Data
-    enter by 2^k·C counts, so the cost of a likelihood does not depend on n: with p₀ = P(c | x, w₀)
-    and δ [2^k, C] the differences of the logits to those of w₀,
+    P(y = c | x) = softmax_c(W_L σ(…σ(W_1 x + b_1)…) + b_L), x uniform on {−1, 1}^k. ``widths``
+    [L + 1] go from k inputs to C classes, and C = 1 is logistic: P(y = 1 | x) is 1/(1 + e^{−f}).
+    Layer s is ``W{s}`` [widths[s], widths[s − 1]] and ``b{s}`` [widths[s]], all N(0, prior_scale²).
+    Inputs are {0, 1}^k unless ``signed``; y [] is the class as a float. Data enter by 2^k·C counts,
+    so the cost of a likelihood does not depend on n: with p₀ = P(c | x, w₀) and δ [2^k, C] the
+    differences of the logits to those of w₀,
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = Σ_x (Σ_c excess·δ − totals·KL(x)),
         KL(x) = log Σ_c p₀e^δ − Σ_c p₀δ.
@@ -78,7 +79,7 @@ class BooleanNet(Model):
 
     @property
     def num_classes(self) -> int:
-        """C, which is 2 for a logistic output."""
+        """The number C of classes, 2 for a logistic output."""
         return max(2, self.widths[-1])
 
     def priors(self) -> dict[str, dist.Distribution]:
@@ -92,12 +93,12 @@ class BooleanNet(Model):
         return Support(cube, constraints.integer_interval(0, self.num_classes - 1))
 
     def inputs(self) -> np.ndarray:
-        """All 2^k inputs [2^k, k]; the last coordinate changes fastest."""
+        """List all inputs, shape [2^k, k]; the last coordinate changes fastest."""
         bits = np.indices(self.widths[0] * (2,)).reshape(self.widths[0], -1).T
         return 2.0 * bits - 1 if self.signed else 1.0 * bits
 
     def logits(self, params: Params, x: Array) -> Array:
-        """Of all classes, shape [C]; a logistic output is the second of two."""
+        """Return the logits of all classes, shape [C]; a logistic output is the second of two."""
         sigma = jnp.tanh if self.activation == "tanh" else jax.nn.relu
         hidden = x
         for s in range(1, len(self.widths)):
@@ -143,7 +144,7 @@ class BooleanNet(Model):
         return jnp.sum(statistics.excess * spread) - jnp.sum(statistics.totals * kl)
 
     def _table(self, params: Params) -> Array:
-        """Logits of all inputs and classes, shape [2^k, C]."""
+        """Return the logits of all inputs and classes, shape [2^k, C]."""
         inputs = jnp.asarray(self.inputs(), jnp.result_type(*params.values()))
         return jax.vmap(functools.partial(self.logits, params))(inputs)
 
@@ -151,7 +152,7 @@ class BooleanNet(Model):
 def _problem(
     name: str,
     widths: tuple[int, ...],
-    statistics: str,
+    title: str,
     known: theory.Theory | None = None,
     **teacher: Sequence[object],
 ) -> Problem:
@@ -162,13 +163,13 @@ def _problem(
         model,
         optimum | {parameter: np.array(values, float) for parameter, values in teacher.items()},
         known,
-        title=statistics,
+        title=title,
         showcase=False,
     )
 
 
 def problems() -> tuple[Problem, ...]:
-    """A net that computes parity of two inputs, logistic regression, and three classes."""
+    """Return a net that computes parity, logistic regression, and a net with three classes."""
     return (
         _problem(
             "boolean_parity",

@@ -21,9 +21,10 @@ from slt_jax.validation import Count, OrMore, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class DeepLinearNetwork(FeatureRegression):
-    """y = W_L…W₁x + noise with x ~ N(0, I) and all entries N(0, prior_scale²).
+    """A net of linear layers of any widths.
 
-    ``widths`` [L + 1] go from input to output; layer s is ``W{s}`` [widths[s], widths[s − 1]].
+    y = W_L…W₁x + noise with x ~ N(0, I) and all entries N(0, prior_scale²). ``widths`` [L + 1] go
+    from input to output; layer s is ``W{s}`` [widths[s], widths[s − 1]].
     """
 
     widths: Annotated[tuple[Count, ...], OrMore(2)] = (2, 2, 2, 2)
@@ -71,7 +72,7 @@ class DeepLinearNetwork(FeatureRegression):
 
 
 def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> Problem:
-    """The problem whose truth is the projection of the input on its first ``rank`` coordinates.
+    """Return the problem whose truth projects the input on its first ``rank`` coordinates.
 
     Raises ValueError for widths and ranks that ``theory.deep_linear`` refuses.
     """
@@ -83,7 +84,7 @@ def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> 
     model = DeepLinearNetwork(widths=tuple(widths))
 
     def turned(key: Array) -> Params:
-        """What is spare of the layers is free but in one of them, and hidden layers are turned."""
+        """Draw the spare part of every layer but one, where it is zero, and turn hidden layers."""
         key_w, key_layer, *keys = jax.random.split(key, 2 + len(widths))
         free, off = model.sample_prior(key_w), jax.random.randint(key_layer, (), 1, len(widths))
         turns = [
@@ -91,12 +92,12 @@ def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> 
             for k, h in zip(keys, widths, strict=True)
         ]
         turns[0], turns[-1] = jnp.eye(widths[0]), jnp.eye(widths[-1])
-        found = {}
+        layers = {}
         for s, (into, out) in enumerate(zip(turns, turns[1:], strict=False), start=1):
             spare = np.outer(np.arange(len(out)) >= rank, np.arange(len(into)) >= rank)
             layer = optimum[f"W{s}"] + jnp.where(spare & (s != off), free[f"W{s}"], 0)
-            found[f"W{s}"] = out @ layer @ into.T
-        return found
+            layers[f"W{s}"] = out @ layer @ into.T
+        return layers
 
     return Problem(
         name=f"deep_linear_{'_'.join(map(str, widths))}_rank_{rank}",
@@ -110,5 +111,5 @@ def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> 
 
 
 def problems() -> tuple[Problem, ...]:
-    """Three layers at a truth of rank 1, where m = 3, and four at the zero function, m = 5."""
+    """Return three layers at a truth of rank 1, m = 3, and four at the zero function, m = 5."""
     return (deep_linear((2, 2, 2, 2), 1), deep_linear((2, 2, 2, 2, 2), 0))

@@ -18,7 +18,10 @@ from slt_jax.validation import Positive, Size
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRegression(FeatureRegression):
-    """y = wᵀx + noise with x ~ N(0, I_d) and w ~ N(0, prior_scale² I_d)."""
+    """Linear regression without an intercept.
+
+    y = wᵀx + noise with x ~ N(0, I_d) and w ~ N(0, prior_scale² I_d).
+    """
 
     input_dim: Size = 3
     prior_scale: Positive = 1.0
@@ -46,7 +49,7 @@ class LinearRegression(FeatureRegression):
 
 
 def problems() -> tuple[Problem, ...]:
-    """A regular problem whose λ is d/2 and whose evidence is known in closed form."""
+    """Return a regular problem, whose λ is d/2 and whose evidence is known in closed form."""
     optimum = {"w": np.array([0.5, 0.0, -0.5])}
     return (
         Problem(

@@ -19,7 +19,10 @@ from slt_jax.validation import Count, OrMore, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class MonomialRegression(FeatureRegression):
-    """y = (∏ w_j^{p_j}) x + noise with x ~ N(0, 1) and w ~ N(0, prior_scale² I_d)."""
+    """Regression on one input whose slope is a monomial of the parameters.
+
+    y = (∏ w_j^{p_j}) x + noise with x ~ N(0, 1) and w ~ N(0, prior_scale² I_d).
+    """
 
     exponents: Annotated[tuple[Count, ...], OrMore(1)] = (1, 1)
     prior_scale: Positive = 1.0
@@ -95,7 +98,7 @@ def _written(exponents: tuple[int, ...]) -> str:
 
 
 def problems() -> tuple[Problem, ...]:
-    """Truth 0 for several exponents: λ = min 1/(2p_j) and m the number that attain it."""
+    """Return truth 0 for several exponents: λ = min 1/(2p_j), attained by m of them."""
     return (
         _zero_truth(1, 1, showcase=True),
         _zero_truth(1, 1, 1, showcase=True),

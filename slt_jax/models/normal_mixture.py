@@ -29,12 +29,15 @@ ENTROPY_REACH, ENTROPY_STEP = 12.0, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class NormalMixture(Model):
-    """p(y | w) = Σ_{h≤H} a_h N(y; b_h, 1), without an input (x has shape [0]).
+    """A mixture of normal distributions of variance one.
 
-    b_h ~ N(0, prior_scale²), but b_1 = 0 with ``first_mean_fixed``; ``b`` holds the free ones.
-    The weights are uniform on the simplex through ``u`` [H − 1], standard logistic, which breaks
-    the stick at v_h = 1 − (1 − σ(u_h))^{1/(H−h)} ~ Beta(1, H − h) of what is left of it, h = 1 to
-    H − 1, σ(u) = 1/(1 + e^{−u}); the pieces are a_H, a_{H−1}, …, a_1, so that a_2 = σ(u) if H = 2.
+    p(y | w) = Σ_{h≤H} a_h N(y; b_h, 1), without an input (x has shape [0]).
+
+    The means are b_h ~ N(0, prior_scale²), but b_1 = 0 with ``first_mean_fixed``; ``b`` holds the
+    free ones. The weights are uniform on the simplex. They are made by breaking a stick through
+    ``u`` [H − 1], standard logistic: for h = 1 to H − 1 the share v_h = 1 − (1 − σ(u_h))^{1/(H−h)}
+    of what is left breaks off, which is Beta(1, H − h), with σ(u) = 1/(1 + e^{−u}). The pieces are
+    a_H, a_{H−1}, …, a_1, so that a_2 = σ(u) if H = 2.
     """
 
     num_components: Count = 2
@@ -49,11 +52,11 @@ class NormalMixture(Model):
         }
 
     def means(self, params: Params) -> Array:
-        """b, shape [H]."""
+        """Return the means b, shape [H]."""
         return jnp.pad(params["b"], (int(self.first_mean_fixed), 0))
 
     def log_weights(self, params: Params) -> Array:
-        """log a, shape [H]."""
+        """Return the logarithms of the weights a, shape [H]."""
         u = params["u"]
         pieces = jnp.arange(self.num_components - 1, 0, -1)
         left = -jax.nn.softplus(u) / pieces
@@ -109,7 +112,7 @@ class NormalMixture(Model):
         return Direct(_from_weight, BoxLatent((mean, weight)), strip)
 
     def entropy(self, params: Params) -> Array:
-        """By the trapezoid rule, which converges geometrically; exact to rounding for |b| < 4."""
+        """Integrate S by the trapezoidal rule, which is exact to rounding for |b| < 4."""
         y = jnp.arange(-ENTROPY_REACH, ENTROPY_REACH, ENTROPY_STEP)
         logs = jax.vmap(self.log_likelihood, (None, None, 0))(params, jnp.zeros((0,)), y)
         return -ENTROPY_STEP * jnp.sum(jnp.exp(logs) * logs)
@@ -121,7 +124,7 @@ def _from_weight(latent: Array) -> Params:
 
 
 def _turned_by_weight(latent: Array) -> Params:
-    """b from u = ((1 − a)b₁ + ab₂)/r and v = ((1 − a)b₂ − ab₁)/r, r² = a² + (1 − a)²."""
+    """Solve u = ((1 − a)b₁ + ab₂)/r and v = ((1 − a)b₂ − ab₁)/r for b; r² = a² + (1 − a)²."""
     u, v, a = latent
     first, second = (1 - a) / jnp.hypot(a, 1 - a), a / jnp.hypot(a, 1 - a)
     means = jnp.stack([first * u - second * v, second * u + first * v])
@@ -129,7 +132,7 @@ def _turned_by_weight(latent: Array) -> Params:
 
 
 def _single_normal(num_components: int, *, first_mean_fixed: bool = False) -> Problem:
-    """Truth N(0, 1), so that W₀ is all means zero.
+    """Return a problem with truth N(0, 1), for which W₀ is all means zero.
 
     A weight of zero, at which a mean is anything, is u = −∞ and no point of W₀. The theorem's
     means are bounded and those here normal: large ones need small weights, K ≥ const·a², and add
@@ -150,7 +153,7 @@ def _single_normal(num_components: int, *, first_mean_fixed: bool = False) -> Pr
 
 
 def problems() -> tuple[Problem, ...]:
-    """Two components with the first mean fixed and free, and three."""
+    """Return two components with the first mean fixed and free, and three."""
     return (
         _single_normal(2, first_mean_fixed=True),
         _single_normal(2),

@@ -19,7 +19,9 @@ from slt_jax.statistics import Params, RegressionStatistics
 
 @dataclass(frozen=True, kw_only=True)
 class NormalOnParabola(FeatureRegression):
-    """y ~ N((w, w²), noise² I) in the plane, w ~ U[−2, 2], without an input (x has shape [0]).
+    """A normal distribution in the plane whose mean lies on a parabola.
+
+    y ~ N((w, w²), noise² I), w ~ U[−2, 2], without an input (x has shape [0]).
 
     The parameter is u ~ N(0, 1) on the whole line, and w = 4Φ(u) − 2.
     """
@@ -60,7 +62,10 @@ def _from_uniform(latent: Array) -> Params:
 
 @dataclass(frozen=True, kw_only=True)
 class NormalInPlane(FeatureRegression):
-    """y ~ N(mean, noise² I) in the plane, mean ~ N(0, I): the truths of ``normal_parabola``."""
+    """A normal distribution anywhere in the plane: the truths of ``normal_parabola``.
+
+    y ~ N(mean, noise² I), mean ~ N(0, I), without an input.
+    """
 
     def priors(self) -> dict[str, dist.Distribution]:
         return {"mean": dist.Normal(0.0, 1.0).expand((2,))}
@@ -79,7 +84,7 @@ class NormalInPlane(FeatureRegression):
 
 
 def normal_parabola(name: str, c: float) -> Problem:
-    """The problem whose truth is N((0, c), I), for which w² = max(0, c − ½) is optimal.
+    """Return the problem whose truth is N((0, c), I), for which w² = max(0, c − ½) is optimal.
 
     With K = (w² + (w² − c)²)/2 up to a constant: c < ½ is regular; at c = ½, K = w⁴/2 while the
     variance of the log-density ratio is of order w²; for c > ½ two optima are two densities.
@@ -108,7 +113,7 @@ def _either_sign(u: float, key: Array) -> Params:
 
 
 def problems() -> tuple[Problem, ...]:
-    """A regular unrealisable truth, the critical one, and one with two optima."""
+    """Return a regular unrealisable truth, the critical one, and one with two optima."""
     return (
         normal_parabola("parabola_regular", 0.25),
         normal_parabola("parabola_critical", 0.5),

@@ -24,7 +24,9 @@ Basis = Literal["monomial", "legendre", "fourier"]
 
 @dataclass(frozen=True, kw_only=True)
 class PolynomialRegression(FeatureRegression):
-    """f(x) = Σ_i θ_i^{p_i} φ_i(x), x ~ U[−1, 1], θ ~ N(0, prior_scale²), with ``powers`` p ≥ 1.
+    """Regression on a basis of functions whose coefficients are powers of the parameters.
+
+    f(x) = Σ_i θ_i^{p_i} φ_i(x), x ~ U[−1, 1], θ ~ N(0, prior_scale²), with ``powers`` p ≥ 1.
 
     The basis φ_0, φ_1, … is 1, x, x², …; or the Legendre polynomials √(2i + 1) P_i; or
     1, √2 cos πx, √2 sin πx, √2 cos 2πx, …. The last two are orthonormal under q(x). Legendre
@@ -88,7 +90,7 @@ class PolynomialRegression(FeatureRegression):
 
 @functools.cache
 def _legendre_in_cosines(count: int) -> np.ndarray:
-    """Coefficient [j, i] of cos jθ in √(2i + 1) P_i(cos θ), for i < ``count``.
+    """Return the coefficients [j, i] of cos jθ in √(2i + 1) P_i(cos θ), for i < ``count``.
 
     P_i(cos θ) = Σ_{k≤i} a_k a_{i−k} cos((i − 2k)θ) with a_k = C(2k, k)/4^k, all positive, so that
     no digits cancel (Szegő, *Orthogonal Polynomials*, 4.9.3).
@@ -102,9 +104,9 @@ def _legendre_in_cosines(count: int) -> np.ndarray:
 
 
 def polynomial(
-    name: str, model: PolynomialRegression, theta: np.ndarray, statistics: str, beyond: float = 0.0
+    name: str, model: PolynomialRegression, theta: np.ndarray, title: str, beyond: float = 0.0
 ) -> Problem:
-    """The problem whose truth is the model at ``theta``, plus ``beyond`` times the next φ.
+    """Return the problem whose truth is the model at ``theta``, plus ``beyond`` times the next φ.
 
     Where the next function is orthogonal to the others, K is what it is without it, and the
     divergence beyond²/2σ². Raises ValueError for ``beyond`` in a basis that is not orthonormal.
@@ -118,7 +120,7 @@ def polynomial(
         {"theta": theta},
         theory.power_coefficients(model.powers, [bool(value) for value in theta]),
         truth=Truth(extended, {"theta": np.append(theta, beyond)}) if beyond else None,
-        title=statistics,
+        title=title,
         showcase=False,
         divergence=beyond**2 / (2 * model.noise**2) if beyond else None,
         optimal_set=functools.partial(_with_any_signs, model.powers, theta),
@@ -131,7 +133,7 @@ def _with_any_signs(powers: tuple[int, ...], theta: np.ndarray, key: Array) -> P
 
 
 def problems() -> tuple[Problem, ...]:
-    """A regular pair in Legendre polynomials, and powers for which λ depends on the truth.
+    """Return a regular pair in Legendre polynomials, and powers whose λ depends on the truth.
 
     The latter is θ₁x⁴ + θ₂²x³ + θ₃³x² + θ₄⁴x + θ₅⁵, whose coefficients have the number of factors
     of Skalse's polynomial and one parameter each.

@@ -19,9 +19,11 @@ from slt_jax.validation import Above, Positive, Size
 
 @dataclass(frozen=True, kw_only=True)
 class PowerLawRegression(FeatureRegression):
-    """y = wᵀx + noise, x_i ~ N(0, i^{−1−α}) for i = 1 … d, w ~ N(0, prior_scale² I_d).
+    """Linear regression on inputs whose variances fall by a power law.
 
-    Regular, with λ = d/2; but a direction is only seen from n ≈ i^{1+α} on, so that up to
+    y = wᵀx + noise, x_i ~ N(0, i^{−1−α}) for i = 1 … d, w ~ N(0, prior_scale² I_d).
+
+    It is regular, with λ = d/2; but direction i is only seen from n ≈ i^{1+α} on, so that up to
     n ≈ d^{1+α} the learning curve is a power law of n.
     """
 
@@ -30,7 +32,7 @@ class PowerLawRegression(FeatureRegression):
     prior_scale: Positive = 1.0
 
     def spectrum(self) -> np.ndarray:
-        """Eigenvalues i^{−1−α} of the covariance of x, shape [d]."""
+        """Return the eigenvalues i^{−1−α} of the covariance of x, shape [d]."""
         return np.arange(1.0, self.input_dim + 1) ** (-1 - self.alpha)
 
     def priors(self) -> dict[str, dist.Distribution]:
@@ -54,7 +56,7 @@ class PowerLawRegression(FeatureRegression):
 
 
 def power_law(input_dim: int, alpha: float) -> Problem:
-    """The problem whose true weights are all one. Raises ValueError for α ≤ −1."""
+    """Return the problem whose true weights are all one. Raises ValueError for α ≤ −1."""
     optimum = {"w": np.ones(input_dim)}
     return Problem(
         f"power_law_{input_dim}",
@@ -68,5 +70,5 @@ def power_law(input_dim: int, alpha: float) -> Problem:
 
 
 def problems() -> tuple[Problem, ...]:
-    """Eight directions, whose variances fall to 1/64."""
+    """Return eight directions, whose variances fall to 1/64."""
     return (power_law(8, 1.0),)

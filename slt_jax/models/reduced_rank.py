@@ -18,7 +18,10 @@ from slt_jax.validation import Count, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedRankRegression(FeatureRegression):
-    """y = BAx + noise, A [hidden, input], B [output, hidden], all entries N(0, prior_scale²)."""
+    """Linear regression through a hidden layer, which bounds the rank.
+
+    y = BAx + noise, A [hidden, input], B [output, hidden], all entries N(0, prior_scale²).
+    """
 
     input_dim: Count = 2
     output_dim: Count = 2
@@ -64,7 +67,7 @@ def _problem(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Pro
     }
 
     def turned(key: Array) -> Params:
-        """Spare rows of A or spare columns of B are free, and the hidden layer is turned."""
+        """Draw the spare rows of A or the spare columns of B, and turn the hidden layer."""
         key_w, key_side, key_turn = jax.random.split(key, 3)
         free, side = model.sample_prior(key_w), jax.random.bernoulli(key_side)
         spare = np.arange(hidden_dim) >= rank
@@ -85,7 +88,7 @@ def _problem(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Pro
 
 
 def problems() -> tuple[Problem, ...]:
-    """Truths of rank 0 and 1 at widths that have an oracle, and a larger pair without."""
+    """Return truths of rank 0 and 1 at widths that have an oracle, and a larger net without."""
     return (
         _problem(2, 2, 1, 0),
         _problem(2, 2, 2, 1),

@@ -27,8 +27,9 @@ from slt_jax.validation import Positive, Size
 
 @dataclass(frozen=True, kw_only=True)
 class ReluNet(FeatureRegression):
-    """f(x) = Σ_{h≤H} a_h relu(b_h x), all parameters N(0, prior_scale²).
+    """A ReLU net without biases, which is a function of two slopes.
 
+    f(x) = Σ_{h≤H} a_h relu(b_h x), all parameters N(0, prior_scale²).
     relu(bx) = relu(b) relu(x) + relu(−b) relu(−x), so f is linear in two features at any H.
     x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
     """
@@ -59,7 +60,7 @@ class ReluNet(FeatureRegression):
 
 
 def _halves(values: Array) -> Array:
-    """relu(v) and relu(−v), stacked on a new first axis."""
+    """Stack relu(v) and relu(−v) on a new first axis."""
     return jax.nn.relu(jnp.stack([values, -values]))
 
 
@@ -70,11 +71,11 @@ def _sample_input(key: Array, uniform: bool) -> Array:
 
 
 class SortedStatistics(NamedTuple):
-    """Weighted data on one input in increasing order, as sums over the first k of them.
+    """Weighted data on one input, sorted, as sums over the first k of them for every k.
 
     ``x`` [n]; ``moments`` [n + 1, 2, 5] = Σ_{i<k} a_i (1, x_i, x_i², r_i, x_i r_i) with
-    r_i = y_i − f(x_i, w₀), each as a float32 number and what is left of it; ``optimum`` = w₀;
-    ``log_likelihood_at_optimum`` = Σ a_i ℓ_i(w₀) in total nats; ``moments`` are to be multiplied by ``beta``.
+    r_i = y_i − f(x_i, w₀), each as a float32 number and the remainder, to be multiplied by
+    ``beta``; ``optimum`` = w₀; ``log_likelihood_at_optimum`` = Σ a_i ℓ_i(w₀) in total nats.
     """
 
     x: Array
@@ -89,12 +90,12 @@ class SortedStatistics(NamedTuple):
         return self.beta * jnp.diff(jnp.sum(self.moments[:, :, 0], axis=1))
 
     def between(self, low: Array, high: Array) -> Array:
-        """Sums [..., 5] over the sorted data from ``low`` up to ``high``, none if that is less."""
+        """Return sums [..., 5] over the sorted data from ``low`` up to ``high``, or 0."""
         highest = self.moments[jnp.maximum(low, high)]
         return self.beta * (highest - self.moments[low]).sum(axis=-2)
 
     def scaled(self, beta: Array | float) -> "SortedStatistics":
-        """Every weight multiplied by β, without touching sums whose parts would be rounded."""
+        """Multiply every weight by β, without touching sums whose parts would be rounded."""
         return self._replace(
             beta=beta * self.beta, log_likelihood_at_optimum=beta * self.log_likelihood_at_optimum
         )
@@ -102,13 +103,14 @@ class SortedStatistics(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BiasedReluNet(Regression):
-    """f(x) = Σ_{h≤H} a_h relu(b_h x + c_h), all parameters N(0, prior_scale²).
+    """A ReLU net with biases, whose likelihood is a sum over few pieces of sorted data.
 
+    f(x) = Σ_{h≤H} a_h relu(b_h x + c_h), all parameters N(0, prior_scale²).
     δ = f(·, w) − f(·, w₀) is a line αx + γ between kinks, at most 2H of them, so that
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) Σ_pieces Σ_i a_i (δ_i² − 2δ_i r_i)
 
-    needs of each piece the moments of ``SortedStatistics`` alone, which are differences of sums
+    needs only the moments of ``SortedStatistics`` on each piece, which are differences of sums
     over the beginning of sorted data: O(H log n + H²) for a likelihood and its gradient.
     x ~ N(0, 1), or U[−1, 1] with ``uniform_input``.
     """
@@ -197,7 +199,7 @@ class BiasedReluNet(Regression):
 
 
 class _Units(NamedTuple):
-    """Units relu(bx + c), of b and c [H] each, and which of sorted data they are active on."""
+    """Units relu(bx + c), b and c [H], with the range of sorted data on which each is active."""
 
     b: Array
     c: Array
@@ -206,7 +208,7 @@ class _Units(NamedTuple):
 
     @classmethod
     def of(cls, b: Array, c: Array, statistics: SortedStatistics) -> "_Units":
-        """The units of weights b and c [H]."""
+        """Find the range of the units with weights b and c [H]."""
         kinks = _kinks({"b": b, "c": c}, statistics.x)
         first = jnp.where(b > 0, kinks, 0)
         everywhere = jnp.where((b > 0) | (c > 0), len(statistics.x), 0)
@@ -214,14 +216,14 @@ class _Units(NamedTuple):
         return cls(b, c, first, last)
 
     def products(self, other: "_Units", statistics: SortedStatistics) -> Array:
-        """Σ a_i u_g(x_i) v_h(x_i) [G, H] of units u and v."""
+        """Return Σ a_i u_g(x_i) v_h(x_i) [G, H] for units u and v."""
         b, c, first, last = (values[:, None] for values in self)
         sums = statistics.between(jnp.maximum(first, other.first), jnp.minimum(last, other.last))
         count, x, x_squared, _, _ = jnp.moveaxis(sums, -1, 0)
         return b * other.b * x_squared + (b * other.c + c * other.b) * x + c * other.c * count
 
     def residuals(self, statistics: SortedStatistics) -> Array:
-        """Σ a_i u_g(x_i) r_i [G]."""
+        """Return Σ a_i u_g(x_i) r_i [G]."""
         _, _, _, r, x_r = statistics.between(self.first, self.last).T
         return self.b * x_r + self.c * r
 
@@ -231,7 +233,7 @@ def _with_bias(x: Array) -> Array:
 
 
 def _kinks(params: Params, x: Array) -> Array:
-    """Number [H] of sorted data on the left of each unit's kink; any where it has none.
+    """Count the sorted data on the left of each unit's kink, [H]; any number without a kink.
 
     A datum exactly at a kink may be on either side: the net is the same, and the derivative
     one of its two.
@@ -241,7 +243,7 @@ def _kinks(params: Params, x: Array) -> Array:
 
 
 def _lines(params: Params, kinks: Array, edges: Array) -> tuple[Array, Array]:
-    """Slope and intercept of the net on each piece [P] of sorted data between P + 1 ``edges``."""
+    """Return slope and intercept of the net on each piece [P] of data between P + 1 ``edges``."""
     a, b, c = (params[name] for name in "abc")
     starts, stops = edges[:-1, None], edges[1:, None]
     off = jnp.where(b > 0, starts < kinks, (b < 0) & (kinks < stops)) | ((b == 0) & (c <= 0))
@@ -254,13 +256,14 @@ def with_teacher(
     name: str,
     model: ReluNet | BiasedReluNet,
     known: theory.Theory | None,
-    statistics: str,
+    title: str,
     **teacher: Sequence[float],
 ) -> Problem:
-    """The problem whose truth is the net of the units given as ``a``, ``b`` and ``c``, or zero.
+    """Return the problem whose truth is the net of the units given as ``a``, ``b`` and ``c``.
 
-    The other units of the optimum are zero. Raises ValueError for parameters that the model has
-    not, for ones of different lengths, and for more units than the model has.
+    The other units of the optimum are zero; with none given the truth is the zero function. Raises
+    ValueError for parameters that the model does not have, for parameters of different lengths,
+    and for more units than the model has.
     """
     optimum = {parameter: np.zeros(model.hidden_dim) for parameter in model.priors()}
     units = {len(values) for values in teacher.values()} or {0}
@@ -271,11 +274,11 @@ def with_teacher(
         )
     for parameter, values in teacher.items():
         optimum[parameter][: len(values)] = values
-    return Problem(name, model, optimum, known, title=statistics, showcase=False)
+    return Problem(name, model, optimum, known, title=title, showcase=False)
 
 
 def problems() -> tuple[Problem, ...]:
-    """Truth 0 and a teacher without biases, and a true unit learnt by two with biases."""
+    """Return truth 0 and a teacher without biases, and a true unit learnt by two with biases."""
     return (
         *(
             with_teacher(

@@ -38,8 +38,9 @@ Activation = Literal["tanh", "relu", "silu", "softplus"]
 
 @dataclass(frozen=True, kw_only=True)
 class ShallowNet(Regression):
-    """f(x) = Σ_{h≤H} a_h σ_k(b_hᵀx + c_h), all parameters N(0, prior_scale²).
+    """A net with one hidden layer of any width, with or without biases.
 
+    f(x) = Σ_{h≤H} a_h σ_k(b_hᵀx + c_h), all parameters N(0, prior_scale²).
     σ_k(z) = σ(kz)/k with k the ``sharpness`` and σ tanh, relu, silu: z/(1 + e^{−z}), or
     softplus: log(1 + e^z); the last two tend to relu as k grows, which is itself at every k.
     ``a`` [output_dim, H], ``b`` [H, input_dim], and with ``biases`` ``c`` [H].
@@ -80,7 +81,7 @@ class ShallowNet(Regression):
         return jnp.einsum("oh,h->o", params["a"], self.activate(hidden))
 
     def activate(self, z: Array) -> Array:
-        """σ_k(z), elementwise."""
+        """Return σ_k(z), elementwise."""
         sigma = {
             "tanh": jnp.tanh,
             "relu": jax.nn.relu,
@@ -117,7 +118,7 @@ class ShallowNet(Regression):
         )
 
     def _analytic_strip(self, optimum: Params) -> Strip | None:
-        """The strip, in each of one or two inputs, in which the steepest unit is analytic."""
+        """Return the strip, in each of one or two inputs, where the steepest unit is analytic."""
         if self.input_dim > 2 or self.activation not in SINGULARITY:
             return None
         reach = REACH if self.input_dim == 1 else REACH_IN_PLANE
@@ -134,7 +135,7 @@ class ShallowNet(Regression):
         return LinearBlock(MethodOf(self, "_units"), latent, self.prior_scale)
 
     def _weighted(self, x: Array) -> Array:
-        """What the two weights of a unit multiply."""
+        """Return the two inputs of a unit, one for each weight; a bias has the input 1."""
         return jnp.append(x, 1.0) if self.biases else x
 
     def _units(self, latent: Array, x: Array) -> Array:
@@ -146,10 +147,10 @@ class ShallowNet(Regression):
         return self.activate(sum(w * entry for w, entry in zip(weights, entries, strict=True)))
 
     def embedding(self, teacher: "ShallowNet", params: Params) -> dict[str, np.ndarray]:
-        """Parameters at which this net is ``teacher`` at ``params``; the units left over are zero.
+        """Return parameters at which this net is ``teacher`` at ``params``; spare units are zero.
 
-        Raises ValueError where the teacher differs in more than its prior, has more units, or
-        biases that this net has not.
+        Raises ValueError where the teacher differs in more than its prior, has more units, or has
+        biases where this net has none.
         """
         same = all(
             getattr(self, field) == getattr(teacher, field)
@@ -157,20 +158,20 @@ class ShallowNet(Regression):
         )
         if not same or teacher.hidden_dim > self.hidden_dim or teacher.biases > self.biases:
             raise ValueError(f"{teacher} does not embed in {self}")
-        found = {name: np.zeros(prior.shape()) for name, prior in self.priors().items()}
+        embedded = {name: np.zeros(prior.shape()) for name, prior in self.priors().items()}
         for name, leaf in params.items():
-            found[name][tuple(slice(size) for size in np.shape(leaf))] = leaf
-        return found
+            embedded[name][tuple(slice(size) for size in np.shape(leaf))] = leaf
+        return embedded
 
 
 def teacher_student(
-    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, statistics: str
+    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, title: str
 ) -> Problem:
-    """The realisable problem whose truth is ``teacher`` at ``params``, in float64.
+    """Return the realisable problem whose truth is ``teacher`` at ``params``, in float64.
 
-    The optimum is the embedding. Of tanh without biases, W₀ is known if the units of the teacher
-    are non-zero and no two of them equal up to sign (Sussmann 1992). Raises ValueError as
-    ``ShallowNet.embedding``, and for inputs or noise of other distributions.
+    The optimum is the embedding. For tanh without biases, W₀ is known if the units of the teacher
+    are non-zero and no two of them are equal up to sign (Sussmann 1992). Raises ValueError as
+    ``ShallowNet.embedding`` does, and where the inputs or the noise have other distributions.
     """
     if (student.uniform_input, student.noise) != (teacher.uniform_input, teacher.noise):
         raise ValueError(f"{teacher} and {student} must have the same inputs and noise")
@@ -182,14 +183,17 @@ def teacher_student(
         student,
         optimum,
         _of_single_unit(student, optimum),
-        title=statistics,
+        title=title,
         showcase=False,
         optimal_set=optimal_set if known else None,
     )
 
 
 def _of_single_unit(model: ShallowNet, optimum: Params) -> theory.Theory | None:
-    """One unit without bias and truth 0, where σ(0) = 0: K is between multiples of |a|²|b|²."""
+    """Return the theory of one unit without bias at truth 0, if σ(0) = 0; None for other nets.
+
+    K is then between two positive multiples of |a|²|b|².
+    """
     zero = not any(np.any(leaf) for leaf in optimum.values())
     if model.hidden_dim > 1 or model.biases or model.activation == "softplus" or not zero:
         return None
@@ -197,7 +201,7 @@ def _of_single_unit(model: ShallowNet, optimum: Params) -> theory.Theory | None:
 
 
 def _regrouped(model: ShallowNet, true_units: int, optimum: Params, key: Array) -> Params:
-    """A random net that is the same function: tanh units shared out, cancelled and reordered.
+    """Draw a net that is the same function: tanh units are split, cancelled and reordered.
 
     Every unit joins one of the teacher or a new one and takes its b up to sign, and the a of a
     group, with these signs, sum to that of the teacher or to zero.
@@ -219,7 +223,7 @@ def _regrouped(model: ShallowNet, true_units: int, optimum: Params, key: Array) 
 
 
 def problems() -> tuple[Problem, ...]:
-    """A truth of zero on two inputs, and teachers of each smooth activation."""
+    """Return a truth of zero on two inputs, and teachers of each smooth activation."""
     flat = ShallowNet(input_dim=2, hidden_dim=1)
     none = replace(flat, hidden_dim=0)
     wide = ShallowNet(input_dim=2, hidden_dim=3, output_dim=2)

@@ -20,7 +20,10 @@ from slt_jax.validation import Positive
 
 @dataclass(frozen=True, kw_only=True)
 class SkalsePolynomial(FeatureRegression):
-    """f = θ₁x⁴ + θ₂θ₃x³ + θ₄θ₅θ₆x² + θ₇…θ₁₀x + θ₁₁…θ₁₅, x ~ U[−1, 1], θ ~ N(0, prior_scale²)."""
+    """A polynomial of degree four whose coefficients are products of one to five parameters.
+
+    f = θ₁x⁴ + θ₂θ₃x³ + θ₄θ₅θ₆x² + θ₇…θ₁₀x + θ₁₁…θ₁₅, x ~ U[−1, 1], θ ~ N(0, prior_scale²).
+    """
 
     prior_scale: Positive = 1.0
 
@@ -71,7 +74,7 @@ def _problem(truth: str, degree: int | None) -> Problem:
 
 
 def _same_products(degree: int | None, key: Array) -> Params:
-    """Prior draws but for one factor of each product, which makes this 1 or 0 as in the truth."""
+    """Draw from the prior, but set one factor of each product so that it is 1 or 0 as in truth."""
     key, key_theta = jax.random.split(key)
     theta = SkalsePolynomial().sample_prior(key_theta)["theta"]
     blocks, start = [], 0
@@ -86,6 +89,6 @@ def _same_products(degree: int | None, key: Array) -> Params:
 
 
 def problems() -> tuple[Problem, ...]:
-    """The five truths of the essay and the zero function."""
+    """Return the five truths of the essay and the zero function."""
     degrees = {"0": None, "1": 0, "x": 1, "x^2": 2, "x^3": 3, "x^4": 4}
     return tuple(_problem(truth, degree) for truth, degree in degrees.items())

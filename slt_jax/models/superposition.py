@@ -19,10 +19,10 @@ from slt_jax.validation import Count, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class Superposition(Regression):
-    """y = relu(WᵀWx + b) + noise, W [hidden_dim, num_features], b [num_features].
+    """An autoencoder with tied weights and a ReLU output, on sparse features.
 
-    x has one non-zero coordinate, any with equal probability, U[0, 1]; all parameters are
-    N(0, prior_scale²).
+    y = relu(WᵀWx + b) + noise, W [hidden_dim, num_features], b [num_features]. x has one non-zero
+    coordinate, any with equal probability, U[0, 1]; all parameters are N(0, prior_scale²).
 
     Source: Chen, Lau, Mendel, Wei and Murfet, Dynamical versus Bayesian phase transitions in a
     toy model of superposition, arXiv:2310.06301 (2023), without whose factors: here the loss is
@@ -51,7 +51,7 @@ class Superposition(Regression):
 
 
 def identity_divergence(W: np.ndarray, b: np.ndarray) -> float:
-    """E‖relu(WᵀWx + b) − x‖²/2, L(w) − S of the truth y = x + N(0, I), nats per datum.
+    """Return L(w) − S = E‖relu(WᵀWx + b) − x‖²/2 of the truth y = x + N(0, I), nats per datum.
 
     W [hidden, F], b [F]. Exact: between 0, 1 and its kink, each output is linear in the value
     of the feature, and Simpson's rule integrates its square.
@@ -68,15 +68,15 @@ def identity_divergence(W: np.ndarray, b: np.ndarray) -> float:
 
 
 def polygon(num_features: int) -> Problem:
-    """The problem y = x + noise with the columns of W [2, F] a regular polygon, 4 ≤ F ≤ 6.
+    """Return the problem y = x + noise at which the columns of W [2, F] are a regular polygon.
 
     Four features fit without error, by two pairs of opposite unit vectors: any two of the F
     vectors must be at 90° or more, which leaves four only this choice. More do not fit, and the
     length of the vectors and the common bias are those of the best polygon (Chen et al. 2023);
-    of 5 and 6 features it is the lowest minimum that 40 random starts find. Polygons of other
+    for 5 and 6 features it is the lowest minimum that 40 random starts find. Polygons of other
     neighbours are other densities, so that these are not renormalisable and ``theory`` is None,
-    with ``theory.superposition_polygon`` the local one. Raises ValueError
-    for other numbers: of fewer features W₀ is more than this, of more it may be something else.
+    with ``theory.superposition_polygon`` the local one. Raises ValueError unless 4 ≤ F ≤ 6: for
+    fewer features W₀ is more than this, for more it may be something else.
     """
     if num_features not in (4, 5, 6):
         raise ValueError(f"num_features = {num_features}: must be 4, 5 or 6")
@@ -114,11 +114,11 @@ def polygon(num_features: int) -> Problem:
 
 
 def _minimum(loss: Callable[[np.ndarray], float]) -> np.ndarray:
-    """The minimiser to 1e-8 or so, at which the loss is minimal to rounding."""
+    """Return the minimiser to 1e-8 or so, at which the loss is minimal to rounding."""
     start = np.array([1.2, -0.3])
     return minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-17}).x
 
 
 def problems() -> tuple[Problem, ...]:
-    """Four features, which fit, and five, which do not."""
+    """Return four features, which fit, and five, which do not."""
     return (polygon(4), polygon(5))

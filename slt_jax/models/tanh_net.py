@@ -31,15 +31,16 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True, kw_only=True)
 class TanhNet(FeatureRegression):
-    """f(x) = Σ_{h≤H} a_h tanh(b_h x), x ~ U[−1, 1], a and b standard normal.
+    """A tanh net without biases on one input, whose likelihood costs the same at any n.
 
-    f is odd and analytic in x, so it is its own interpolant at ``num_nodes`` odd Chebyshev
-    nodes up to an error ρ^{−2·num_nodes} with ρ = π/(2b) + √(1 + (π/2b)²), the Bernstein
-    ellipse through the poles of tanh(bx) (Trefethen, *Approximation Theory and Approximation
-    Practice*, Theorem 8.2): at 32 nodes 3e−9 for |b| = 5 and 5e−6 for |b| = 8. The interpolation
-    weights are the features, the net at the nodes the coefficients, and the likelihood of any
-    number of data costs as much as that of 32. Data with |x| > 1, where there is no interpolant,
-    are refused; ``ShallowNet`` is the same net without sufficient statistics, for any x.
+    f(x) = Σ_{h≤H} a_h tanh(b_h x), x ~ U[−1, 1], a and b ~ N(0, prior_scale²). f is odd and
+    analytic in x, so it is its own interpolant at ``num_nodes`` odd Chebyshev nodes up to an error
+    ρ^{−2·num_nodes} with ρ = π/(2b) + √(1 + (π/2b)²), the Bernstein ellipse through the poles of
+    tanh(bx) (Trefethen, *Approximation Theory and Approximation Practice*, Theorem 8.2): at 32
+    nodes 3e−9 for |b| = 5 and 5e−6 for |b| = 8. The interpolation weights are the features, the net
+    at the nodes the coefficients, and the likelihood of any number of data costs as much as that of
+    32. Data with |x| > 1, where there is no interpolant, are refused; ``ShallowNet`` is the same
+    net without sufficient statistics, for any x.
     """
 
     hidden_dim: Size = 2
@@ -109,7 +110,7 @@ def _odd_nodes(num_nodes: int) -> np.ndarray:
 
 
 def _interpolation_error(num_nodes: int, x: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The interpolant of tanh(bx) at nodes, less tanh(bx), at x [m] and b [k], shape [m, k]."""
+    """Return the interpolant of tanh(bx) less tanh(bx) at x [m] and b [k], shape [m, k]."""
     odd_chebyshev = np.cos(np.outer(np.arccos(x), 2 * np.arange(num_nodes) + 1))
     weights = odd_chebyshev @ _analysis_matrix(num_nodes)
     return weights @ np.tanh(np.outer(_odd_nodes(num_nodes), b)) - np.tanh(np.outer(x, b))
@@ -117,7 +118,7 @@ def _interpolation_error(num_nodes: int, x: np.ndarray, b: np.ndarray) -> np.nda
 
 @functools.cache
 def _interpolation_errors(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of b and of twice the largest error over x of the interpolant of tanh(bx)."""
+    """Tabulate log b and the log of twice the largest interpolation error of tanh(bx) over x."""
     steepness = np.geomspace(0.5, 1e4, 400)
     x = np.unique(np.concatenate([np.geomspace(1e-6, 1.0, 1000), np.linspace(0.0, 1.0, 2000)]))
     error = np.max(np.abs(_interpolation_error(num_nodes, x, steepness)), axis=0)
@@ -130,7 +131,10 @@ def _interpolation_errors(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _analysis_matrix(num_nodes: int) -> np.ndarray:
-    """Discrete orthogonality: coefficient of T_{2k+1} from the values at the positive nodes."""
+    """Return the matrix from values at the positive nodes to coefficients of T_{2k+1}.
+
+    This is discrete orthogonality of the Chebyshev polynomials.
+    """
     degrees = 2 * np.arange(num_nodes) + 1
     angles = np.pi * (np.arange(num_nodes) + 0.5) / (2 * num_nodes)
     return 2.0 / num_nodes * np.cos(np.outer(degrees, angles))
@@ -138,7 +142,10 @@ def _analysis_matrix(num_nodes: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Parabola(FeatureRegression):
-    """y = wx² + noise, x ~ U[−1, 1], w ~ N(0, 1): an even truth, which no odd net can fit."""
+    """An even function, which no odd net can fit.
+
+    y = wx² + noise, x ~ U[−1, 1], w ~ N(0, 1).
+    """
 
     def priors(self) -> dict[str, dist.Distribution]:
         return {"w": dist.Normal(0.0, 1.0)}
@@ -157,7 +164,7 @@ class Parabola(FeatureRegression):
 
 
 def _even_truth(hidden_dim: int) -> Problem:
-    """The truth x², singular and unrealisable: K = E[f²]/2 as at truth 0, for E[x²f] = 0."""
+    """Return the truth x², singular and unrealisable: K = E[f²]/2 as at truth 0, as E[x²f] = 0."""
     zero = _problem(
         f"tanh_{hidden_dim}_even_truth", hidden_dim, 0, theory.tanh_zero_truth(hidden_dim)
     )
@@ -176,7 +183,7 @@ def _problem(name: str, hidden_dim: int, true_units: int, known: theory.Theory |
     optimum = {"a": np.where(on, 1.0, 0.0), "b": np.where(on, 1.5, 0.0)}
 
     def others_off(key: Array) -> Params:
-        """The units of the teacher, and others of which either a or b is zero."""
+        """Keep the units of the teacher, and draw others with either a or b zero."""
         key_w, key_side = jax.random.split(key)
         free = model.sample_prior(key_w)
         side = jax.random.bernoulli(key_side, shape=(hidden_dim,))
@@ -198,7 +205,7 @@ def _problem(name: str, hidden_dim: int, true_units: int, known: theory.Theory |
 
 
 def problems() -> tuple[Problem, ...]:
-    """Truth 0 for one to three units, a true unit learnt by two, and an even truth."""
+    """Return truth 0 for one to three units, a true unit learnt by two, and an even truth."""
     return (
         _problem("tanh_1", 1, 0, theory.tanh_zero_truth(1)),
         _problem("tanh_2", 2, 0, theory.tanh_zero_truth(2)),

@@ -124,6 +124,14 @@ def training_criteria(oracle: Oracle, data: Data, beta: float = 1.0) -> Training
     """T_n, Gibbs loss, V_n, WAIC, LOO, F_n and energies of one data set at β.
 
     Raises ValueError for data that ``validate_data`` refuses and for β < 0 or not finite.
+
+    >>> import jax
+    >>> import slt_jax as slt
+    >>> problem = slt.named_problems()["monomial_1_1"]
+    >>> data = slt.simulate(problem, jax.random.key(0), n=100)
+    >>> criteria = slt.training_criteria(slt.oracle_for(problem), data)
+    >>> f"F_n = {criteria.free_energy.value:.3f}, WAIC = {criteria.waic.value:.4f}"
+    'F_n = 139.766, WAIC = 1.3895'
     """
     found = oracle.evaluate(data, beta)
     n = len(data.y)
@@ -184,6 +192,15 @@ def generalisation_errors(
     With points of ``quadrature_points`` the bounds hold the error of that quadrature too, and
     there is no Monte-Carlo error. Raises ValueError for data or points that ``validate_data``
     refuses and for β < 0 or not finite.
+
+    >>> import jax
+    >>> import slt_jax as slt
+    >>> problem = slt.named_problems()["monomial_1_1"]
+    >>> data = slt.simulate(problem, jax.random.key(0), n=100)
+    >>> points = slt.quadrature_points(problem)
+    >>> errors = slt.generalisation_errors(slt.oracle_for(problem), data, points)
+    >>> f"{errors.bayes_generalisation_error.value:.5f}"  # B_g in nats per datum
+    '0.00324'
     """
     found = oracle.evaluate(data, beta, held_out.data)
     bayes, bayes_standard_error = _expectation(
@@ -215,6 +232,13 @@ def wbic(oracle: Oracle, data: Data) -> Exact:
 
     Raises ValueError for n < 3, where β would exceed 1, and for data that ``validate_data``
     refuses.
+
+    >>> import jax
+    >>> import slt_jax as slt
+    >>> problem = slt.named_problems()["monomial_1_1"]
+    >>> data = slt.simulate(problem, jax.random.key(0), n=100)
+    >>> f"{slt.wbic(slt.oracle_for(problem), data).value:.3f}"
+    '139.717'
     """
     n = len(data.y)
     if n < 3:

@@ -8,7 +8,14 @@ SAFETY = 10.0
 
 
 class Exact(NamedTuple):
-    """A number per data set and a bound on its error, both float64 arrays of one shape."""
+    """A number per data set and a bound on its error, both float64 arrays of one shape.
+
+    >>> import numpy as np
+    >>> from slt_jax import Exact
+    >>> energy = Exact(np.array([2.0, 3.0]), np.array([1e-9, 2e-9]))
+    >>> energy.scaled(0.5).minus(energy)
+    Exact(value=array([-1. , -1.5]), error=array([1.5e-09, 3.0e-09]))
+    """
 
     value: np.ndarray
     error: np.ndarray

@@ -59,6 +59,12 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
     are those of a scalar of x and of y, and of the coarser rule that measures the error. Raises
     ValueError for a truth that is no Gaussian regression, for inputs of no declared distribution
     and for more than three scalars of x or two of y.
+
+    >>> import numpy as np
+    >>> import slt_jax as slt
+    >>> points = slt.quadrature_points(slt.named_problems()["monomial_1_1"])  # truth y ~ N(0, 1)
+    >>> f"E[y²] = {points.weights @ np.asarray(points.data.y)[:, 0] ** 2:.6f}"
+    'E[y²] = 1.000000'
     """
     truth = problem.truth or Truth(problem.model, problem.optimum)
     inputs = truth.model.input_distribution() if isinstance(truth.model, Regression) else None

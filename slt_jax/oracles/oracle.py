@@ -67,6 +67,14 @@ class Oracle(NamedTuple):
     the error of the finer. As a difference may happen to be small, the largest over the
     quantities and data sets of a call is taken, of rules in cells no less than three times the sum
     of those of all cells, and the rounding of the n-sized terms that cancel is added.
+
+    >>> import jax
+    >>> import slt_jax as slt
+    >>> problem = slt.named_problems()["monomial_1_1"]
+    >>> data = slt.simulate(problem, jax.random.key(0), n=100)
+    >>> exact = slt.oracle_for(problem).moments(slt.statistics_of(problem, data))
+    >>> f"{exact.normalised_free_energy.value:.4f}"  # F_n − nL_n(w₀)
+    '0.9829'
     """
 
     problem: Problem
@@ -335,8 +343,15 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     """The oracle of a problem, or None if its model declares no exact structure.
 
     Some integrals in four dimensions take many seconds for each data set; their oracles are
-    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, and for a problem
-    that ``shapes.datum_of`` refuses.
+    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, and for a
+    problem that ``shapes.datum_of`` refuses.
+
+    >>> import slt_jax as slt
+    >>> problems = slt.named_problems()
+    >>> slt.oracle_for(problems["tanh_3"]).problem.name
+    'tanh_3'
+    >>> slt.oracle_for(problems["mixture_3"]) is None  # five parameters, none in closed form
+    True
     """
     if refinement not in RESOLUTIONS:
         raise ValueError(f"refinement = {refinement}: must be 1 to {max(RESOLUTIONS)}")

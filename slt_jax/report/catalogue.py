@@ -37,16 +37,16 @@ COST_SIZE = 1000
 
 HEADER = f"""# Catalogue of problems
 
-Written by `python -m slt_jax.report.catalogue`, from the code. Every problem is a triplet of truth, model
-and prior with a name; `named_problems()["NAME"]` returns it.
+Written by `python -m slt_jax.report.catalogue`, from the code. Every problem is a triplet of truth,
+model and prior with a name; `slt_jax.named_problems()["NAME"]` returns it.
 
 d: number of parameters. λ, m: learning coefficient and multiplicity of the theorem, with ≤ for an
 upper bound and ? for a conjecture. ν: singular fluctuation, where it is known (λ for a realisable
 regular problem). W₀: whether the set of optima can be drawn from. Oracle: how log Z is integrated
 exactly, and the nodes that it takes at n = {COST_SIZE}, to which its cost is proportional (and to n
 where data do not enter by sufficient statistics: graded panels in as many dimensions as the model
-has parameters). Some oracles take many seconds for each data set, and are there for who asks:
-`oracle_for(problem, costly=True)`. — is not known, or not there.
+has parameters). Some oracles take many seconds for each data set and are made on request alone:
+`oracle_for(problem, costly=True)`. A dash stands for unknown or absent.
 
 | problem | what it is | d | λ | m | ν | W₀ | oracle | nodes | source of (λ, m) |
 |---|---|---|---|---|---|---|---|---|---|
@@ -54,7 +54,7 @@ has parameters). Some oracles take many seconds for each data set, and are there
 
 
 def catalogue(problems: Mapping[str, Problem], nodes: Mapping[str, str]) -> str:
-    """The page: one row for each problem, in the order of their names, with its ``nodes``."""
+    """Write the page: one row for each problem, by name, with its ``nodes``."""
     rows = [_row(problems[name], nodes[name]) for name in sorted(problems)]
     return HEADER + "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
 
@@ -92,7 +92,7 @@ def _fluctuation(problem: Problem) -> str:
 
 
 def nodes_of(problem: Problem) -> str:
-    """Nodes of the oracle's rule for one data set of n = COST_SIZE, as the page has them."""
+    """Count the nodes of the oracle's rule for one data set of n = COST_SIZE, as text."""
     oracle = oracle_for(problem)
     if oracle is None:
         return "—"
@@ -101,7 +101,7 @@ def nodes_of(problem: Problem) -> str:
 
 
 def oracle_route(structure: Structure) -> str:
-    """How the oracle of a model of this structure integrates it, in words."""
+    """Describe in words how an oracle integrates a model of this structure."""
     if isinstance(structure.latent, NoLatent):
         return "closed form"
     rest = _latent_route(structure.latent)

@@ -20,7 +20,7 @@ def draws_tree(
     sample_stats: Mapping[str, ArrayLike] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
-    """A run as the groups that ArviZ 1 reads as they are: ``posterior``, ``log_likelihood``, …
+    """Arrange a run in the groups that ArviZ 1 reads: ``posterior``, ``log_likelihood``, …
 
     Every array is [chain, draw, ...]; further axes of a variable x are called x_dim_0, x_dim_1, …
     ``log_likelihood`` [chain, draw, datum] is ℓ_i(w), or ℓ_i(w) − ℓ_i(w₀), and its variable is
@@ -46,8 +46,9 @@ def draws_tree(
 
 
 def to_arviz(tree: xr.DataTree) -> Any:
-    """What the installed ArviZ takes: an ``InferenceData`` before its version 1, then the tree.
+    """Convert a run to what the installed ArviZ takes.
 
+    That is an ``InferenceData`` before its version 1, and the tree itself from then on.
     Raises ImportError, in one line, where ArviZ is not installed.
     """
     try:
@@ -61,7 +62,7 @@ def to_arviz(tree: xr.DataTree) -> Any:
 
 
 def tidy_table(dataset: xr.Dataset, rows: Sequence[str] = SAMPLE_AXES) -> pd.DataFrame:
-    """One row for each combination of the ``rows`` dimensions, and a column for every number.
+    """Tabulate a dataset: one row per combination of the ``rows`` dimensions, numbers as columns.
 
     The row dimensions come first, as columns; a variable x with further dimensions becomes the
     columns x[0], x[1], … or x[0, 0], … by position. Curves have ``rows=("n", "replicate")``. Raises
@@ -85,7 +86,7 @@ def tidy_table(dataset: xr.Dataset, rows: Sequence[str] = SAMPLE_AXES) -> pd.Dat
 
 
 def estimates_table(estimates: Mapping[str, Estimate], coverage: float = 0.95) -> pd.DataFrame:
-    """One row for each number of each estimate, with its interval, its sources and its basis.
+    """Tabulate estimates: one row for each number, with its interval, its sources and its basis.
 
     Columns: ``name``, ``index`` (position in the estimate), ``value``, ``standard_error``,
     ``degrees_of_freedom``, ``low`` and ``high`` of the two-sided interval of that coverage, the
@@ -121,11 +122,11 @@ def estimates_table(estimates: Mapping[str, Estimate], coverage: float = 0.95) -
 
 
 def _dataset(group: Mapping[str, ArrayLike]) -> xr.Dataset:
-    """Variables on chain and draw, numbered from 0, with axes of their own behind."""
+    """Label arrays by chain and draw, numbered from 0; further axes have names of their own."""
     variables = {}
     for name, values in group.items():
         array = np.asarray(values)
         own = [f"{name}_dim_{axis}" for axis in range(array.ndim - 2)]
         variables[name] = ([*SAMPLE_AXES, *own], array)
-    found = xr.Dataset(variables)
-    return found.assign_coords({axis: np.arange(found.sizes[axis]) for axis in SAMPLE_AXES})
+    dataset = xr.Dataset(variables)
+    return dataset.assign_coords({axis: np.arange(dataset.sizes[axis]) for axis in SAMPLE_AXES})

@@ -1,8 +1,8 @@
 """Labelled results on disk.
 
 A file appears whole or not at all: everything is written beside its destination, flushed to the
-disk and renamed. What cannot be written is found out before a long computation, not after it
-(``prepare_folder``).
+disk and renamed. ``prepare_folder`` shows before a long computation, not after it, that a folder
+can be written in.
 
 JSON made here is strict: no NaN, no infinity, keys sorted. Numbers and arrays of NumPy or JAX
 become numbers and lists, dataclasses and named tuples become objects, a Fraction becomes "5/2".
@@ -153,8 +153,8 @@ def dataset_bytes(dataset: xr.Dataset, name: str) -> bytes:
 def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a dataset that ``write_dataset`` wrote, wholly into memory.
 
-    Raises FileNotFoundError if there is no such file, and OSError if it cannot be read or is
-    damaged or not netCDF4.
+    Raises FileNotFoundError if there is no such file, OSError if it cannot be read or is damaged
+    or not netCDF4, and ValueError for a file of an older version, whose names mean something else.
     """
     path = Path(path)
     try:
@@ -167,10 +167,24 @@ def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         # h5netcdf prints a traceback of its own if it fails to open a file, so h5py tries first.
         with h5py.File(io.BytesIO(content), "r") as file:
             file.visititems(lambda name, item: None)
-        return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
+        dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
     except Exception as error:
         message = f"{str(path)!r} is damaged or not a netCDF4 file: {_reason(error)}"
         raise OSError(message) from error
+    _refuse_older_names(dataset, str(path))
+    return dataset
+
+
+def _refuse_older_names(dataset: xr.Dataset, name: str) -> None:
+    """Raise ValueError for curves whose ``free_energy`` is relative to nL_n(w₀)."""
+    variables = set(map(str, dataset.variables))
+    is_curve = "free_energy" in variables and variables & {"free_energy_ti", "energy_at_optimum"}
+    if is_curve and "normalised_free_energy" not in variables:
+        raise ValueError(
+            f"{name!r} is of an older version: its free_energy and wbic are relative to nL_n(w₀), "
+            "which are called normalised_free_energy and normalised_wbic now; run it again, or "
+            "rename them with xarray"
+        )
 
 
 def _attributes(attributes: Mapping[object, object], where: str) -> dict[str, object]:

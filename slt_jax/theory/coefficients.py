@@ -1,4 +1,4 @@
-"""The pair (lambda, m) that a theorem asserts, and the rules that combine such pairs."""
+"""The pair (λ, m) that a theorem asserts, and the rules that combine such pairs."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,18 +17,24 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Theory:
-    """What is known about the largest pole of the zeta function of a learning problem.
+    """The largest pole of the zeta function of a learning problem, as a theorem states it.
 
-    zeta(z) = int K(w)^z phi(w) dw has its largest pole at z = -lambda, of order m.
+    ζ(z) = ∫ K(w)^z φ(w) dw has its largest pole at z = −λ, of order m.
 
-    learning_coefficient: lambda >= 0, a Fraction; it is 0 only where K vanishes on a set of
-    positive prior probability, and then m = 1. multiplicity: m >= 1. kind: "exact" for a theorem,
-    "upper bound" for a theorem that bounds lambda from above, "conjecture" for anything without a
-    proof. source: where the statement comes from.
-
-    Raises ValueError naming the field and its value where one of these is violated.
+    ``learning_coefficient`` is λ ≥ 0, a Fraction; it is 0 only where K vanishes on a set of
+    positive prior probability, and then m = 1. ``multiplicity`` is m ≥ 1. ``kind`` is "exact" for a
+    theorem, "upper bound" for a theorem that bounds λ from above, and "conjecture" for anything
+    without a proof. ``source`` says where the statement comes from. Raises ValueError naming the
+    field and its value where one of these is violated.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
+
+    >>> from slt_jax import theory
+    >>> known = theory.tanh_zero_truth(3)
+    >>> known.learning_coefficient, known.multiplicity
+    (Fraction(5, 6), 1)
+    >>> known.free_energy_asymptote([100, 1000]).round(3).tolist()  # nats, up to O_p(1)
+    [3.838, 5.756]
     """
 
     learning_coefficient: Fraction
@@ -40,7 +46,7 @@ class Theory:
         # Fields are not checked at run time: a float here would be wrong without a trace.
         coefficient: object = self.learning_coefficient
         if not isinstance(coefficient, Fraction) or coefficient < 0:
-            raise ValueError(f"learning_coefficient={coefficient!r}; allowed: Fractions >= 0")
+            raise ValueError(f"learning_coefficient={coefficient!r}; allowed: Fractions ≥ 0")
         checked_integer("multiplicity", self.multiplicity, 1)
         if coefficient == 0 and self.multiplicity != 1:
             raise ValueError(
@@ -52,11 +58,11 @@ class Theory:
             raise ValueError(f"source={self.source!r}; allowed: any text but the empty one")
 
     def free_energy_asymptote(self, n: ArrayLike) -> NDArray[np.float64]:
-        """The two leading terms of the free energy relative to n L_n(w_0), in total nats.
+        """Return the two leading terms of the free energy relative to nL_n(w₀), in total nats.
 
-        F_n - n L_n(w_0) = lambda log n - (m - 1) log log n + O_p(1).
+        F_n − nL_n(w₀) = λ log n − (m − 1) log log n + O_p(1).
 
-        n: sample sizes, any shape, all > 1; integers are not required. Returns an array of the
+        ``n`` are sample sizes > 1 of any shape; integers are not required. Returns an array of the
         same shape (0-d for a scalar). Raises ValueError naming the first n that is not > 1.
 
         Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
@@ -73,13 +79,12 @@ class Theory:
 
 
 def sum_of(*theories: Theory) -> Theory:
-    """The theory of K(u, v, ...) = K_1(u) + K_2(v) + ... with independent u, v, ...
+    """Return the theory of K(u, v, …) = K₁(u) + K₂(v) + … with independent u, v, …
 
-    lambda = sum_i lambda_i and m - 1 = sum_i (m_i - 1), because exp(-nK) factorises. The kind is
-    the weakest among the terms; the sources are joined. K may be replaced by anything between two
-    positive multiples of it, so that squared norms of orthogonal parts of an error add this way.
-
-    Raises ValueError when no theory is given.
+    λ = Σ_i λ_i and m − 1 = Σ_i (m_i − 1), because exp(−nK) factorises. The kind is the weakest
+    among the terms; the sources are joined. K may be replaced by anything between two positive
+    multiples of it, so that squared norms of orthogonal parts of an error add this way. Raises
+    ValueError when no theory is given.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009); Lin, Algebraic
     Methods for Evaluating Integrals in Bayesian Statistics (2011).
@@ -94,14 +99,13 @@ def sum_of(*theories: Theory) -> Theory:
 
 
 def product_of(*theories: Theory) -> Theory:
-    """The theory of K(u, v, ...) = K_1(u) K_2(v) ... with independent u, v, ...
+    """Return the theory of K(u, v, …) = K₁(u) K₂(v) … with independent u, v, …
 
-    lambda = min_i lambda_i and m = sum of the m_i over the i that attain it, because the zeta
-    function factorises. The exception is lambda = 0, where m = 1: K then vanishes on a set of
-    positive probability. The kind is the weakest among the factors, even of those that do not
-    attain the minimum: a bound there leaves open that they do. The sources are joined.
-
-    Raises ValueError when no theory is given.
+    λ = min_i λ_i, and m is the sum of the m_i over the i that attain it, because the zeta function
+    factorises. The exception is λ = 0, where m = 1: K then vanishes on a set of positive
+    probability. The kind is the weakest among the factors, even of those that do not attain the
+    minimum: a bound there leaves open that they do. The sources are joined. Raises ValueError when
+    no theory is given.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009); Lin, Algebraic
     Methods for Evaluating Integrals in Bayesian Statistics (2011).

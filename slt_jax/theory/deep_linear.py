@@ -9,24 +9,23 @@ from slt_jax.theory.coefficients import Theory
 
 
 def deep_linear(widths: Sequence[int], rank: int) -> Theory:
-    """The theory of K = ||A_L ... A_1 - C||^2, A_s of shape H_(s+1) x H_s, true C of rank r.
+    """Return the theory of K = ‖A_L … A₁ − C‖², A_s of shape [H_{s+1}, H_s], true C of rank r.
 
-    With M_s = H_s - r there is one Sigma, a set of l + 1 >= 2 layers, such that
-    max_Sigma M < min_(not Sigma) M and l max_Sigma M <= T < l min_(not Sigma) M, where
-    T = sum_Sigma M_s. With a = T - (ceil(T/l) - 1) l,
+    With M_s = H_s − r there is one set S of ℓ + 1 ≥ 2 layers such that max_S M < min_{not S} M and
+    ℓ max_S M ≤ T < ℓ min_{not S} M, where T = Σ_{s in S} M_s. With a = T − (⌈T/ℓ⌉ − 1)ℓ,
 
-    lambda = (r (H_1 + H_(L+1) - r) + sum_(i<j in Sigma) M_i M_j)/2 + a (l - a)/(4l)
-             - l (l - 1) (T/l)^2/4,    m = a (l - a) + 1.
+    λ = (r(H₁ + H_{L+1} − r) + Σ_{i<j in S} M_i M_j)/2 + a(ℓ − a)/(4ℓ) − ℓ(ℓ − 1)(T/ℓ)²/4,
+    m = a(ℓ − a) + 1.
 
     The covariance of the input is non-singular and the prior positive on the true parameters.
 
-    widths: H_1 (input) to H_(L+1) (output), two or more, all >= 1; rank: 0 <= r <= min_s H_s.
-    Raises ValueError naming the argument and its value otherwise.
+    ``widths`` are H₁ (input) to H_{L+1} (output), two or more, all ≥ 1; ``rank`` is r, from 0 to
+    min_s H_s. Raises ValueError naming the argument and its value otherwise.
 
     Source: Aoyagi, Consideration on the learning efficiency of multiple-layered neural networks
-    with linear units, Neural Networks 172 (2024) 106132; lambda also in Pepin Lehalleur and
-    Rimanyi, Geometry of fibers of the multiplication map of deep linear neural networks,
-    arXiv:2411.19920 (2024).
+    with linear units, Neural Networks 172 (2024) 106132; λ also in Pepin Lehalleur and Rimanyi,
+    Geometry of fibers of the multiplication map of deep linear neural networks, arXiv:2411.19920
+    (2024).
     """
     layers = [checked_integer(f"widths[{s}]", h, 1) for s, h in enumerate(widths)]
     if len(layers) < 2:
@@ -49,10 +48,10 @@ def deep_linear(widths: Sequence[int], rank: int) -> Theory:
 
 
 def _thin_layers(excess: list[int]) -> list[int]:
-    """The M_s of Sigma, from all M_s in ascending order."""
-    # Sigma is the shortest prefix with T < l * (the next M). That T >= l max M then holds of
-    # itself: each shorter prefix failed, so its T >= (l - 1) max M, and adding max M completes it.
-    # A longer prefix cannot qualify, since T < l * (the next M) breaks T >= l max M from there on.
+    """Select the M_s of S from all M_s in ascending order."""
+    # S is the shortest prefix with T < ℓ · (the next M). That T ≥ ℓ max M then holds of itself:
+    # each shorter prefix failed, so its T ≥ (ℓ − 1) max M, and adding max M completes it. A longer
+    # prefix cannot qualify, since T < ℓ · (the next M) breaks T ≥ ℓ max M from there on.
     for size, total in enumerate(accumulate(excess[:-1]), start=1):
         if size > 1 and total < (size - 1) * excess[size]:
             return excess[:size]

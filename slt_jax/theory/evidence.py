@@ -1,4 +1,4 @@
-"""The evidence E exp(-nK) by quadrature, for n far beyond any data set."""
+"""The evidence E exp(−nK) by quadrature, for n far beyond any data set."""
 
 from collections.abc import Callable
 
@@ -13,17 +13,17 @@ from slt_jax.theory.scaling import Floats, Scaling
 def log_evidence(
     excess: Callable[[Floats], Floats], dim: int, log_n: ArrayLike, *, step: float = 0.25
 ) -> Scaling:
-    """log E exp(-nK), w standard normal in 1 to 3 dimensions, by quadrature; exact values.
+    """Integrate log E exp(−nK) for w standard normal in 1 to 3 dimensions; the values are exact.
 
-    The trapezoidal rule in log|w_j|, so that nodes condense towards the coordinate planes, in each
+    The trapezoidal rule in log|w_j| lets nodes condense towards the coordinate planes, in each
     orthant. It converges exponentially if K is analytic in the log|w_j|, which it is when the set
-    {K = 0} lies in coordinate planes; log n is limited by the least |w_j|, e^-60. A set that runs
+    {K = 0} lies in coordinate planes; log n is limited by the least |w_j|, e^{−60}. A set that runs
     elsewhere is missed, so the rule with every second node is compared with the whole: where it
     converges, the error is about the square of the difference.
 
-    excess: K [N, d] -> [N]. log_n: [I]. step: that of log|w_j|. Returns log Z, in total nats, of
-    shape [1, I]. Raises ValueError for a dim that is not 1, 2 or 3, for NaN, and where log Z
-    differs by more than 0.01 between twice the step and the step.
+    ``excess`` is K, which maps [N, d] to [N]; ``log_n`` [I]; ``step`` is that of log|w_j|. Returns
+    log Z of shape [1, I] in total nats. Raises ValueError for a ``dim`` that is not 1, 2 or 3, for
+    NaN, and where log Z differs by more than 0.01 between twice the step and the step.
 
     Source: Trefethen and Weideman, The exponentially convergent trapezoidal rule, SIAM Review 56
     (2014) 385-458.
@@ -42,7 +42,7 @@ def log_evidence(
     for bits in np.ndindex(*[2] * d):
         k = excess((1 - 2 * np.array(bits)) * np.exp(log_w))
         if np.isnan(k).any():
-            raise ValueError("excess returned nan; allowed: numbers >= 0 and inf")
+            raise ValueError("excess returned nan; allowed: numbers ≥ 0 and inf")
         # Most K are even in some w_j, and three dimensions have 8 orthants.
         if kept is None or not np.array_equal(k, kept):
             kept = k
@@ -60,7 +60,7 @@ def log_evidence(
 
 
 def _log_sums(terms: Floats, subset: NDArray[np.intp]) -> tuple[float, float]:
-    """log of the sum of exp(terms), over all and over a subset; -inf where all underflow."""
+    """Return log Σ exp(terms) over all and over a subset; −∞ where all underflow."""
     largest = terms.max()
     weights = np.exp(terms - largest)
     with np.errstate(divide="ignore"):

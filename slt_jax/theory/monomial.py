@@ -8,14 +8,13 @@ from slt_jax.theory.coefficients import Theory
 
 
 def monomial(exponents: Sequence[int], prior_exponents: Sequence[int] | None = None) -> Theory:
-    """The theory of K = prod_j w_j^(2 k_j) under a prior ~ prod_j |w_j|^(h_j) near w = 0.
+    """Return the theory of K = ∏_j w_j^{2k_j} under a prior ~ ∏_j |w_j|^{h_j} near w = 0.
 
-    lambda = min_j (h_j + 1)/(2 k_j) over the j with k_j > 0; m = the number of j attaining it.
+    λ = min_j (h_j + 1)/(2k_j) over the j with k_j > 0, and m is the number of j that attain it.
 
-    exponents: the k_j >= 0, not all 0; where k_j = 0, w_j does not enter K. prior_exponents: the
-    h_j >= 0, one to each k_j; None for a prior that is positive and finite at 0 (all h_j = 0).
-
-    Raises ValueError naming the argument and its value where it is not as above.
+    ``exponents`` are the k_j ≥ 0, not all 0; where k_j = 0, w_j does not enter K.
+    ``prior_exponents`` are the h_j ≥ 0, one to each k_j, or None for a prior that is positive and
+    finite at 0 (all h_j = 0). Raises ValueError naming the argument and its value otherwise.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009); Arnold,
     Gusein-Zade and Varchenko, Singularities of Differentiable Maps, volume II (1988).

@@ -1,4 +1,4 @@
-"""Newton polyhedra: the pair (lambda, m) of sums of monomials, and bounds for other polynomials."""
+"""Newton polyhedra: the pair (λ, m) of sums of monomials, and bounds for other polynomials."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,27 +18,26 @@ def newton_polyhedron(
     squares: bool = False,
     nondegenerate: bool = True,
 ) -> Theory:
-    """The theory of K = sum_i w^(alpha_i) near w = 0 under a prior ~ prod_j |w_j|^(h_j).
+    """Return the theory of K = Σ_i w^{α_i} near w = 0 under a prior ~ ∏_j |w_j|^{h_j}.
 
-    With the Newton polyhedron P, the convex hull of all alpha_i + [0, oo)^d,
+    With the Newton polyhedron P, the convex hull of all α_i + [0, ∞)^d,
 
-    1/lambda = min{s : s (h + 1) in P} = max over v >= 0, v.(h + 1) = 1 of min_i v.alpha_i,
+    1/λ = min{s : s(h + 1) in P} = max over v ≥ 0, v·(h + 1) = 1 of min_i v·α_i,
 
-    and m is the codimension of the smallest face of P that holds the point s (h + 1). In words, a
-    box with sides e^(v_j) has the prior mass e^(v.(h + 1)) and in it K <~ e^(min_i v.alpha_i);
-    the best boxes make a cone of dimension m.
+    and m is the codimension of the smallest face of P that holds the point s(h + 1). In words, a
+    box with sides ε^{v_j} has the prior mass ε^{v·(h + 1)} and in it K ≲ ε^{min_i v·α_i}; the best
+    boxes make a cone of dimension m.
 
-    This is exact if near 0 K lies between two positive multiples of the sum of the |w^(alpha_i)|:
-    for a sum of even monomials with positive coefficients, for a sum of squares of monomials, and
-    for any polynomial K >= 0 that is non-degenerate, which means that the part of K on each
-    compact face of P vanishes nowhere in (R \\ 0)^d. Any other K >= 0 is below a multiple of the
-    sum, so that the pair bounds its own from above: say nondegenerate=False, and the kind is
-    "upper bound".
+    This is exact if near 0 K lies between two positive multiples of the sum of the |w^{α_i}|: for a
+    sum of even monomials with positive coefficients, for a sum of squares of monomials, and for any
+    polynomial K ≥ 0 that is non-degenerate, which means that the part of K on each compact face of
+    P vanishes nowhere in (ℝ∖0)^d. Any other K ≥ 0 is below a multiple of the sum, so that the pair
+    bounds its own from above: say ``nondegenerate=False``, and the kind is "upper bound".
 
-    exponents: the alpha_i, integers >= 0, none of them all 0, one or more of one length d >= 1.
-    prior_exponents: the h_j >= 0, d of them; None for a prior that is positive and finite at 0.
-    squares: the exponents are those of the f_i in K = sum_i f_i^2, f_i = w^(alpha_i), so that
-    they are doubled; the f_i may also be the monomials of polynomials g_c with K = sum_c g_c^2.
+    ``exponents`` are the α_i, integers ≥ 0, none of them all 0, one or more of one length d ≥ 1.
+    ``prior_exponents`` are the h_j ≥ 0, d of them, or None for a prior that is positive and finite
+    at 0. With ``squares`` the exponents are those of the f_i in K = Σ_i f_i², f_i = w^{α_i}, so
+    that they are doubled; the f_i may also be the monomials of polynomials g_c with K = Σ_c g_c².
 
     Computed in exact rationals. Raises ValueError naming the argument and its value where it is
     not as above.
@@ -50,9 +49,7 @@ def newton_polyhedron(
     points = [_checked_point(i, alpha) for i, alpha in enumerate(exponents)]
     dims = {len(point) for point in points}
     if len(dims) != 1:
-        raise ValueError(
-            f"exponents={exponents!r}; allowed: one vector or more, of one length >= 1"
-        )
+        raise ValueError(f"exponents={exponents!r}; allowed: one vector or more, of one length ≥ 1")
     dim = dims.pop()
     given = [0] * dim if prior_exponents is None else prior_exponents
     orders = [checked_integer(f"prior_exponents[{j}]", h, 0) for j, h in enumerate(given)]
@@ -79,11 +76,11 @@ def _checked_point(i: int, alpha: Sequence[int]) -> list[int]:
 
 
 def _remoteness(points: list[list[Fraction]], ray: list[Fraction]) -> tuple[Fraction, int]:
-    """The least s with s ray in P, and the codimension of the smallest face that holds it.
+    """Return the least s with s·ray in P, and the codimension of the smallest face that holds it.
 
-    s ray = sum_i mu_i alpha_i + nu with sum_i mu_i = 1 and mu, nu >= 0: a linear programme in
-    (s, mu, nu). The smallest face is spanned by the alpha_i and the unit vectors whose weights are
-    positive in some solution.
+    s·ray = Σ_i μ_i α_i + ν with Σ_i μ_i = 1 and μ, ν ≥ 0 is a linear programme in (s, μ, ν). The
+    smallest face is spanned by the α_i and the unit vectors whose weights are positive in some
+    solution.
     """
     dim, count = len(ray), len(points)
     rows = [
@@ -132,10 +129,10 @@ def _pivot(tableau: _Tableau, row: int, column: int) -> None:
 
 
 def _minimise(tableau: _Tableau, target: int, allowed: set[int], sign: int) -> list[Fraction]:
-    """Minimise sign * x_target over the `allowed` columns; return the reduced costs.
+    """Minimise sign · x_target over the ``allowed`` columns, and return the reduced costs.
 
-    The simplex method with Bland's rule, which cannot cycle. All minima here are finite: s is
-    bounded below by 0, mu by the simplex, and nu by s ray.
+    This is the simplex method with Bland's rule, which cannot cycle. All minima here are finite: s
+    is bounded below by 0, μ by the simplex, and ν by s·ray.
     """
     rows, basis = tableau
     while True:
@@ -154,7 +151,7 @@ def _minimise(tableau: _Tableau, target: int, allowed: set[int], sign: int) -> l
 
 
 def _rank(vectors: list[list[Fraction]]) -> int:
-    """Rank over the rationals, by elimination."""
+    """Return the rank over the rationals, by elimination."""
     rank = 0
     while vectors:
         pivot = vectors.pop()

@@ -8,23 +8,23 @@ from slt_jax.theory.regular import regular
 def nonnegative_factorisation(
     num_rows: int, num_columns: int, hidden_dim: int, true_hidden_dim: int
 ) -> Theory:
-    """The theory of K = ||X Y - C||^2, X (M x H) and Y (H x N) with entries >= 0.
+    """Return the theory of K = ‖XY − C‖², X [M, H] and Y [H, N] with entries ≥ 0.
 
-    If the truth C has the non-negative rank H_0, then
+    If the truth C has the non-negative rank H₀, then
 
-    lambda <= (H_0 (M + N - 1) + (H - H_0) min(M, N))/2,
+    λ ≤ (H₀(M + N − 1) + (H − H₀) min(M, N))/2,
 
-    an equality where H_0 = 0, with m = 1 + H if M = N and else 1, and where H = H_0 = 1, with
+    an equality where H₀ = 0, with m = 1 + H if M = N and else 1, and where H = H₀ = 1, with
     m = 1. In the bound, m is that of a function above K.
 
-    M = num_rows, N = num_columns, H = hidden_dim >= 1, H_0 = true_hidden_dim, 0 to H; the prior is
-    positive and finite on the true parameters. Raises ValueError naming the argument and its value
-    otherwise.
+    ``num_rows`` is M, ``num_columns`` N and ``hidden_dim`` H, all ≥ 1; ``true_hidden_dim`` is H₀, 0
+    to H. The prior is positive and finite on the true parameters. Raises ValueError naming the
+    argument and its value otherwise.
 
     Source: Hayashi and Watanabe, Upper bound of Bayesian generalization error in non-negative
     matrix factorization, Neurocomputing 266 (2017) 21-28. K is at most a multiple of the sum over
-    h of ||x_h y_h - C_h||^2, of which H_0 have C_h != 0 and M + N - 1 regular directions each, and
-    the others are |x_h|^2 |y_h|^2, products of squared norms. With C = 0 nothing cancels, so that
+    h of ‖x_h y_h − C_h‖², of which H₀ have C_h ≠ 0 and M + N − 1 regular directions each, and
+    the others are |x_h|²|y_h|², products of squared norms. With C = 0 nothing cancels, so that
     K is at least that sum too.
     """
     m = checked_integer("num_rows", num_rows, 1)

@@ -11,21 +11,21 @@ _TRUTHS = ("1", "x", "x^2", "x^3", "x^4")
 
 
 def skalse_polynomial(truth: str) -> Theory:
-    """The theory of f = t1 x^4 + t2 t3 x^3 + t4 t5 t6 x^2 + t7...t10 x + t11...t15.
+    """Return the theory of f = θ₁x⁴ + θ₂θ₃x³ + θ₄θ₅θ₆x² + θ₇…θ₁₀x + θ₁₁…θ₁₅.
 
-    lambda = 5/2 and m = 11 less (number of factors of the coefficient that is 1 in the truth,
-    less one): m = 11 for "0" and "x^4", 10 for "x^3", 9 for "x^2", 8 for "x", 7 for "1".
+    λ = 5/2, and m = 11 less (the number of factors of the coefficient that is 1 in the truth, less
+    one): m = 11 for "0" and "x^4", 10 for "x^3", 9 for "x^2", 8 for "x", 7 for "1".
 
     K is between two positive multiples of the summed squares of the errors of the coefficients
     if the input takes five values or more, so it is a sum over five disjoint blocks. A block of j
-    factors is `monomial([1] * j)` where the true coefficient is 0, and regular of dimension 1
+    factors is ``monomial([1] * j)`` where the true coefficient is 0, and regular of dimension 1
     (the product has a non-zero gradient) where it is 1. The prior is positive on the true
     parameters.
 
-    truth: "0", "1", "x", "x^2", "x^3" or "x^4". Raises ValueError naming it otherwise.
+    ``truth`` is "0", "1", "x", "x^2", "x^3" or "x^4". Raises ValueError naming it otherwise.
 
     Source: the polynomial is in Skalse, My Criticism of Singular Learning Theory (2023); the
-    values follow from `sum_of` and `monomial`.
+    values follow from ``sum_of`` and ``monomial``.
     """
     if truth != "0" and truth not in _TRUTHS:
         raise ValueError(f"truth={truth!r}; allowed: '0', {', '.join(map(repr, _TRUTHS))}")
@@ -38,19 +38,19 @@ def skalse_polynomial(truth: str) -> Theory:
 
 
 def power_coefficients(powers: Sequence[int], nonzero: Sequence[bool]) -> Theory:
-    """The theory of f = sum_i t_i^(p_i) phi_i, phi_i linearly independent functions of the input.
+    """Return the theory of f = Σ_i θ_i^{p_i} φ_i, φ_i linearly independent functions of the input.
 
-    lambda = sum over i of 1/2 where the true coefficient of phi_i is not 0 and of 1/(2 p_i) where
-    it is; m = 1. Unlike that of `skalse_polynomial`, lambda depends on the truth.
+    λ is the sum over i of 1/2 where the true coefficient of φ_i is not 0 and of 1/(2p_i) where it
+    is; m = 1. Unlike for ``skalse_polynomial``, λ depends on the truth.
 
     K is between two positive multiples of the summed squares of the errors of the coefficients,
-    so it is a sum over the t_i: `monomial([p_i])` at t_i = 0, regular elsewhere. The prior is
+    so it is a sum over the θ_i: ``monomial([p_i])`` at θ_i = 0, regular elsewhere. The prior is
     positive on the true parameters.
 
-    powers: the p_i >= 1, one or more. nonzero: for each, whether the true coefficient is not 0.
-    Raises ValueError naming the argument and its value otherwise.
+    ``powers`` are the p_i ≥ 1, one or more; ``nonzero`` says for each if the true coefficient is
+    not 0. Raises ValueError naming the argument and its value otherwise.
 
-    Source: follows from `sum_of` and `monomial`.
+    Source: follows from ``sum_of`` and ``monomial``.
     """
     degrees = [checked_integer(f"powers[{i}]", p, 1) for i, p in enumerate(powers)]
     given = list(nonzero)

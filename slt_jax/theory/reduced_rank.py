@@ -8,20 +8,18 @@ from slt_jax.theory.regular import regular
 
 
 def reduced_rank(input_dim: int, output_dim: int, hidden_dim: int, rank: int) -> Theory:
-    """The theory of K = ||B A - C||^2, A of shape H x M, B of shape N x H, true C of rank r.
+    """Return the theory of K = ‖BA − C‖², A [H, M], B [N, H], true C of rank r.
 
-    With M = input_dim, N = output_dim, H = hidden_dim, r = rank:
-
-    1. N + r <= M + H, M + r <= N + H and H + r <= M + N: lambda = (2(H+r)(M+N) - (M-N)^2
-       - (H+r)^2)/8 and m = 1 if M + N + H + r is even; 1/8 more and m = 2 if it is odd;
-    2. M + H < N + r: lambda = (HM - Hr + Nr)/2, m = 1;
-    3. N + H < M + r: lambda = (HN - Hr + Mr)/2, m = 1;
-    4. M + N < H + r: lambda = MN/2, m = 1.
+    1. N + r ≤ M + H, M + r ≤ N + H and H + r ≤ M + N: λ = (2(H + r)(M + N) − (M − N)²
+       − (H + r)²)/8 and m = 1 if M + N + H + r is even; 1/8 more and m = 2 if it is odd;
+    2. M + H < N + r: λ = (HM − Hr + Nr)/2, m = 1;
+    3. N + H < M + r: λ = (HN − Hr + Mr)/2, m = 1;
+    4. M + N < H + r: λ = MN/2, m = 1.
 
     The covariance of the input is non-singular and the prior positive on the true parameters.
 
-    M, N, H >= 1 and 0 <= r <= min(M, N, H). Raises ValueError naming the argument and its value
-    otherwise.
+    ``input_dim`` is M, ``output_dim`` N and ``hidden_dim`` H, all ≥ 1; ``rank`` is r, 0 to
+    min(M, N, H). Raises ValueError naming the argument and its value otherwise.
 
     Source: Aoyagi and Watanabe, Stochastic complexities of reduced rank regression in Bayesian
     estimation, Neural Networks 18 (2005) 924-933, main theorem.
@@ -52,27 +50,29 @@ def reduced_rank(input_dim: int, output_dim: int, hidden_dim: int, rank: int) ->
 def reduced_rank_local(
     input_dim: int, output_dim: int, hidden_dim: int, rank: int, rank_first: int, rank_second: int
 ) -> Theory:
-    """The local theory of K = ||B A - C||^2 near a point where B A = C has rank r, A a and B b.
+    """Return the local theory of K = ‖BA − C‖² near a point with BA = C of rank r.
 
-    With M = input_dim, N = output_dim, H = hidden_dim, a = rank_first, b = rank_second,
+    With a the rank of A and b that of B at the point,
 
-    lambda = (N a + M b - a b)/2 + lambda' and m = m', where (lambda', m') is `reduced_rank` of
-    dimensions M - a, N - b, H - a - b + r and rank 0, or (0, 1) if one of them is 0.
+    λ = (Na + Mb − ab)/2 + λ' and m = m', where (λ', m') is ``reduced_rank`` of
+    dimensions M − a, N − b, H − a − b + r and rank 0, or (0, 1) if one of them is 0.
 
-    The local lambda is the exponent of the prior volume of {K < e} in any small ball around the
+    The local λ is the exponent of the prior volume of {K < ε} in any small ball around the
     point. The covariance of the input is non-singular and the prior positive at the point.
 
-    M, N, H >= 1, 0 <= r <= a <= min(M, H), r <= b <= min(N, H) and a + b - r <= H (Sylvester's
-    inequality). Raises ValueError naming the argument and its value otherwise.
+    ``input_dim`` is M, ``output_dim`` N and ``hidden_dim`` H, all ≥ 1; ``rank`` is r,
+    ``rank_first`` a and ``rank_second`` b, 0 ≤ r ≤ a ≤ min(M, H), r ≤ b ≤ min(N, H) and
+    a + b − r ≤ H (Sylvester's inequality). Raises ValueError naming the argument and its value
+    otherwise.
 
-    Source: `reduced_rank`, and elementary, as follows. Take bases in which A = (I_a, 0; 0, 0) at
-    the point. Near it A = L (A_1, A_1 X; 0, S) with A_1 and L invertible and X, S small. With
-    (B_1, B_2) = B L and C = (C_1, 0), K is between two positive multiples of ||E||^2 +
-    ||C_1 X + B_2 S||^2, E = B_1 A_1 - C_1: N a regular directions, then r (M - a) more, because
-    C_1 has rank r, and what is left of B_2 S modulo the image of C_1. There B_2 has N - r rows
-    and rank b - r, which by the same step, transposed, gives (b - r)(M - a) regular directions
-    and a problem of the stated dimensions and rank 0 at A = 0, B = 0. There the local theory is
-    the main theorem's: scaling (A, B) to (c A, c B) takes every true point into the ball.
+    Source: ``reduced_rank``, and elementary, as follows. Take bases in which A = (I_a, 0; 0, 0) at
+    the point. Near it A = L(A₁, A₁X; 0, S) with A₁ and L invertible and X, S small. With (B₁, B₂) =
+    BL and C = (C₁, 0), K is between two positive multiples of ‖E‖² + ‖C₁X + B₂S‖², E = B₁A₁ − C₁:
+    Na regular directions, then r(M − a) more, because C₁ has rank r, and what is left of B₂S modulo
+    the image of C₁. There B₂ has N − r rows and rank b − r, which by the same step, transposed,
+    gives (b − r)(M − a) regular directions and a problem of the stated dimensions and rank 0 at A =
+    0, B = 0. There the local theory is the main theorem's: scaling (A, B) to (cA, cB) takes every
+    true point into the ball.
     """
     m = checked_integer("input_dim", input_dim, 1)
     n = checked_integer("output_dim", output_dim, 1)
@@ -98,13 +98,12 @@ def reduced_rank_local(
 
 
 def rank_one_factorisation(n: int, m: int) -> Theory:
-    """The theory of K = ||u v^T||^2 = |u|^2 |v|^2, u of length n and v of length m, truth 0.
+    """Return the theory of K = ‖uvᵀ‖² = |u|²|v|², u [n] and v [m], truth 0.
 
-    lambda = min(n, m)/2, and m = 2 if n = m, else 1: reduced-rank regression with one hidden unit.
+    λ = min(n, m)/2, and the multiplicity is 2 if n = m, else 1: this is reduced-rank regression
+    with one hidden unit. Raises ValueError naming the argument and its value unless n, m ≥ 1.
 
-    n, m >= 1. Raises ValueError naming the argument and its value otherwise.
-
-    Source: as `reduced_rank`.
+    Source: as ``reduced_rank``.
     """
     return reduced_rank(
         input_dim=checked_integer("m", m, 1),

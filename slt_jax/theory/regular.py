@@ -7,11 +7,9 @@ from slt_jax.theory.coefficients import Theory
 
 
 def regular(dim: int) -> Theory:
-    """The theory of a regular model with `dim` parameters, realisable or not.
+    """Return the theory of a regular model with ``dim`` ≥ 0 parameters, realisable or not.
 
-    lambda = dim/2, m = 1.
-
-    dim >= 0. Raises ValueError naming `dim` and its value otherwise.
+    λ = dim/2, m = 1. Raises ValueError naming ``dim`` and its value if it is not an integer ≥ 0.
 
     Source: Schwarz, Estimating the dimension of a model, Annals of Statistics 6 (1978);
     Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).

@@ -9,19 +9,19 @@ from slt_jax.theory.shallow_nets import relu_zero_truth
 
 
 def relu_slopes(hidden_dim: int, nonzero_slopes: int) -> Theory:
-    """The theory of f(x) = sum_h a_h max(b_h x, 0), one input, truth s max(x, 0) + t max(-x, 0).
+    """Return the theory of f(x) = Σ_h a_h max(b_h x, 0) at the truth s max(x, 0) + t max(−x, 0).
 
-    With c the number of s and t that are not 0: `relu_zero_truth` if c = 0, lambda = c/2 and m = 1
-    otherwise.
+    With c the number of s and t that are not 0, this is ``relu_zero_truth`` if c = 0; otherwise
+    λ = c/2 and m = 1.
 
-    The input takes both signs with positive probability; there are no biases. H = hidden_dim >= 1;
-    c = nonzero_slopes, 0 to min(2, H). Raises ValueError naming the argument and its value
-    otherwise.
+    The one input takes both signs with positive probability; there are no biases. ``hidden_dim`` is
+    H ≥ 1 and ``nonzero_slopes`` is c, 0 to min(2, H). Raises ValueError naming the argument and its
+    value otherwise.
 
     Source: elementary, as follows. Fix the signs of the b_h. K is between two positive multiples
-    of (A - s)^2 + (B - t)^2 with A the sum of a_h b_h over the positive b_h and B that over the
-    others. A - s with s != 0 is a regular direction and needs a positive b_h. If t = 0 the least
-    lambda is that of all b_h > 0, where B vanishes.
+    of (A − s)² + (B − t)² with A the sum of a_h b_h over the positive b_h and B that over the
+    others. A − s with s ≠ 0 is a regular direction and needs a positive b_h. If t = 0 the least
+    λ is that of all b_h > 0, where B vanishes.
     """
     h = checked_integer("hidden_dim", hidden_dim, 1)
     c = checked_integer("nonzero_slopes", nonzero_slopes, 0)
@@ -33,19 +33,20 @@ def relu_slopes(hidden_dim: int, nonzero_slopes: int) -> Theory:
 
 
 def relu_network(widths: Sequence[int], true_widths: Sequence[int]) -> Theory:
-    """The theory of a ReLU network with biases on bounded inputs, when a narrower one is the truth.
+    """Return the theory of a ReLU network with biases on bounded inputs with a narrower true one.
 
-    With H_1 (input), ..., H_L (output) the widths of the true network, where a path of weights that
+    With H₁ (input), …, H_L (output) the widths of the true network, where a path of weights that
     are not 0 leads from each hidden unit to the output,
 
-    lambda <= (sum_(k<L) H_(k+1) (H_k + 1) - sum_(1<k<L) H_k)/2,
+    λ ≤ (Σ_{k<L} H_{k+1}(H_k + 1) − Σ_{1<k<L} H_k)/2,
 
     whatever the widths of the network that is fitted. m = 1 is that of a function above K.
 
-    widths: input, hidden layers and output, two or more, all >= 1; true_widths: as many, none
-    larger, hidden ones >= 0 and the same at both ends. The prior is positive near the true network
-    and on a neighbourhood of the networks whose further units have negative activations for all
-    inputs. Raises ValueError naming the argument and its value otherwise.
+    ``widths`` are those of input, hidden layers and output, two or more, all ≥ 1. ``true_widths``
+    are as many, none larger, the hidden ones ≥ 0 and those at the ends the same. The prior is
+    positive near the true network and on a neighbourhood of the networks whose further units have
+    negative activations for all inputs. Raises ValueError naming the argument and its value
+    otherwise.
 
     Source: Nagayasu and Watanabe, Bayesian free energy of deep ReLU neural network in
     overparametrized cases, arXiv:2303.15739 (2023), for the first sum, elementary as follows. Let

@@ -1,4 +1,4 @@
-"""Measuring (lambda, m) from the evidence or the volume at many n, and holding it to a theorem."""
+"""Measurements of (λ, m) from the evidence or the volume at many n, held to theorems."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from slt_jax.theory.coefficients import Theory
 
 Floats = NDArray[np.float64]
 
-# Of an increment of log Z: smaller residuals tell nothing.
+# The rounding of an increment of log Z: smaller residuals tell nothing.
 _ROUNDING = 1e-10
 # Exact values exclude a multiplicity whose sum of squares is so many times that of another.
 _EXCLUDED_RATIO = 1e4
@@ -22,10 +22,11 @@ _MIN_LATE = 10
 
 
 class Scaling(NamedTuple):
-    """log Z at many n, up to one constant, in total nats.
+    """Values of log Z at many n, up to one constant, in total nats.
 
-    log_n: increasing and equally spaced, [I]. log_z: E exp(-nK) or the prior volume of {K < 1/n},
-    [R, I], whose exponentials are R independent unbiased estimates; R = 1 for exact values.
+    ``log_n`` [I] is increasing and equally spaced. ``log_z`` [R, I] is log E exp(−nK), or the log
+    of the prior volume of {K < 1/n}, whose exponentials are R independent unbiased estimates; R = 1
+    for exact values.
     """
 
     log_n: Floats
@@ -33,12 +34,12 @@ class Scaling(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """lambda with its standard error at the multiplicity m that fits best, or that was given.
+    """λ with its standard error at the multiplicity m that fits best, or that was given.
 
-    standard_error: that of the jackknife over replicates (0 for exact values) and, added in
-    squares, what the fit leaves out: the change of lambda when the first third of the n is left
-    out, or half the change when the next pole is part of the fit if the values show one and this is
-    larger. plausible: all multiplicities that the values do not exclude.
+    ``standard_error`` is that of the jackknife over replicates (0 for exact values) and, added in
+    squares, the change of λ when the first third of the n is left out, or half the change when the
+    next pole is part of the fit, if the values show one and this is larger. ``plausible`` are all
+    multiplicities that the values do not exclude.
     """
 
     learning_coefficient: float
@@ -48,7 +49,7 @@ class Measurement(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A theorem beside a measurement at its multiplicity; `agrees` is the verdict of `check`."""
+    """A theorem beside a measurement at its multiplicity; ``agrees`` is the result of ``check``."""
 
     theory: Theory
     measured: Measurement
@@ -56,15 +57,15 @@ class Check(NamedTuple):
 
 
 def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int = 4) -> Measurement:
-    """Fit log Z = -lambda log n + (m - 1) log(log n + c) + constant, c free, and choose m.
+    """Fit log Z = −λ log n + (m − 1) log(log n + c) + constant, c free, and choose m.
 
     c is the correction of relative order 1/log n that every m > 1 brings. The increments of log Z
     between neighbouring n are fitted by least squares, because those of volumes are nearly
     independent.
 
-    The next pole of the zeta function adds a term of relative order n^-d, d the distance of the
+    The next pole of the zeta function adds a term of relative order n^{−d}, d the distance of the
     poles. Where n is not yet large a wrong m with its c imitates it, and fits better than the true
-    m without it. To compare multiplicities, a n^-d with a and d > 0 free is therefore added to
+    m without it. To compare multiplicities, an^{−d} with a and d > 0 free is therefore added to
     each, and the first third of the n is left out if 10 remain. The misfit is then, of replicates,
     chi-square with the jackknife variance of the increments, and 4 more if m > 1, for its c; of
     exact values, the logarithm of the sum of squares, and log 30 more if m > 1. The least one is
@@ -75,9 +76,9 @@ def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int =
     nearly as well as any does with it, there is no such term to be seen, and fits without it are
     compared.
 
-    multiplicity: None to choose m, or the m at which lambda is wanted. largest: the largest m that
-    is tried, >= 1. Raises ValueError for m out of range, fewer than 8 n, n that are not equally
-    spaced or log n <= 0, and log Z that is not finite.
+    ``multiplicity`` is the m at which λ is wanted, or None to choose it, and ``largest`` ≥ 1 the
+    largest m that is tried. Raises ValueError for m out of range, fewer than 8 n, n that are not
+    equally spaced or log n ≤ 0, and log Z that is not finite.
     """
     log_n, log_z = (np.asarray(x, float) for x in scaling)
     spacing = np.diff(log_n)
@@ -128,10 +129,9 @@ def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int =
 def check(theory: Theory, scaling: Scaling, *, standard_errors: float = 4.0) -> Check:
     """Hold a theorem to a measurement of its K, at the multiplicity that it claims.
 
-    lambda is measured at the multiplicity that is claimed. An exact theorem, or a conjecture,
-    agrees if its m is plausible and its lambda within so many standard errors (and 1e-6) of the
-    measured one; an upper bound if it is not below the measured one by more than that. Raises
-    ValueError as `measure` does.
+    An exact theorem, or a conjecture, agrees if its m is plausible and its λ within so many
+    standard errors (and 1e-6) of the measured one; an upper bound agrees if it is not below the
+    measured one by more than that. Raises ValueError as ``measure`` does.
     """
     m = theory.multiplicity
     measured = measure(scaling, multiplicity=m, largest=max(4, m + 1))
@@ -148,13 +148,13 @@ class _Fit(NamedTuple):
 
 
 def _fit(log_n: Floats, log_z: Floats, m: int, next_pole: bool = False) -> _Fit:
-    """Least squares of the increments at a given m; c is searched for, lambda follows.
+    """Fit the increments by least squares at a given m; c is searched for, λ follows.
 
-    With the next pole, a n^-d is part of the fit too, and d is searched for.
+    With the next pole, an^{−d} is part of the fit too, and d is searched for.
     """
     # log n + c at the first n, from a tenth of log n to far beyond the last one: with a larger c
-    # the logarithm is a straight line, which is m = 1. d from what n^-d is nearly a straight line
-    # at to what is gone from log n to log n + 1.
+    # the logarithm is a straight line, which is m = 1. d from where n^{−d} is nearly a straight
+    # line to where it is gone between log n and log n + 1.
     low = np.log([0.1 * log_n[0], 0.5 / (log_n[-1] - log_n[0])])
     high = np.log([2 * log_n[-1], 2.0])
     for _ in range(7):

@@ -1,4 +1,4 @@
-"""The prior volume of {K < e} by multilevel splitting, for e far below what draws would reach."""
+"""The prior volume of {K < ε} by multilevel splitting, for ε far below what draws would reach."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,24 +21,23 @@ def volume_scaling(
     replicates: int = 12,
     sweeps: int = 20,
 ) -> Scaling:
-    """Unbiased estimates of V(1/n), the prior probability of {K < 1/n}, w uniform on a box.
+    """Estimate V(1/n), the prior probability of {K < 1/n} for w uniform on a box, without bias.
 
-    V(e) ~ e^lambda (log 1/e)^(m-1), so that V(1/n) scales as the evidence does. Particles in
-    {K < 1/n_i} are kept if K < 1/n_(i+1) and replaced by copies of kept ones otherwise, then moved
-    by a Markov chain that leaves the uniform law on {K < 1/n_(i+1)} as it is. The product of the
-    kept shares is unbiased however well the chain mixes, because the levels are fixed and the sizes
-    of the moves are tuned in a run of its own; poor mixing shows in the spread of the independent
-    replicates. Moves add normal steps to some coordinates, or multiply some by a factor and others
-    by its inverse, which runs along the fibres of products; put the singular point at w = 0 to
-    profit from the latter.
+    V(ε) ~ ε^λ (log 1/ε)^{m − 1}, so that V(1/n) scales as the evidence does. Particles in
+    {K < 1/n_i} are kept if K < 1/n_{i+1} and replaced by copies of kept ones otherwise, then moved
+    by a Markov chain that leaves the uniform law on {K < 1/n_{i+1}} as it is. The product of the
+    kept shares is unbiased however well the chain mixes, because the levels are fixed and the
+    sizes of the moves are tuned in a run of its own; poor mixing shows in the spread of the
+    independent replicates. Moves add normal steps to some coordinates, or multiply some by a
+    factor and others by its inverse, which runs along the fibres of products; put the singular
+    point at w = 0 to profit from the latter.
 
-    excess: K [N, d] -> [N], not NaN; inf leaves w out of the prior's support. low, high: the
-    corners of the box, [d]. log_n: increasing levels [I], the first with a V that plain draws
-    find; steps of about 1/lambda keep a third of the particles. particles of each replicate.
-    Returns log V, in total nats, of shape [replicates, I].
-
-    Raises ValueError naming the argument and its value where it is not as above, where K is NaN,
-    and where no particle of a replicate is left.
+    ``excess`` is K, which maps [N, d] to [N]; it is never NaN, and inf leaves w out of the prior's
+    support. ``low`` and ``high`` [d] are the corners of the box. ``log_n`` [I] are increasing
+    levels, the first with a V that plain draws find; steps of about 1/λ keep a third of the
+    particles. ``particles`` are those of each replicate. Returns log V of shape [replicates, I], in
+    total nats. Raises ValueError naming the argument and its value where it is not as above, where
+    K is NaN, and where no particle of a replicate is left.
 
     Source: Cerou, Del Moral, Furon and Guyader, Sequential Monte Carlo for rare event estimation,
     Statistics and Computing 22 (2012) 795-808.
@@ -69,7 +68,7 @@ def _descend(
     rng: np.random.Generator,
     weights: list[Floats] | None,
 ) -> tuple[Floats, list[Floats]]:
-    """log V [groups, I], and how often each move is tried at each level; None is to tune that."""
+    """Return log V [groups, I], and how often each move is tried at each level; None tunes that."""
     moves = _moves(levels[-1])
     used = weights or [np.full(len(moves), 1 / len(moves))]
     w = rng.uniform(*corners, size=(groups * count, len(corners[0])))
@@ -101,7 +100,7 @@ def _descend(
 
 
 def _moves(last_level: float) -> Floats:
-    """All kinds of move, [J, 3]: whether it multiplies, the share of coordinates, log of the size.
+    """List all kinds of move, [J, 3]: multiplies or not, share of coordinates, log of the size.
 
     K is of second order or higher, so that its sets are about as wide as the root of a level.
     """
@@ -112,12 +111,12 @@ def _moves(last_level: float) -> Floats:
 
 def _checked(k: Floats) -> Floats:
     if np.isnan(k).any():
-        raise ValueError("excess returned nan; allowed: numbers >= 0 and inf")
+        raise ValueError("excess returned nan; allowed: numbers ≥ 0 and inf")
     return k
 
 
 def _copies(kept: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Flat indices: each place of a replicate itself if it is kept, else a random kept one."""
+    """Return flat indices: each place of a replicate itself if kept, else a random kept one."""
     groups, count = kept.shape
     kept_first = np.argsort(~kept, axis=1, kind="stable")
     drawn = (rng.random((groups, count)) * kept.sum(axis=1, keepdims=True)).astype(int)
@@ -134,7 +133,7 @@ def _move(
     moves: Floats,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """One Metropolis step of every particle inside {K < e^-level}, and which were accepted."""
+    """Move every particle by one Metropolis step inside {K < e^{−level}}, and say which moved."""
     number, dim = w.shape
     multiplies, share, log_size = moves[:, :1] > 0, moves[:, 1:2], moves[:, 2:]
     chosen = np.asarray(rng.random((number, dim)) < share)

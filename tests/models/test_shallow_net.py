@@ -102,5 +102,5 @@ def test_theory_of_one_unit(net, expected):
     """|a|²|b|² where σ(0) = 0; not where softplus or a bias keep the unit alive at b = 0."""
     empty = dataclasses.replace(net, hidden_dim=0, biases=False)
     known = teacher_student("zero", net, empty, {}, "").theory
-    found = known and (float(known.learning_coefficient), known.multiplicity)
-    assert found == expected
+    pair = known and (float(known.learning_coefficient), known.multiplicity)
+    assert pair == expected

@@ -37,8 +37,8 @@ def exact_log_evidence(x: float, y: float) -> float:
 def log_evidence(problem: Problem, x: np.ndarray) -> tuple[float, float]:
     """log Z of one datum (x, 1) and the bound of the oracle."""
     statistics = statistics_of(problem, Data(x, np.ones((1, 1))))
-    found = oracle_for(problem).log_evidence(statistics)
-    return float(found.value + statistics.log_likelihood_at_optimum), float(found.error)
+    evidence = oracle_for(problem).log_evidence(statistics)
+    return float(evidence.value + statistics.log_likelihood_at_optimum), float(evidence.error)
 
 
 @pytest.mark.parametrize("x", [1.0, -0.6])

@@ -32,14 +32,14 @@ def tree() -> xr.DataTree:
 
 
 def test_groups_have_the_names_that_arviz_knows() -> None:
-    found = tree()
-    assert set(found.children) == {"posterior", "log_likelihood", "sample_stats"}
-    assert found["posterior/w"].dims == ("chain", "draw", "w_dim_0")
-    assert found["posterior/scale"].dims == ("chain", "draw")
-    assert found["log_likelihood/y"].dims == ("chain", "draw", "y_dim_0")
-    np.testing.assert_array_equal(found["posterior/draw"], np.arange(DRAWS))
-    np.testing.assert_array_equal(found["log_likelihood/y"], arrays()["l"])
-    assert found.attrs == {"n": DATA}
+    groups = tree()
+    assert set(groups.children) == {"posterior", "log_likelihood", "sample_stats"}
+    assert groups["posterior/w"].dims == ("chain", "draw", "w_dim_0")
+    assert groups["posterior/scale"].dims == ("chain", "draw")
+    assert groups["log_likelihood/y"].dims == ("chain", "draw", "y_dim_0")
+    np.testing.assert_array_equal(groups["posterior/draw"], np.arange(DRAWS))
+    np.testing.assert_array_equal(groups["log_likelihood/y"], arrays()["l"])
+    assert groups.attrs == {"n": DATA}
     assert set(draws_tree({"w": arrays()["w"]}).children) == {"posterior"}
 
 
@@ -56,12 +56,12 @@ def test_each_version_gets_its_own(
 ) -> None:
     arviz = types.SimpleNamespace(__version__=version, InferenceData=InferenceData)
     monkeypatch.setitem(sys.modules, "arviz", arviz)
-    found = to_arviz(tree())
-    assert isinstance(found, kind)
-    assert found.attrs == {"n": DATA}
-    if isinstance(found, InferenceData):
-        assert set(found.groups) == set(tree().children)
-        xr.testing.assert_equal(found.groups["posterior"], tree()["posterior"].to_dataset())
+    converted = to_arviz(tree())
+    assert isinstance(converted, kind)
+    assert converted.attrs == {"n": DATA}
+    if isinstance(converted, InferenceData):
+        assert set(converted.groups) == set(tree().children)
+        xr.testing.assert_equal(converted.groups["posterior"], tree()["posterior"].to_dataset())
 
 
 def test_without_arviz(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,11 +77,11 @@ def test_arviz_itself_leaves_one_out_alike() -> None:
         arviz = pytest.importorskip("arviz")
         log_ratios = 0.3 * arrays()["l"]
         run = draws_tree({"w": arrays()["w"]}, log_ratios)
-        found = arviz.loo(to_arviz(run), pointwise=True)
+        loo = arviz.loo(to_arviz(run), pointwise=True)
     own = smoothed_leave_one_out(log_ratios)
-    theirs = found.elpd_loo if hasattr(found, "elpd_loo") else found.elpd
+    theirs = loo.elpd_loo if hasattr(loo, "elpd_loo") else loo.elpd
     assert float(theirs) == pytest.approx(-DATA * float(own.loss.value), rel=0.01)
-    np.testing.assert_allclose(found.pareto_k, own.pareto_shape, atol=0.1)
+    np.testing.assert_allclose(loo.pareto_k, own.pareto_shape, atol=0.1)
 
 
 @pytest.mark.parametrize(

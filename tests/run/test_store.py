@@ -107,8 +107,8 @@ def test_attributes(value: Any, stored: Any, tmp_path: Path) -> None:
     dataset.i.attrs["label"] = value
     write_dataset(dataset, tmp_path / "result.nc")
     back = read_dataset(tmp_path / "result.nc")
-    for found in (back.attrs["outer"], back.x.attrs["inner"], back.i.attrs["label"]):
-        np.testing.assert_array_equal(found, stored)
+    for value_read in (back.attrs["outer"], back.x.attrs["inner"], back.i.attrs["label"]):
+        np.testing.assert_array_equal(value_read, stored)
     assert dataset.attrs["outer"] is value
     assert dataset.x.attrs["inner"] is value
 
@@ -162,6 +162,24 @@ def test_reading_what_is_damaged(damage: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"result\.nc' is damaged or not a netCDF4 file") as caught:
         read_dataset(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sign", ["free_energy_ti", "energy_at_optimum"])
+def test_reading_a_file_of_an_older_version(sign: str, tmp_path: Path) -> None:
+    """There ``free_energy`` was relative to nL_n(w₀), and nothing but its company says so."""
+    path = tmp_path / "result.nc"
+    curve = example().assign({sign: ("problem", [1.0, 2.0])})
+    write_dataset(curve, path)
+    with pytest.raises(ValueError, match=r"result\.nc' is of an older version.*") as caught:
+        read_dataset(path)
+    assert "normalised_free_energy and normalised_wbic now" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    for named in (curve.rename(free_energy="normalised_free_energy"), example()):
+        write_dataset(named, path)
+        xr.testing.assert_identical(read_dataset(path), named)
+    both = curve.assign(normalised_free_energy=curve.free_energy)
+    write_dataset(both, path)
+    xr.testing.assert_identical(read_dataset(path), both)
 
 
 # --- failure --------------------------------------------------------------------------------

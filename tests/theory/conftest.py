@@ -13,11 +13,11 @@ AssertScaling = Callable[[Theory, np.ndarray, np.ndarray, float], None]
 
 @pytest.fixture(scope="session")
 def assert_scaling() -> AssertScaling:
-    """A check of (lambda, m) against log Z, which needs no fit and no limit of log log n.
+    """A check of (λ, m) against log Z, which needs no fit and no limit of log log n.
 
-    Z(n) = n^-lambda (P(log n) + o(1)) with P a polynomial of degree m - 1, so the m-th difference
-    of n^lambda Z over equally spaced log n is small, and the (m-1)-th is as large as for
-    (log n)^(m-1) up to a constant. A wrong lambda, or a smaller m, breaks the first; a larger m
+    Z(n) = n^{−λ} (P(log n) + o(1)) with P a polynomial of degree m − 1, so the m-th difference
+    of n^λ Z over equally spaced log n is small, and the (m-1)-th is as large as for
+    (log n)^{m-1} up to a constant. A wrong λ, or a smaller m, breaks the first; a larger m
     breaks the second. Constant factors of Z cancel.
     """
 

@@ -105,7 +105,7 @@ def test_products_of_monomials_are_monomials():
 
 
 def test_where_k_vanishes_with_positive_probability():
-    # K_1 = 0 everywhere makes the product 0 everywhere: regular(0) again. In a sum it adds nothing.
+    # K₁ = 0 everywhere makes the product 0 everywhere: regular(0) again. In a sum it adds nothing.
     assert value(product_of(regular(0), regular(0), monomial([1]))) == value(regular(0))
     assert value(sum_of(regular(0), monomial([1, 1]))) == value(monomial([1, 1]))
 

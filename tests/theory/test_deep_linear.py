@@ -22,7 +22,7 @@ def value(theory: Theory) -> tuple[Fraction, int]:
 
 
 def rank_chains(excess: list[int]) -> Iterator[tuple[int, ...]]:
-    """All d_0 = t_0 >= t_1 >= ... >= t_L = 0 with t_i <= d_i: ranks of the partial products."""
+    """All d₀ = t₀ ≥ t₁ ≥ ... ≥ t_L = 0 with t_i ≤ d_i: ranks of the partial products."""
 
     def extended(chain: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         i = len(chain)
@@ -36,7 +36,7 @@ def rank_chains(excess: list[int]) -> Iterator[tuple[int, ...]]:
 
 
 def codimension(chain: tuple[int, ...], excess: list[int]) -> int:
-    """Matrix i has to vanish on the t_(i-1) - t_i directions that it kills, modulo its image."""
+    """Matrix i has to vanish on the t_{i-1} − t_i directions that it kills, modulo its image."""
     return sum((chain[i - 1] - chain[i]) * (excess[i] - chain[i]) for i in range(1, len(excess)))
 
 
@@ -154,7 +154,7 @@ def test_a_wider_network_is_never_below():
 
 
 def test_one_input_is_a_product_of_squared_norms():
-    """|A_L ... A_1| with one input is a product of independent chi variables if A is normal."""
+    """|A_L ... A₁| with one input is a product of independent chi variables if A is normal."""
     for length in range(1, 5):
         for widths in product(range(1, 6), repeat=length):
             expected = value(product_of(*map(regular, widths)))
@@ -173,12 +173,12 @@ def added(distribution: np.ndarray, survival: np.ndarray) -> np.ndarray:
 
 
 def probability_of_divisibility(widths: tuple[int, ...], top: int) -> np.ndarray:
-    """P(2^k divides A_L ... A_1), k = 0..top, for uniform 2-adic matrices and two inputs.
+    """P(2^k divides A_L ... A₁), k = 0..top, for uniform 2-adic matrices and two inputs.
 
-    The elementary divisors 2^s, 2^t of the partial product, s <= t, are a Markov chain. A matrix
+    The elementary divisors 2^s, 2^t of the partial product, s ≤ t, are a Markov chain. A matrix
     with d rows sends the two columns to 2^s b, 2^t c with b, c uniform: their valuations x, y
-    have P(x >= k) = 2^(-dk), and the primitive parts agree up to a unit modulo 2^z with
-    P(z >= k) = 2^(-(d-1)k) (1 - 1/2)/(1 - 2^-d), k >= 1. Then s and t become min(s + x, t + y)
+    have P(x ≥ k) = 2^{-dk}, and the primitive parts agree up to a unit modulo 2^z with
+    P(z ≥ k) = 2^{-(d-1)k} (1 − 1/2)/(1 − 2^{−d}), k ≥ 1. Then s and t become min(s + x, t + y)
     and max(s + x, t + y) + z.
     """
     k = np.arange(top + 1)
@@ -196,10 +196,10 @@ def probability_of_divisibility(widths: tuple[int, ...], top: int) -> np.ndarray
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_two_inputs_by_volume_scaling(length, assert_scaling):
-    """The volume of {|A_L ... A_1| <= e} over the 2-adic integers, exactly, for e = 2^-k.
+    """The volume of {|A_L ... A₁| ≤ e} over the 2-adic integers, exactly, for e = 2^{−k}.
 
     The strata and their normal directions are those of the real problem, so that the volume goes
-    as e^(2 lambda) (log 1/e)^(m-1) with the same pair; 1/e^2 plays the part of n. Nothing here is
+    as e^{2 λ} (log 1/e)^{m-1} with the same pair; 1/e² plays the part of n. Nothing here is
     sampled, and what is left after the leading term is of order e: 1e-9 is rounding.
     """
     largest = {1: 5, 2: 5, 3: 4, 4: 3}[length]

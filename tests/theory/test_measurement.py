@@ -62,10 +62,10 @@ EXPONENTS = [(1, 2), (1, 3), (2, 3), (3, 4), (2, 5), (1, 5), (2, 2)]
 
 
 def product_of_two(a, b, log_n):
-    """log E exp(-n w_0^(2a) w_1^(2b)), w uniform on [0, 1]^2, for n so large that e^-n is nothing.
+    """log E exp(−n w₀^{2a} w₁^{2b}), w uniform on [0, 1]², for n so large that e^{−n} is nothing.
 
-    Z ~ Gamma(p) n^-p - Gamma(q) n^-q with p = 1/(2a) < q = 1/(2b), the residues of the two poles;
-    for p = q the double pole gives n^-p (log n - digamma(p)).
+    Z ~ Γ(p) n^{−p} − Γ(q) n^{−q} with p = 1/(2a) < q = 1/(2b), the residues of the two poles;
+    for p = q the double pole gives n^{−p} (log n − digamma(p)).
     """
     p, q = 1 / (2 * a), 1 / (2 * b)
     if p == q:
@@ -78,7 +78,7 @@ def product_of_two(a, b, log_n):
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("exponents", EXPONENTS)
 def test_true_theorems_agree_on_early_windows(window, exponents):
-    """The second pole adds n^-d, d from 1/24 to 2/5, which in no early n is small."""
+    """The second pole adds n^{−d}, d from 1/24 to 2/5, which in no early n is small."""
     scaling = product_of_two(*exponents, np.linspace(*window, 26))
     result = check(monomial(exponents), scaling)
     assert result.measured.multiplicity in result.measured.plausible
@@ -96,7 +96,7 @@ def test_true_theorems_agree_with_early_replicates():
 
 
 def test_false_theorems_fail_where_the_window_is_informative():
-    """A wrong m where the second pole has died away or the pole is double, and a wrong lambda."""
+    """A wrong m where the second pole has died away or the pole is double, and a wrong λ."""
     log_n = np.linspace(10.0, 60.0, 26)
     for exponents in [(1, 2), (1, 3), (1, 5), (2, 2), (1, 1)]:
         theory, scaling = monomial(exponents), product_of_two(*exponents, log_n)
@@ -112,7 +112,7 @@ def test_standard_error_of_replicates_is_true():
     """Random walks as log Z, as of splitting; 60 measurements of 12 replicates each.
 
     t with 11 degrees of freedom has the variance 11/9; that of 60 values is within 90 % of it with
-    4 standard errors. The change of lambda is part of the error, so it may be below.
+    4 standard errors. The change of λ is part of the error, so it may be below.
     """
     rng = np.random.default_rng(0)
     log_n = np.arange(8.0, 35.0, 1.0)
@@ -159,7 +159,7 @@ def test_measure_refuses(scaling, options, named):
 
 
 def test_evidence_is_exact():
-    """E exp(-n |w|^2) = (1 + 2n)^(-d/2)."""
+    """E exp(−n |w|²) = (1 + 2n)^{-d/2}."""
     for dim in (1, 2):
         scaling = log_evidence(lambda w: (w**2).sum(axis=1), dim, DEEP)
         np.testing.assert_allclose(
@@ -204,7 +204,7 @@ def small_volume(excess, dim, **options):
 
 
 def test_volume_is_unbiased_and_its_spread_true():
-    """P(|w_1 w_2| < d) = d (1 - log d), d = n^(-1/2), at every level: false alarm 1e-6 for all."""
+    """P(|w₁ w₂| < d) = d (1 − log d), d = n^{-1/2}, at every level: false alarm 1e-6 for all."""
     scaling = small_volume(lambda w: np.prod(w**2, axis=1), 2, replicates=48, particles=60)
     d = np.exp(-scaling.log_n / 2)
     relative = np.exp(scaling.log_z) / (d * (1 - np.log(d)))

@@ -16,12 +16,12 @@ def value(theory):
 
 
 def divergence(weight: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """K from N(0, 1) to (1 - weight) N(first, 1) + weight N(second, 1), by Gauss-Hermite."""
+    """K from N(0, 1) to (1 − weight) N(first, 1) + weight N(second, 1), by Gauss-Hermite."""
     total = np.zeros(np.broadcast_shapes(weight.shape, first.shape, second.shape))
     for x, w in zip(NODES, WEIGHTS, strict=True):
         excess = (1 - weight) * np.expm1(first * x - first**2 / 2)
         excess = excess + weight * np.expm1(second * x - second**2 / 2)
-        # -log(ratio) has mean K; adding the excess, of mean 0, leaves terms that are all >= 0.
+        # −log(ratio) has mean K; adding the excess, of mean 0, leaves terms that are all ≥ 0.
         total += w * (excess - np.log1p(excess))
     return total
 
@@ -49,7 +49,7 @@ def test_without_further_components_it_is_regular():
 
 
 def test_published_bounds_are_attained():
-    """(H + 3 H_0 - 2)/4 in one dimension and (D H_0 + H - 1)/2 in more."""
+    """(H + 3 H₀ − 2)/4 in one dimension and (D H₀ + H − 1)/2 in more."""
     for h0, further, dim in product(range(1, 5), range(4), range(1, 5)):
         h = h0 + further
         published = Fraction(h + 3 * h0 - 2, 4) if dim == 1 else Fraction(dim * h0 + h - 1, 2)
@@ -67,10 +67,10 @@ def test_each_further_component_costs_a_quarter(num_components):
 
 
 def test_first_mean_fixed_by_quadrature(assert_scaling):
-    """int exp(-nK) da db over (0, 1) x (-1, 1), with the actual Kullback-Leibler divergence.
+    """int exp(−nK) da db over (0, 1) x (−1, 1), with the actual Kullback-Leibler divergence.
 
     Both variables are on logarithmic scales towards 0. Rounding in K, about 1e-16 of the excess,
-    sets the limit n = 1e16; what is left after the leading term is of order n^(-1/2) log n, so
+    sets the limit n = 1e16; what is left after the leading term is of order n^{-1/2} log n, so
     1e-3 of the difference at n = 1e8.
     """
     v = np.arange(-90, 60)[:, None] * 0.5
@@ -84,11 +84,11 @@ def test_first_mean_fixed_by_quadrature(assert_scaling):
 
 
 def test_two_free_means_by_quadrature(assert_scaling):
-    """int exp(-nK) over the weight, the mean of the mixture and the difference of the means.
+    """int exp(−nK) over the weight, the mean of the mixture and the difference of the means.
 
-    K is the actual Kullback-Leibler divergence. The mean is of order n^(-1/2), the difference is
-    on a logarithmic scale, and the weight is sin^2 of a uniform angle, which takes away the
-    inverse square roots at both ends. What is left after the leading term is of order n^(-1/4),
+    K is the actual Kullback-Leibler divergence. The mean is of order n^{-1/2}, the difference is
+    on a logarithmic scale, and the weight is sin² of a uniform angle, which takes away the
+    inverse square roots at both ends. What is left after the leading term is of order n^{-1/4},
     1e-3 at n = 1e12, from weights so small that the difference reaches the edge of its interval.
     """
     angles, angle_weights = np.polynomial.legendre.leggauss(24)

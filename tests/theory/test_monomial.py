@@ -42,11 +42,11 @@ def test_by_hand(exponents, prior_exponents, expected):
     ],
 )
 def test_against_the_density_of_k(exponents, prior_exponents, assert_scaling):
-    """E exp(-nK) under half-normal priors times w^h, from the density of log K on a grid.
+    """E exp(−nK) under half-normal priors times w^h, from the density of log K on a grid.
 
     log K is a sum of independent terms, so its density is a convolution, and the trapezoidal rule
     is exact to rounding for such analytic, doubly decaying integrands. The next pole is further
-    by 1/6 or more in these cases, so what is left is of order exp(-90/6), 3e-7, at most.
+    by 1/6 or more in these cases, so what is left is of order exp(−90/6), 3e-7, at most.
     """
     step = 0.25
     tau = np.arange(-2400, 80) * step

@@ -37,9 +37,9 @@ def solved(equations: list[list[Fraction]]) -> list[Fraction] | None:
 
 
 def best_boxes(points: list[list[int]], ray: list[int]) -> tuple[Fraction, int]:
-    """The dual: all boxes e^v, v >= 0 and v.ray = 1, that are vertices in (v, min_i v.alpha_i).
+    """The dual: all boxes e^v, v ≥ 0 and v.ray = 1, that are vertices in (v, min_i v.α_i).
 
-    The largest minimum is 1/lambda; the boxes that attain it span a face of dimension m - 1.
+    The largest minimum is 1/λ; the boxes that attain it span a face of dimension m − 1.
     """
     dim = len(ray)
     planes = [[Fraction(j == k) for k in range(dim)] + [Fraction(0)] * 2 for j in range(dim)]
@@ -133,7 +133,7 @@ def test_a_dominated_monomial_changes_nothing():
 
 
 def test_a_degenerate_polynomial_is_bounded():
-    # (x - y)^2 + x^6 is y^2 + x^6 in other coordinates.
+    # (x − y)² + x⁶ is y² + x⁶ in other coordinates.
     bound = newton_polyhedron([[2, 0], [1, 1], [0, 2], [6, 0]], nondegenerate=False)
     exact = newton_polyhedron([[0, 2], [6, 0]])
     assert bound.kind == "upper bound"

@@ -7,7 +7,7 @@ from slt_jax.theory import monomial, power_coefficients, regular, skalse_polynom
 
 @pytest.mark.parametrize(
     ("truth", "multiplicity"),
-    # Blocks of 1, 2, 3, 4, 5 factors add 0, 1, 2, 3, 4 to m - 1; that of the truth adds nothing.
+    # Blocks of 1, 2, 3, 4, 5 factors add 0, 1, 2, 3, 4 to m − 1; that of the truth adds nothing.
     [("0", 11), ("1", 7), ("x", 8), ("x^2", 9), ("x^3", 10), ("x^4", 11)],
 )
 def test_by_hand(truth, multiplicity):

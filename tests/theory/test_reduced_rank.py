@@ -45,8 +45,8 @@ def test_coefficient_is_half_the_least_codimension():
     """The fibre over C is stratified by the rank r + t of A, and K is C's squared distance.
 
     Codimension of {rank A = r + t, B A = C}: after the r directions of C are removed,
-    (M' - t)(H' - t) equations say that A has rank t and t N' that B vanishes on its image, with
-    M' = M - r and so on. The r directions themselves cost r (M + N - r). Ranks t that tie are
+    (M' − t)(H' − t) equations say that A has rank t and t N' that B vanishes on its image, with
+    M' = M − r and so on. The r directions themselves cost r (M + N − r). Ranks t that tie are
     strata that meet, and each further one adds a logarithm.
     """
     for m, n, h, r in ALL_CASES:
@@ -96,7 +96,7 @@ def test_local_by_hand(arguments, expected):
 
 
 def test_the_global_theory_is_the_least_local_one():
-    """Least lambda, largest m; it is found where the factors have no more rank than they need."""
+    """Least λ, largest m; it is found where the factors have no more rank than they need."""
     for m, n, h, r in ALL_CASES:
         local = [
             value(reduced_rank_local(m, n, h, r, a, b)) for a, b in ranks_of_factors(m, n, h, r)
@@ -113,7 +113,7 @@ def test_local_transposition_exchanges_the_factors():
 
 
 def test_local_smooth_points_cost_half_the_codimension():
-    """Where a + b - r = H, {B A = C} is smooth: the map (A, B) -> B A has rank N a + M b - a b."""
+    """Where a + b − r = H, {B A = C} is smooth: the map (A, B) → B A has rank N a + M b − a b."""
     rng = np.random.default_rng(0)
     for m, n, h, r in [case for case in ALL_CASES if max(case) < 4]:
         for a, b in ranks_of_factors(m, n, h, r):
@@ -145,9 +145,9 @@ def test_rank_one_factorisation_is_a_product_of_squared_norms():
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 2), (2, 2), (3, 3), (4, 2), (3, 4)])
 def test_rank_one_factorisation_by_quadrature(n, m, assert_scaling):
-    """E exp(-N |u|^2 |v|^2 / 2), u and v standard normal: v is integrated out, |u|^2 is chi-square.
+    """E exp(−N |u|² |v|² / 2), u and v standard normal: v is integrated out, |u|² is chi-square.
 
-    What is left after N^-lambda is of relative order N^(-1/2), below rounding here; rounding is
+    What is left after N^{−λ} is of relative order N^{-1/2}, below rounding here; rounding is
     1e-13 of log Z and grows with the order of the difference to 1e-9.
     """
     t = np.arange(-800, 30) * 0.25
@@ -164,10 +164,10 @@ def test_rank_one_factorisation_by_quadrature(n, m, assert_scaling):
     [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (1, 3), (2, 3), (3, 3), (2, 4), (4, 4)],
 )
 def test_two_outputs_by_quadrature(input_dim, hidden_dim, assert_scaling):
-    """E exp(-n ||B A||^2 / 2), standard normal A and B, B of two rows: A is integrated out.
+    """E exp(−n ‖B A‖² / 2), standard normal A and B, B of two rows: A is integrated out.
 
-    What is left is E prod_i (1 + n l_i)^(-M/2) over the eigenvalues l_1, l_2 of the Wishart matrix
-    B B^T, whose joint density is known. |l_1 - l_2| has a kink, where the trapezoidal rule in the
+    What is left is E ∏_i (1 + n l_i)^{-M/2} over the eigenvalues l₁, l₂ of the Wishart matrix
+    B Bᵀ, whose joint density is known. |l₁ − l₂| has a kink, where the trapezoidal rule in the
     log l_i errs by a factor that does not depend on n, so it cancels; next poles are further by
     1/2, so rounding, about 1e-9 of the difference, is what is left.
     """

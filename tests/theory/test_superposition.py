@@ -8,7 +8,7 @@ from slt_jax.theory import superposition_polygon
 
 
 def loss(columns: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """The integral of (max(g t + b, 0) - t [i = j])^2 over t, summed: [N, 2, c], [N, c] -> [N]."""
+    """The integral of (max(g t + b, 0) − t [i = j])² over t, summed: [N, 2, c], [N, c] → [N]."""
     g = np.einsum("nki,nkj->nij", columns, columns)
     g = np.where(g == 0, 1e-300, g)
     b = bias[:, None, :]
