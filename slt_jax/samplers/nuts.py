@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.infer.hmc import HMCState, hmc
 
+from slt_jax.samplers.sampling import Draws, run_each_beta
 from slt_jax.samplers.target import Target
 
 
@@ -26,6 +27,26 @@ class NUTSSettings(NamedTuple):
     num_draws: int = 500
     max_tree_depth: int = 10
     target_acceptance: float = 0.8
+
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
+        del step_size
+
+        def one(key: Array, beta: Array, positions: Array) -> Draws:
+            result = nuts(target, self, key, statistics, beta, positions)
+            return Draws(
+                result.energies, result.positions[:, -1], result.acceptance, result.num_divergent
+            )
+
+        return run_each_beta(one, keys, betas, start)
 
 
 class NUTSResult(NamedTuple):

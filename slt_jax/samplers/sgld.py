@@ -7,7 +7,9 @@ for a Gaussian of precision a, unit preconditioning and full gradients the varia
 probability that MALA would have given the step are by-products of it.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +17,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.samplers.hmc import DIVERGENCE, normal_rows
-from slt_jax.samplers.target import Target
-from slt_jax.statistics import WeightedData
+from slt_jax.samplers.sampling import Draws, run_each_beta
+from slt_jax.samplers.target import Subsampled, Target
 
 NOISE_STEPS = 16
+DEFAULT_STEP = 1.0
 # What MALA would reject of the steps that are the unit of others. Far from where the posterior is
 # rounding alone rejects more: on the way there more is allowed.
 REFERENCE_REJECTION = 0.005
@@ -62,6 +65,27 @@ class SGLDSettings(NamedTuple):
     preconditioner: RMSProp | None = None
     schedule: Callable[[Array], Array | float] | None = None
 
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run once for each key and β, and again with twice the step; see ``SamplerSettings.run``.
+
+        The density is the posterior's: with the prior, and not localised. The draws of the second
+        run, ``coarse_energies``, show the bias of the step. ``step_size`` is in units of
+        ``reference_step``, 1 by default.
+        """
+
+        def one(key: Array, beta: Array, positions: Array) -> Draws:
+            return _with_coarse_draws(target, self, key, statistics, beta, positions, step_size)
+
+        return run_each_beta(one, keys, betas, start)
+
 
 class SGLDResult(NamedTuple):
     """One run; burn-in is not in it.
@@ -104,6 +128,150 @@ class _State(NamedTuple):
     log_likelihood: Array
 
 
+_Pair = tuple[_State, _State]
+_Advance = Callable[[Array, Array, Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Density:
+    """The density that ``sgld`` samples, compared by identity, as its fields are arrays."""
+
+    target: Target
+    with_prior: bool
+    beta: Array | float
+    gamma: Array | float
+    centre: Array
+
+    def __call__(self, w: Array, data: Any) -> tuple[Array, Array]:
+        """The log density and the log-likelihood of w [d], in total nats."""
+        log_likelihood = self.target.log_likelihood(w, data)
+        distance = jnp.sum((w - self.centre) ** 2)
+        total = self.beta * log_likelihood - self.gamma / 2 * distance
+        return total + self.target.log_prior(w) if self.with_prior else total, log_likelihood
+
+
+@dataclass(frozen=True, eq=False)
+class _Dynamics:
+    """The steps of one run with ``shape`` [chain, d] of positions, and what they have in common."""
+
+    density: _Density
+    settings: SGLDSettings
+    data: Any
+    shape: tuple[int, ...]
+    step_size: Array
+    noise_key: Array
+    batch_key: Array
+
+    def start(self, positions: Array) -> _State:
+        """The chains before their first step."""
+        if self.settings.batch_size is None:
+            return self.on_all_data(positions, jnp.zeros_like(positions))
+        zeros = jnp.zeros(self.shape[0], positions.dtype)
+        return _State(_Walk(positions, *2 * (jnp.zeros_like(positions),)), zeros, zeros)
+
+    def on_all_data(self, positions: Array, second_moment: Array) -> _State:
+        """Chains with their densities and gradients."""
+        evaluate = jax.vmap(jax.value_and_grad(self.density, has_aux=True), (0, None))
+        (value, log_likelihood), gradient = evaluate(positions, self.data)
+        return _State(_Walk(positions, gradient, second_moment), value, log_likelihood)
+
+    def draw(self, states: _Pair, index: Array) -> tuple[_Pair, tuple[Array, Array, Array]]:
+        """Advance to the next draw: both ends of its last step, and what is kept of the draw.
+
+        That is its energy, the acceptance of the last step, and whether that was lost, all [chain].
+        """
+        settings = self.settings
+        # Burn-in is part of the first draw: a loop of its own would compile every step again.
+        stop = settings.num_burn_in + (index + 1) * settings.thinning
+        start = jnp.where(index == 0, 0, stop - settings.thinning)
+        # The acceptance of the last step needs the densities at both its ends, no others do.
+        measured = jnp.maximum(start, stop - 2)
+        at_once = max(1, min(NOISE_STEPS, settings.thinning - 2))
+        walk = self.steps(self.advance, start, measured, at_once, states[1].walk)
+        unmeasured = states[1]._replace(walk=walk)
+        states = self.steps(self.advance_measured, measured, stop, 2, (states[0], unmeasured))
+        before, after = states
+        if settings.batch_size is not None:
+            before = self.on_all_data(before.walk.positions, before.walk.second_moment)
+            after = self.on_all_data(after.walk.positions, after.walk.second_moment)
+        scaled = self.step_length(stop - 1) * self.scale(after.walk.second_moment)
+        gain = _log_acceptance(before, after, scaled)
+        lost = (gain < -DIVERGENCE) | ~jnp.isfinite(after.log_likelihood)
+        return states, (-after.log_likelihood, jnp.exp(jnp.minimum(gain, 0.0)), lost)
+
+    def steps(
+        self, advance_one: _Advance, start: Array, stop: Array, at_once: int, carry: Any
+    ) -> Any:
+        """Steps ``start`` to ``stop``, with the random numbers of ``at_once`` drawn together."""
+
+        def block(index: Array, carry: Any) -> Any:
+            first = start + index * at_once
+            key = jax.random.fold_in(self.noise_key, first)
+            noise = normal_rows(key, at_once, math.prod(self.shape), self.step_size.dtype)
+            last = jnp.minimum(first + at_once, stop)
+            return jax.lax.fori_loop(
+                first, last, lambda step, c: advance_one(step, noise[step - first], c), carry
+            )
+
+        return jax.lax.fori_loop(0, -(-(stop - start) // at_once), block, carry)
+
+    def advance(self, step: Array, noise: Array, walk: _Walk) -> _Walk:
+        """One step of all chains, and the gradients where they are then."""
+        walk = self.move(step, noise, walk)
+        if self.settings.batch_size is not None:
+            return walk
+        gradients = jax.vmap(jax.grad(self.density, has_aux=True), (0, None))
+        return walk._replace(gradient=gradients(walk.positions, self.data)[0])
+
+    def advance_measured(self, step: Array, noise: Array, states: _Pair) -> _Pair:
+        """One step of all chains: where they came from, and where they are with their densities."""
+        _, state = states
+        walk = self.move(step, noise, state.walk)
+        if self.settings.batch_size is not None:
+            return state, state._replace(walk=walk)
+        return state, self.on_all_data(walk.positions, walk.second_moment)
+
+    def move(self, step: Array, noise: Array, walk: _Walk) -> _Walk:
+        """One step of all chains; ``gradient`` is still that of where they came from."""
+        gradient = walk.gradient
+        if self.settings.batch_size is not None:
+            keys = jax.random.split(jax.random.fold_in(self.batch_key, step), self.shape[0])
+            gradient = jax.vmap(self.minibatch_gradient)(keys, walk.positions)
+        second_moment = self.learnt(walk.second_moment, gradient, step)
+        scaled = self.step_length(step) * self.scale(second_moment)
+        diffusion = jnp.sqrt(scaled) * noise.reshape(self.shape)
+        moved = walk.positions + scaled / 2 * gradient + diffusion
+        return _Walk(moved, walk.gradient, second_moment)
+
+    def minibatch_gradient(self, key: Array, w: Array) -> Array:
+        """The gradient of the log density of a chain's own minibatch at w [d]."""
+        batch = self.data.subsample(key, self.settings.batch_size)
+        return jax.value_and_grad(self.density, has_aux=True)(w, batch)[1]
+
+    def step_length(self, step: Array) -> Array:
+        """ε of this step."""
+        schedule = self.settings.schedule
+        return self.step_size if schedule is None else self.step_size * schedule(step)
+
+    def scale(self, second_moment: Array) -> Array | float:
+        """The diagonal of the preconditioner G."""
+        preconditioner = self.settings.preconditioner
+        if preconditioner is None:
+            return 1.0
+        return 1 / (preconditioner.damping + jnp.sqrt(second_moment))
+
+    def learnt(self, second_moment: Array, gradient: Array, step: Array) -> Array:
+        """V after a step with this gradient."""
+        preconditioner = self.settings.preconditioner
+        if preconditioner is None:
+            return second_moment
+        decay = preconditioner.decay
+        learnt = decay * second_moment + (1 - decay) * gradient**2
+        if not preconditioner.frozen:
+            return learnt
+        return jnp.where(step < self.settings.num_burn_in, learnt, second_moment)
+
+
 def sgld(
     target: Target,
     settings: SGLDSettings,
@@ -122,10 +290,10 @@ def sgld(
     has shape [chain, d]; β, γ and ε are scalars. The local learning coefficient is
     β(mean energy − energy at w*), d/2 at a regular minimum as nβ/γ → ∞.
 
-    With ``batch_size`` every chain and step has its own minibatch, see ``subsample``, and
-    ``data`` must be a WeightedData. Everything is sampled in JAX's default float type. Under
-    ``jit`` the first two arguments are static; ``vmap`` over the others for many jobs. Raises
-    ValueError for settings, shapes or data out of range.
+    With ``batch_size`` every chain and step has its own minibatch, which the data draw
+    (``target.Subsampled``). Everything is sampled in JAX's default float type. Under ``jit`` the
+    first two arguments are static; ``vmap`` over the others for many jobs. Raises ValueError for
+    settings, shapes or data out of range.
 
     Source: Welling & Teh, Bayesian learning via stochastic gradient Langevin dynamics, ICML
     2011; Lau, Furman, Wang, Murfet & Wei, The local learning coefficient, AISTATS 2025.
@@ -138,106 +306,14 @@ def sgld(
     positions, centre, beta, gamma, step_size = (
         jnp.asarray(value, dtype) for value in (initial_positions, centre, beta, gamma, step_size)
     )
-    preconditioner = settings.preconditioner
     noise_key, batch_key = jax.random.split(key)
-
-    def log_density(w: Array, of_data: Any) -> tuple[Array, Array]:
-        log_likelihood = target.log_likelihood(w, of_data)
-        total = beta * log_likelihood - gamma / 2 * jnp.sum((w - centre) ** 2)
-        return total + target.log_prior(w) if settings.with_prior else total, log_likelihood
-
-    value_and_grad = jax.value_and_grad(log_density, has_aux=True)
-
-    def on_all_data(positions: Array, second_moment: Array) -> _State:
-        (value, log_likelihood), gradient = jax.vmap(value_and_grad, (0, None))(positions, data)
-        return _State(_Walk(positions, gradient, second_moment), value, log_likelihood)
-
-    def minibatch_gradient(chain_key: Array, w: Array) -> Array:
-        batch = subsample(data, chain_key, settings.batch_size or 0)
-        return value_and_grad(w, batch)[1]
-
-    def step_length(step: Array) -> Array:
-        return step_size if settings.schedule is None else step_size * settings.schedule(step)
-
-    def scale(second_moment: Array) -> Array | float:
-        if preconditioner is None:
-            return 1.0
-        return 1 / (preconditioner.damping + jnp.sqrt(second_moment))
-
-    def learn(second_moment: Array, gradient: Array, step: Array) -> Array:
-        if preconditioner is None:
-            return second_moment
-        decay = preconditioner.decay
-        learnt = decay * second_moment + (1 - decay) * gradient**2
-        if not preconditioner.frozen:
-            return learnt
-        return jnp.where(step < settings.num_burn_in, learnt, second_moment)
-
-    gradients = jax.vmap(jax.grad(log_density, has_aux=True), (0, None))
-
-    def move(step: Array, noise: Array, walk: _Walk) -> _Walk:
-        """One step of all chains; ``gradient`` is still that of where they came from."""
-        gradient = walk.gradient
-        if settings.batch_size is not None:
-            keys = jax.random.split(jax.random.fold_in(batch_key, step), len(positions))
-            gradient = jax.vmap(minibatch_gradient)(keys, walk.positions)
-        second_moment = learn(walk.second_moment, gradient, step)
-        scaled = step_length(step) * scale(second_moment)
-        jolt = jnp.sqrt(scaled) * noise.reshape(positions.shape)
-        moved = walk.positions + scaled / 2 * gradient + jolt
-        return _Walk(moved, walk.gradient, second_moment)
-
-    def advance(step: Array, noise: Array, walk: _Walk) -> _Walk:
-        walk = move(step, noise, walk)
-        if settings.batch_size is not None:
-            return walk
-        return walk._replace(gradient=gradients(walk.positions, data)[0])
-
-    def advance_measured(step: Array, noise: Array, states: tuple[_State, _State]) -> Any:
-        _, state = states
-        walk = move(step, noise, state.walk)
-        if settings.batch_size is not None:
-            return state, state._replace(walk=walk)
-        return state, on_all_data(walk.positions, walk.second_moment)
-
-    def steps(advance_one: Any, start: Array, stop: Array, at_once: int, carry: Any) -> Any:
-        def block(index: Array, carry: Any) -> Any:
-            first = start + index * at_once
-            key = jax.random.fold_in(noise_key, first)
-            noise = normal_rows(key, at_once, positions.size, dtype)
-            last = jnp.minimum(first + at_once, stop)
-            return jax.lax.fori_loop(
-                first, last, lambda step, c: advance_one(step, noise[step - first], c), carry
-            )
-
-        return jax.lax.fori_loop(0, -(-(stop - start) // at_once), block, carry)
-
-    def draw(states: tuple[_State, _State], index: Array) -> tuple[Any, tuple[Array, ...]]:
-        # Burn-in is part of the first draw: a loop of its own would compile every step again.
-        stop = settings.num_burn_in + (index + 1) * settings.thinning
-        start = jnp.where(index == 0, 0, stop - settings.thinning)
-        # The acceptance of the last step needs the densities at both its ends, no others do.
-        measured = jnp.maximum(start, stop - 2)
-        at_once = max(1, min(NOISE_STEPS, settings.thinning - 2))
-        walk = steps(advance, start, measured, at_once, states[1].walk)
-        unmeasured = states[1]._replace(walk=walk)
-        states = steps(advance_measured, measured, stop, 2, (states[0], unmeasured))
-        before, after = states
-        if settings.batch_size is not None:
-            before = on_all_data(before.walk.positions, before.walk.second_moment)
-            after = on_all_data(after.walk.positions, after.walk.second_moment)
-        scaled = step_length(stop - 1) * scale(after.walk.second_moment)
-        gain = _log_acceptance(before, after, scaled)
-        lost = (gain < -DIVERGENCE) | ~jnp.isfinite(after.log_likelihood)
-        return states, (-after.log_likelihood, jnp.exp(jnp.minimum(gain, 0.0)), lost)
-
-    if settings.batch_size is None:
-        first = on_all_data(positions, jnp.zeros_like(positions))
-    else:
-        none = jnp.zeros(len(positions), dtype)
-        first = _State(_Walk(positions, *2 * (jnp.zeros_like(positions),)), none, none)
+    dynamics = _Dynamics(
+        _Density(target, settings.with_prior, beta, gamma, centre),
+        settings, data, positions.shape, step_size, noise_key, batch_key,
+    )  # fmt: skip
+    first = dynamics.start(positions)
     (_, last), (energies, acceptance, lost) = jax.lax.scan(
-        draw, (first, first), jnp.arange(settings.num_draws)
+        dynamics.draw, (first, first), jnp.arange(settings.num_draws)
     )
     finite = jnp.isfinite(energies).all(axis=0) & jnp.isfinite(last.walk.positions).all(axis=1)
     return SGLDResult(
@@ -281,15 +357,8 @@ def reference_step(
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     prior_key, round_key = jax.random.split(key)
-    prior = jax.vmap(target.sample_prior)(jax.random.split(prior_key, 64))
-
-    def log_density(w: Array) -> Array:
-        total = beta * target.log_likelihood(w, data) - gamma / 2 * jnp.sum((w - centre) ** 2)
-        return total + target.log_prior(w) if settings.with_prior else total
-
-    squares = jnp.mean(jax.vmap(jax.grad(log_density))(positions) ** 2, axis=1)
-    squares = jnp.median(jnp.where(jnp.isfinite(squares), squares, jnp.inf))
-    first = 1 / (1 / jnp.mean(jnp.var(prior, axis=0)) + squares)
+    density = _Density(target, settings.with_prior, beta, gamma, centre)
+    first = _first_step(density, prior_key, data, positions)
 
     def tune(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         log_step, positions = carry
@@ -312,22 +381,42 @@ def reference_step(
     return jnp.exp(log_step), positions
 
 
-def subsample(data: WeightedData, key: Array, size: int) -> WeightedData:
-    """``size`` data drawn with replacement and reweighted, so that weighted sums are unbiased.
+def _first_step(density: _Density, key: Array, data: Any, positions: Array) -> Array:
+    """The harmonic mean of the prior's variance and the inverse square of the gradient."""
+    prior = jax.vmap(density.target.sample_prior)(jax.random.split(key, 64))
+    gradients = jax.vmap(jax.grad(lambda w: density(w, data)[0]))(positions)
+    squares = jnp.mean(gradients**2, axis=1)
+    squares = jnp.median(jnp.where(jnp.isfinite(squares), squares, jnp.inf))
+    return 1 / (1 / jnp.mean(jnp.var(prior, axis=0)) + squares)
 
-    Datum i is drawn with probability |a_i|/Σ|a| and enters with weight sign(a_i) Σ|a|/size: for
-    every function t of a datum E[Σ_batch a t] = Σ_i a_i t_i, whatever the weights. Unit weights
-    give the usual n/size, and padding, of weight 0, is not drawn. ``reference``
-    stays that of all data, which is the expectation of the batch's. Float32 resolves the
-    probabilities to 2⁻²³: meant for n up to 10⁵.
-    """
-    sizes = jnp.abs(data.weights)
-    total = jnp.sum(sizes)
-    # Of no data at all there is nothing to draw, and any rows will do: they weigh 0.
-    probabilities = jnp.where(total > 0, sizes, 1.0)
-    rows = jax.random.choice(key, len(sizes), (size,), p=probabilities)
-    drawn, weights = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], (data.data, data.weights))
-    return data._replace(data=drawn, weights=jnp.sign(weights) * total / size)
+
+def _with_coarse_draws(
+    target: Target,
+    settings: SGLDSettings,
+    key: Array,
+    data: Any,
+    beta: Array,
+    initial_positions: Array,
+    step_size: Array | float | None,
+) -> Draws:
+    """Draws with the step that was asked for, and energies with twice that step."""
+    with_prior = settings._replace(with_prior=True)
+    centre = jnp.zeros(jnp.shape(initial_positions)[1])
+    tune_key, draw_key = jax.random.split(key)
+    unit, positions = reference_step(
+        target, with_prior, tune_key, data, beta, 0.0, centre, initial_positions
+    )
+    relative = jnp.asarray(DEFAULT_STEP if step_size is None else step_size, unit.dtype)
+
+    def walk(run_key: Array, step: Array) -> SGLDResult:
+        return sgld(target, with_prior, run_key, data, beta, 0.0, centre, step, positions)
+
+    steps = relative * unit * jnp.array([1.0, 2.0], unit.dtype)
+    both = jax.vmap(walk)(jax.random.split(draw_key), steps)
+    fine = jax.tree.map(lambda leaf: leaf[0], both)
+    return Draws(
+        fine.energies, fine.positions, fine.acceptance, fine.num_divergent, both.energies[1]
+    )
 
 
 def _log_acceptance(before: _State, after: _State, scaled: Array) -> Array:
@@ -354,17 +443,11 @@ def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: 
         raise ValueError(
             f"{settings}: num_burn_in must be at least 0, num_draws and thinning at least 1"
         )
-    if settings.batch_size is not None:
-        if not isinstance(data, WeightedData):
-            raise ValueError(
-                f"batch_size {settings.batch_size} with data of type {type(data).__name__}; "
-                "allowed is WeightedData, or batch_size None"
-            )
-        if not 1 <= settings.batch_size <= len(data.weights):
-            raise ValueError(
-                f"batch_size {settings.batch_size} must lie between 1 and the "
-                f"{len(data.weights)} rows of the data"
-            )
+    if settings.batch_size is not None and not isinstance(data, Subsampled):
+        raise ValueError(
+            f"batch_size {settings.batch_size} with data of type {type(data).__name__}, which have "
+            "no subsample(key, batch_size); allowed is None"
+        )
     preconditioner = settings.preconditioner
     if preconditioner is not None:
         if not (0 <= preconditioner.decay < 1 and preconditioner.damping > 0):

@@ -19,11 +19,13 @@ from jax.scipy.special import logsumexp
 
 from slt_jax.samplers.hmc import Chains, Noise, chains_at, hmc_move, move_noise, normal_rows
 from slt_jax.samplers.kernels import resampling_module
+from slt_jax.samplers.sampling import Draws, Evidence, checked_betas
 from slt_jax.samplers.target import Target, tempered_density
 
 SMALLEST_STEP = 2.0**-40
 BISECTIONS = 24
 TARGET_ACCEPTANCE = 0.75
+FIRST_STEP_SIZE = 0.3
 STEP_SIZE_GAIN = 2.0
 STEP_SIZE_JITTER = 0.4
 VARIANCE_FLOOR = 1e-6
@@ -51,6 +53,33 @@ class SMCSettings(NamedTuple):
     max_temperatures: int = 1000
     max_moves: int = 8
     ess_fraction: float = 0.5
+
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array | None = None,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run all keys behind one pilot, with the evidence; see ``SamplerSettings.run``.
+
+        Runs start from the prior, so that ``start`` is not used. The last of the ``betas`` must be
+        1. ``step_size`` is that of ``tempered_smc``, 0.3 by default.
+        """
+        del start
+        betas = checked_betas(betas)
+        first_step = jnp.asarray(FIRST_STEP_SIZE if step_size is None else step_size)
+        runs = tempered_smc(target, self, keys, statistics, betas, first_step)
+        shape = (len(keys), len(betas), self.num_chains)
+        return Draws(
+            energies=jnp.swapaxes(runs.node_energies, -1, -2),
+            positions=runs.node_positions[:, :, -1],
+            acceptance=jnp.broadcast_to(jnp.nanmean(runs.acceptance, axis=1)[:, None, None], shape),
+            num_divergent=jnp.sum(~jnp.isfinite(runs.node_energies), axis=2),
+            evidence=Evidence(*(getattr(runs, name) for name in Evidence._fields)),
+        )
 
     @property
     def num_particles(self) -> int:
@@ -149,13 +178,39 @@ def tempered_smc(
     and positions [K, C, d] are kept; the last must be 1. ``step_size`` is the HMC step that
     tuning starts from, in units of the population's standard deviation.
     """
+    start = _start(target, settings, keys, data, nodes, step_size)
+    nodes = nodes.astype(start.variance.dtype)
+
+    def unfinished(state: _State) -> Array:
+        within = state.num_visited < settings.max_temperatures
+        return (state.temperature.beta < nodes[-1]) & within & state.populations.is_alive[0]
+
+    end = jax.lax.while_loop(
+        unfinished, lambda state: _tempered(target, settings, data, nodes, state), start
+    )
+    results = jax.tree.map(lambda leaf: leaf[1:], end.results)
+    arrived = end.temperature.beta >= nodes[-1]
+    return results._replace(
+        log_evidence=jnp.where(arrived, results.log_evidence, jnp.nan),
+        num_nan=results.num_nan + end.results.num_nan[0],
+    )
+
+
+def _start(
+    target: Target,
+    settings: SMCSettings,
+    keys: Array,
+    data: Any,
+    nodes: Array,
+    step_size: Array,
+) -> _State:
+    """Populations from the prior, of the pilot and of each of the runs [S]."""
     split = jax.vmap(jax.random.split)(keys)
     keys = jnp.concatenate([split[:1, 0], split[:, 1]])
     split = jax.vmap(jax.random.split)(keys)
     populations = jax.vmap(lambda key: _prior_population(target, settings, key, data))(split[:, 0])
     dtype, dim = populations.log_likelihoods.dtype, populations.positions.shape[-1]
-    nodes = nodes.astype(dtype)
-    start = _State(
+    return _State(
         keys=split[:, 1],
         populations=populations,
         temperature=Temperature(
@@ -169,38 +224,30 @@ def tempered_smc(
         num_visited=jnp.array(0),
     )
 
-    def unfinished(state: _State) -> Array:
-        within = state.num_visited < settings.max_temperatures
-        return (state.temperature.beta < nodes[-1]) & within & state.populations.is_alive[0]
 
-    def temper(state: _State) -> _State:
-        split = jax.vmap(lambda key: jax.random.split(key, 3))(state.keys)
-        last, pilot = state.temperature, jax.tree.map(lambda leaf: leaf[0], state.populations)
-        here, variance = _adapted(
-            target, settings, split[0, 2], pilot, data, nodes, last, state.variance
-        )
+def _tempered(
+    target: Target, settings: SMCSettings, data: Any, nodes: Array, state: _State
+) -> _State:
+    """The state one temperature further, which the pilot chooses for all runs."""
+    split = jax.vmap(lambda key: jax.random.split(key, 3))(state.keys)
+    last, pilot = state.temperature, jax.tree.map(lambda leaf: leaf[0], state.populations)
+    here, variance = _adapted(
+        target, settings, split[0, 2], pilot, data, nodes, last, state.variance
+    )
 
-        def one(key: Array, population: _Population) -> tuple[_Population, _Step]:
-            return _advanced(target, settings, key, population, data, last.beta, here)
+    def one(key: Array, population: _Population) -> tuple[_Population, _Step]:
+        return _advanced(target, settings, key, population, data, last.beta, here)
 
-        populations, steps = jax.vmap(one)(split[:, 1], state.populations)
-        return _State(
-            keys=split[:, 0],
-            populations=populations,
-            temperature=here._replace(
-                step_size=_corrected(settings, here.step_size, steps.acceptance[0])
-            ),
-            variance=variance,
-            results=_recorded(state, populations, steps, here, nodes),
-            num_visited=state.num_visited + 1,
-        )
-
-    end = jax.lax.while_loop(unfinished, temper, start)
-    results = jax.tree.map(lambda leaf: leaf[1:], end.results)
-    arrived = end.temperature.beta >= nodes[-1]
-    return results._replace(
-        log_evidence=jnp.where(arrived, results.log_evidence, jnp.nan),
-        num_nan=results.num_nan + end.results.num_nan[0],
+    populations, steps = jax.vmap(one)(split[:, 1], state.populations)
+    return _State(
+        keys=split[:, 0],
+        populations=populations,
+        temperature=here._replace(
+            step_size=_corrected(settings, here.step_size, steps.acceptance[0])
+        ),
+        variance=variance,
+        results=_recorded(state, populations, steps, here, nodes),
+        num_visited=state.num_visited + 1,
     )
 
 

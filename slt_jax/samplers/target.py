@@ -1,7 +1,7 @@
 """What a sampler sees of a learning problem: functions of a flat parameter vector."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax import Array
 
@@ -17,6 +17,15 @@ class Target(NamedTuple):
     sample_prior: Callable[[Array], Array]
     log_prior: Callable[[Array], Array]
     log_likelihood: Callable[[Array, Any], Array]
+
+
+@runtime_checkable
+class Subsampled(Protocol):
+    """Data that draw minibatches of themselves, with a likelihood that is theirs on average."""
+
+    def subsample(self, key: Array, batch_size: int) -> Any:
+        """A random minibatch; ``Target.log_likelihood`` takes it in place of the data."""
+        ...
 
 
 def tempered_density(

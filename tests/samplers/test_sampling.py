@@ -219,5 +219,3 @@ def test_refusals() -> None:
     target, data, starts, _ = start()
     with pytest.raises(ValueError, match=r"betas has shape \(\)"):
         draw_posterior(target, SMCSettings(), jax.random.key(0), data, jnp.array(1.0), starts)
-    with pytest.raises(TypeError, match="settings of type tuple"):
-        draw_posterior(target, (), jax.random.key(0), data, jnp.ones(1), starts)

@@ -25,7 +25,7 @@ from slt_jax.estimators.diagnostics import effective_sample_size, r_hat
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
-from slt_jax.samplers.sgld import RMSProp, SGLDResult, SGLDSettings, sgld, subsample
+from slt_jax.samplers.sgld import RMSProp, SGLDResult, SGLDSettings, sgld
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Data, WeightedData
 
@@ -222,7 +222,7 @@ def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> No
     w = jnp.array([0.4])
     gradient = jax.grad(location_log_likelihood)
     keys = jax.random.split(jax.random.key(7), 20000)
-    batches = jax.jit(jax.vmap(lambda key: subsample(data, key, size)))(keys)
+    batches = jax.jit(jax.vmap(lambda key: data.subsample(key, size)))(keys)
     assert batches.weights.shape == (20000, size)
     assert batches.data.y.shape == (20000, size, 1)
     np.testing.assert_array_equal(
@@ -240,7 +240,7 @@ def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> No
 
 def test_a_subsample_of_no_data_weighs_nothing() -> None:
     data = location_data(4, 0)
-    batch = subsample(data._replace(weights=np.zeros(4)), jax.random.key(0), 3)
+    batch = data._replace(weights=np.zeros(4)).subsample(jax.random.key(0), 3)
     np.testing.assert_array_equal(batch.weights, 0)
 
 
