@@ -76,9 +76,9 @@ def test_all_samplers_agree_with_the_closed_form(settings: SamplerSettings) -> N
         error = mean_and_standard_error(draws.energies[i])[1]
         assert np.var(draws.energies[i]) / error**2 > 200
         coarse = None if draws.coarse_energies is None else draws.coarse_energies[i]
-        found = mean_over_chains(draws.energies[i], coarse=coarse)
-        assert found.standard_error < 4 * error
-        assert abs(found.value - value) < K * found.standard_error
+        estimate = mean_over_chains(draws.energies[i], coarse=coarse)
+        assert estimate.standard_error < 4 * error
+        assert abs(estimate.value - value) < K * estimate.standard_error
 
 
 def test_the_default_step_of_sgld_knows_the_units() -> None:
@@ -98,9 +98,9 @@ def test_the_default_step_of_sgld_knows_the_units() -> None:
         draws = sample(
             target, SGLDSettings(), jax.random.key(9), jnp.asarray(n), jnp.ones(1), starts
         )
-        found = mean_over_chains(draws.energies[0], coarse=draws.coarse_energies[0])
-        assert found.standard_error < 0.2
-        assert abs(found.value - 1.5 * n / (n + 1)) < K * found.standard_error
+        estimate = mean_over_chains(draws.energies[0], coarse=draws.coarse_energies[0])
+        assert estimate.standard_error < 0.2
+        assert abs(estimate.value - 1.5 * n / (n + 1)) < K * estimate.standard_error
         assert abs(float(jnp.mean(draws.acceptance)) - 0.995) < 0.003
 
 
@@ -138,9 +138,9 @@ def test_a_step_of_sgld_that_is_too_long_is_marked() -> None:
     assert judge(one, draws.acceptance[0], draws.num_divergent[0], limits).converged
     verdict = judge(one, draws.acceptance[0], draws.num_divergent[0], limits, other)
     assert "twice the step changes the mean" in verdict.reason
-    alone, found = mean_over_chains(one), mean_over_chains(one, coarse=other)
+    alone, estimate = mean_over_chains(one), mean_over_chains(one, coarse=other)
     assert abs(alone.value - exact[1]) > K * alone.standard_error
-    assert abs(found.value - exact[1]) < K * found.standard_error
+    assert abs(estimate.value - exact[1]) < K * estimate.standard_error
 
 
 @pytest.mark.parametrize(
