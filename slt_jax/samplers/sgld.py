@@ -7,20 +7,17 @@ for a Gaussian of precision a, unit preconditioning and full gradients the varia
 probability that MALA would have given the step are by-products of it.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.samplers.hmc import DIVERGENCE, normal_rows
+from slt_jax.samplers.langevin import Density, LangevinDynamics, localised_density
 from slt_jax.samplers.sampling import Draws, run_each_beta
 from slt_jax.samplers.target import Subsampled, Target
 
-NOISE_STEPS = 16
 DEFAULT_STEP = 1.0
 # What MALA would reject of the steps that are the unit of others. Far from where the posterior is
 # rounding alone rejects more: on the way there more is allowed.
@@ -106,172 +103,6 @@ class SGLDResult(NamedTuple):
     diverged: Array
 
 
-class _Walk(NamedTuple):
-    """What a step needs of all chains; ``gradient`` is of the log density of all data.
-
-    With minibatches it is zero, since each step draws its own.
-    """
-
-    positions: Array
-    gradient: Array
-    second_moment: Array
-
-
-class _State(NamedTuple):
-    """Chains whose densities are known: ``log_density`` and ``log_likelihood`` [chain].
-
-    With minibatches they are zeros, and computed for draws only.
-    """
-
-    walk: _Walk
-    log_density: Array
-    log_likelihood: Array
-
-
-_Pair = tuple[_State, _State]
-_Advance = Callable[[Array, Array, Any], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class _Density:
-    """The density that ``sgld`` samples, compared by identity, as its fields are arrays."""
-
-    target: Target
-    with_prior: bool
-    beta: Array | float
-    gamma: Array | float
-    centre: Array
-
-    def __call__(self, w: Array, data: Any) -> tuple[Array, Array]:
-        """The log density and the log-likelihood of w [d], in total nats."""
-        log_likelihood = self.target.log_likelihood(w, data)
-        distance = jnp.sum((w - self.centre) ** 2)
-        total = self.beta * log_likelihood - self.gamma / 2 * distance
-        return total + self.target.log_prior(w) if self.with_prior else total, log_likelihood
-
-
-@dataclass(frozen=True, eq=False)
-class _Dynamics:
-    """The steps of one run with ``shape`` [chain, d] of positions, and what they have in common."""
-
-    density: _Density
-    settings: SGLDSettings
-    data: Any
-    shape: tuple[int, ...]
-    step_size: Array
-    noise_key: Array
-    batch_key: Array
-
-    def start(self, positions: Array) -> _State:
-        """The chains before their first step."""
-        if self.settings.batch_size is None:
-            return self.on_all_data(positions, jnp.zeros_like(positions))
-        zeros = jnp.zeros(self.shape[0], positions.dtype)
-        return _State(_Walk(positions, *2 * (jnp.zeros_like(positions),)), zeros, zeros)
-
-    def on_all_data(self, positions: Array, second_moment: Array) -> _State:
-        """Chains with their densities and gradients."""
-        evaluate = jax.vmap(jax.value_and_grad(self.density, has_aux=True), (0, None))
-        (value, log_likelihood), gradient = evaluate(positions, self.data)
-        return _State(_Walk(positions, gradient, second_moment), value, log_likelihood)
-
-    def draw(self, states: _Pair, index: Array) -> tuple[_Pair, tuple[Array, Array, Array]]:
-        """Advance to the next draw: both ends of its last step, and what is kept of the draw.
-
-        That is its energy, the acceptance of the last step, and whether that was lost, all [chain].
-        """
-        settings = self.settings
-        # Burn-in is part of the first draw: a loop of its own would compile every step again.
-        stop = settings.num_burn_in + (index + 1) * settings.thinning
-        start = jnp.where(index == 0, 0, stop - settings.thinning)
-        # The acceptance of the last step needs the densities at both its ends, no others do.
-        measured = jnp.maximum(start, stop - 2)
-        at_once = max(1, min(NOISE_STEPS, settings.thinning - 2))
-        walk = self.steps(self.advance, start, measured, at_once, states[1].walk)
-        unmeasured = states[1]._replace(walk=walk)
-        states = self.steps(self.advance_measured, measured, stop, 2, (states[0], unmeasured))
-        before, after = states
-        if settings.batch_size is not None:
-            before = self.on_all_data(before.walk.positions, before.walk.second_moment)
-            after = self.on_all_data(after.walk.positions, after.walk.second_moment)
-        scaled = self.step_length(stop - 1) * self.scale(after.walk.second_moment)
-        gain = _log_acceptance(before, after, scaled)
-        lost = (gain < -DIVERGENCE) | ~jnp.isfinite(after.log_likelihood)
-        return states, (-after.log_likelihood, jnp.exp(jnp.minimum(gain, 0.0)), lost)
-
-    def steps(
-        self, advance_one: _Advance, start: Array, stop: Array, at_once: int, carry: Any
-    ) -> Any:
-        """Steps ``start`` to ``stop``, with the random numbers of ``at_once`` drawn together."""
-
-        def block(index: Array, carry: Any) -> Any:
-            first = start + index * at_once
-            key = jax.random.fold_in(self.noise_key, first)
-            noise = normal_rows(key, at_once, math.prod(self.shape), self.step_size.dtype)
-            last = jnp.minimum(first + at_once, stop)
-            return jax.lax.fori_loop(
-                first, last, lambda step, c: advance_one(step, noise[step - first], c), carry
-            )
-
-        return jax.lax.fori_loop(0, -(-(stop - start) // at_once), block, carry)
-
-    def advance(self, step: Array, noise: Array, walk: _Walk) -> _Walk:
-        """One step of all chains, and the gradients where they are then."""
-        walk = self.move(step, noise, walk)
-        if self.settings.batch_size is not None:
-            return walk
-        gradients = jax.vmap(jax.grad(self.density, has_aux=True), (0, None))
-        return walk._replace(gradient=gradients(walk.positions, self.data)[0])
-
-    def advance_measured(self, step: Array, noise: Array, states: _Pair) -> _Pair:
-        """One step of all chains: where they came from, and where they are with their densities."""
-        _, state = states
-        walk = self.move(step, noise, state.walk)
-        if self.settings.batch_size is not None:
-            return state, state._replace(walk=walk)
-        return state, self.on_all_data(walk.positions, walk.second_moment)
-
-    def move(self, step: Array, noise: Array, walk: _Walk) -> _Walk:
-        """One step of all chains; ``gradient`` is still that of where they came from."""
-        gradient = walk.gradient
-        if self.settings.batch_size is not None:
-            keys = jax.random.split(jax.random.fold_in(self.batch_key, step), self.shape[0])
-            gradient = jax.vmap(self.minibatch_gradient)(keys, walk.positions)
-        second_moment = self.learnt(walk.second_moment, gradient, step)
-        scaled = self.step_length(step) * self.scale(second_moment)
-        diffusion = jnp.sqrt(scaled) * noise.reshape(self.shape)
-        moved = walk.positions + scaled / 2 * gradient + diffusion
-        return _Walk(moved, walk.gradient, second_moment)
-
-    def minibatch_gradient(self, key: Array, w: Array) -> Array:
-        """The gradient of the log density of a chain's own minibatch at w [d]."""
-        batch = self.data.subsample(key, self.settings.batch_size)
-        return jax.value_and_grad(self.density, has_aux=True)(w, batch)[1]
-
-    def step_length(self, step: Array) -> Array:
-        """ε of this step."""
-        schedule = self.settings.schedule
-        return self.step_size if schedule is None else self.step_size * schedule(step)
-
-    def scale(self, second_moment: Array) -> Array | float:
-        """The diagonal of the preconditioner G."""
-        preconditioner = self.settings.preconditioner
-        if preconditioner is None:
-            return 1.0
-        return 1 / (preconditioner.damping + jnp.sqrt(second_moment))
-
-    def learnt(self, second_moment: Array, gradient: Array, step: Array) -> Array:
-        """V after a step with this gradient."""
-        preconditioner = self.settings.preconditioner
-        if preconditioner is None:
-            return second_moment
-        decay = preconditioner.decay
-        learnt = decay * second_moment + (1 - decay) * gradient**2
-        if not preconditioner.frozen:
-            return learnt
-        return jnp.where(step < self.settings.num_burn_in, learnt, second_moment)
-
-
 def sgld(
     target: Target,
     settings: SGLDSettings,
@@ -307,8 +138,8 @@ def sgld(
         jnp.asarray(value, dtype) for value in (initial_positions, centre, beta, gamma, step_size)
     )
     noise_key, batch_key = jax.random.split(key)
-    dynamics = _Dynamics(
-        _Density(target, settings.with_prior, beta, gamma, centre),
+    dynamics = LangevinDynamics(
+        localised_density(target, settings.with_prior, beta, gamma, centre),
         settings, data, positions.shape, step_size, noise_key, batch_key,
     )  # fmt: skip
     first = dynamics.start(positions)
@@ -357,8 +188,9 @@ def reference_step(
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     prior_key, round_key = jax.random.split(key)
-    density = _Density(target, settings.with_prior, beta, gamma, centre)
-    first = _first_step(density, prior_key, data, positions)
+    density = localised_density(target, settings.with_prior, beta, gamma, centre)
+    prior = jax.vmap(target.sample_prior)(jax.random.split(prior_key, 64))
+    first = _first_step(density, data, prior, positions)
 
     def tune(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         log_step, positions = carry
@@ -381,9 +213,8 @@ def reference_step(
     return jnp.exp(log_step), positions
 
 
-def _first_step(density: _Density, key: Array, data: Any, positions: Array) -> Array:
-    """The harmonic mean of the prior's variance and the inverse square of the gradient."""
-    prior = jax.vmap(density.target.sample_prior)(jax.random.split(key, 64))
+def _first_step(density: Density, data: Any, prior: Array, positions: Array) -> Array:
+    """The harmonic mean of the variance of prior draws and the inverse square of the gradient."""
     gradients = jax.vmap(jax.grad(lambda w: density(w, data)[0]))(positions)
     squares = jnp.mean(gradients**2, axis=1)
     squares = jnp.median(jnp.where(jnp.isfinite(squares), squares, jnp.inf))
@@ -417,20 +248,6 @@ def _with_coarse_draws(
     return Draws(
         fine.energies, fine.positions, fine.acceptance, fine.num_divergent, both.energies[1]
     )
-
-
-def _log_acceptance(before: _State, after: _State, scaled: Array) -> Array:
-    """log α [chain] of MALA for w → w′ by steps εG = ``scaled``, −∞ for NaN; it accepts min(α, 1).
-
-    log α = log π(w′) − log π(w) − ½(g + g′)·(w′ − w) + (1/8) Σ εG(g² − g′²): the squares of the
-    noise in the two proposal densities have been cancelled.
-    """
-    old, new = before.walk, after.walk
-    moved = new.positions - old.positions
-    trapezium = jnp.sum((old.gradient + new.gradient) * moved, axis=1) / 2
-    squares = jnp.sum(scaled * (old.gradient**2 - new.gradient**2), axis=1) / 8
-    log_ratio = after.log_density - before.log_density - trapezium + squares
-    return jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
 
 
 def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: Array) -> None:
