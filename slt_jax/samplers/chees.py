@@ -1,9 +1,9 @@
 """Many-chain HMC whose step size and trajectory length all chains learn together.
 
-ChEES adapts one step size and one trajectory length for the whole ensemble during warm-up
-(Hoffman, Radul & Sountsov, AISTATS 2021) and jitters the length with a Halton sequence that all
-chains share: chains take equally many gradients per draw, so that a thousand cost what one does
-on an accelerator. Chains may be shorter than their autocorrelation: judge them by nested R̂.
+ChEES adapts one step size and one trajectory length for the whole ensemble during warm-up (Hoffman,
+Radul & Sountsov, AISTATS 2021) and jitters the length with a Halton sequence that all chains share:
+chains take equally many gradients per draw, so that a thousand cost what one does on an
+accelerator. Chains may be shorter than their autocorrelation: nested R̂ tells whether they agree.
 """
 
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ SETTLING = 4
 
 
 class ChEESSettings(NamedTuple):
-    """Shapes and aims of a run; a change recompiles.
+    """Settings of many-chain HMC: shapes and aims of a run; a change recompiles.
 
     ``num_warmup`` draws adapt, a quarter as many follow with what they learnt, and all of them are
     dropped. A trajectory has at most ``max_num_steps`` steps.
@@ -67,7 +67,7 @@ class ChEESSettings(NamedTuple):
 
 
 class ChEESResult(NamedTuple):
-    """One run; warm-up is not in it.
+    """Draws of one run, without those of its warm-up.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
     where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
@@ -129,7 +129,7 @@ def chees(
 
 
 def _adapted(settings: ChEESSettings, density: Density, key: Array, positions: Array) -> Any:
-    """The chains after the warm-up and what they have learnt, in the terms of blackjax."""
+    """Warm the chains up: where they are then, and what they have learnt, as blackjax has it."""
     adaptation = chees_module().chees_adaptation(
         lambda w: density(w)[0],
         len(positions),
@@ -152,7 +152,7 @@ def _adapted(settings: ChEESSettings, density: Density, key: Array, positions: A
 def _drawn(
     settings: ChEESSettings, density: Density, key: Array, warmed: Any, tuned: Any, longest: Array
 ) -> tuple[Chains, Any]:
-    """The chains after the last draw, and energies, acceptance and numbers of steps on the way."""
+    """Draw with constant settings: the chains at the end, and the trace of every draw."""
     start = chains_at(density, warmed.position)
     scale = jnp.sqrt(tuned["inverse_mass_matrix"])
     # The jitter goes on where the warm-up left it, and is that of all chains.

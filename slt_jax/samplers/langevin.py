@@ -21,9 +21,10 @@ NOISE_STEPS = 16
 
 
 class _Walk(NamedTuple):
-    """What a step needs of all chains; ``gradient`` is of the log density of all data.
+    """The state of all chains that the next step needs.
 
-    With minibatches it is zero, since each step draws its own.
+    ``positions``, ``gradient`` of the log density of all data and ``second_moment`` V of RMSProp
+    are [chain, d]. With minibatches the gradient is zero, since each step draws its own.
     """
 
     positions: Array
@@ -32,7 +33,7 @@ class _Walk(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Chains whose densities are known: ``log_density`` and ``log_likelihood`` [chain].
+    """Chains with known densities: ``log_density`` and ``log_likelihood`` [chain], in nats.
 
     With minibatches they are zeros, and computed for draws only.
     """
@@ -54,7 +55,10 @@ def localised_density(
     gamma: Array | float,
     centre: Array,
 ) -> Density:
-    """The density that ``sgld`` samples, of (w [d], data): log density and log-likelihood, in nats."""
+    """Return the density that ``sgld`` samples.
+
+    It maps (w [d], data) to the log density and the log-likelihood, in total nats.
+    """
 
     def density(w: Array, data: Any) -> tuple[Array, Array]:
         log_likelihood = target.log_likelihood(w, data)
@@ -66,7 +70,10 @@ def localised_density(
 
 @dataclass(frozen=True, eq=False)
 class LangevinDynamics:
-    """The steps of one run with ``shape`` [chain, d] of positions, and what they have in common."""
+    """The steps of one run, and all that they have in common; ``shape`` is that of positions.
+
+    Instances are compared by identity, as their fields are arrays.
+    """
 
     density: Density
     settings: SGLDSettings
@@ -77,26 +84,27 @@ class LangevinDynamics:
     batch_key: Array
 
     def start(self, positions: Array) -> _State:
-        """The chains before their first step."""
+        """Return the chains before their first step."""
         if self.settings.batch_size is None:
             return self.on_all_data(positions, jnp.zeros_like(positions))
         zeros = jnp.zeros(self.shape[0], positions.dtype)
         return _State(_Walk(positions, *2 * (jnp.zeros_like(positions),)), zeros, zeros)
 
     def on_all_data(self, positions: Array, second_moment: Array) -> _State:
-        """Chains with their densities and gradients."""
+        """Evaluate densities and gradients of the chains."""
         evaluate = jax.vmap(jax.value_and_grad(self.density, has_aux=True), (0, None))
         (value, log_likelihood), gradient = evaluate(positions, self.data)
         return _State(_Walk(positions, gradient, second_moment), value, log_likelihood)
 
     def draw(self, states: _Pair, index: Array) -> tuple[_Pair, tuple[Array, Array, Array]]:
-        """Advance to the next draw: both ends of its last step, and what is kept of the draw.
+        """Advance to the next draw, which is the end of its last step.
 
-        That is its energy, the acceptance of the last step, and whether that was lost, all [chain].
+        Returns the chains at both ends of that step and, by chain, the energy of the draw, the
+        acceptance probability of that step and whether it was lost.
         """
         settings = self.settings
-        # Burn-in is part of the first draw: a loop of its own would compile every step again.
-        stop = settings.num_burn_in + (index + 1) * settings.thinning
+        # Warm-up is part of the first draw: a loop of its own would compile every step again.
+        stop = settings.num_warmup + (index + 1) * settings.thinning
         start = jnp.where(index == 0, 0, stop - settings.thinning)
         # The acceptance of the last step needs the densities at both its ends, no others do.
         measured = jnp.maximum(start, stop - 2)
@@ -116,7 +124,7 @@ class LangevinDynamics:
     def steps(
         self, advance_one: _Advance, start: Array, stop: Array, at_once: int, carry: Any
     ) -> Any:
-        """Steps ``start`` to ``stop``, with the random numbers of ``at_once`` drawn together."""
+        """Take the steps ``start`` to ``stop``; noise is drawn for ``at_once`` of them together."""
 
         def block(index: Array, carry: Any) -> Any:
             first = start + index * at_once
@@ -130,7 +138,7 @@ class LangevinDynamics:
         return jax.lax.fori_loop(0, -(-(stop - start) // at_once), block, carry)
 
     def advance(self, step: Array, noise: Array, walk: _Walk) -> _Walk:
-        """One step of all chains, and the gradients where they are then."""
+        """Take one step of all chains, and the gradients where they are then."""
         walk = self.move(step, noise, walk)
         if self.settings.batch_size is not None:
             return walk
@@ -138,7 +146,7 @@ class LangevinDynamics:
         return walk._replace(gradient=gradients(walk.positions, self.data)[0])
 
     def advance_measured(self, step: Array, noise: Array, states: _Pair) -> _Pair:
-        """One step of all chains: where they came from, and where they are with their densities."""
+        """Take one step of all chains and return them before and after it, with their densities."""
         _, state = states
         walk = self.move(step, noise, state.walk)
         if self.settings.batch_size is not None:
@@ -146,7 +154,7 @@ class LangevinDynamics:
         return state, self.on_all_data(walk.positions, walk.second_moment)
 
     def move(self, step: Array, noise: Array, walk: _Walk) -> _Walk:
-        """One step of all chains; ``gradient`` is still that of where they came from."""
+        """Take one step of all chains; ``gradient`` is still that of where they came from."""
         gradient = walk.gradient
         if self.settings.batch_size is not None:
             keys = jax.random.split(jax.random.fold_in(self.batch_key, step), self.shape[0])
@@ -158,24 +166,24 @@ class LangevinDynamics:
         return _Walk(moved, walk.gradient, second_moment)
 
     def minibatch_gradient(self, key: Array, w: Array) -> Array:
-        """The gradient of the log density of a chain's own minibatch at w [d]."""
+        """Return the gradient of the log density of a fresh minibatch at w [d]."""
         batch = self.data.subsample(key, self.settings.batch_size)
         return jax.value_and_grad(self.density, has_aux=True)(w, batch)[1]
 
     def step_length(self, step: Array) -> Array:
-        """ε of this step."""
+        """Return ε of this step."""
         schedule = self.settings.schedule
         return self.step_size if schedule is None else self.step_size * schedule(step)
 
     def scale(self, second_moment: Array) -> Array | float:
-        """The diagonal of the preconditioner G."""
+        """Return the diagonal of the preconditioner G."""
         preconditioner = self.settings.preconditioner
         if preconditioner is None:
             return 1.0
         return 1 / (preconditioner.damping + jnp.sqrt(second_moment))
 
     def learnt(self, second_moment: Array, gradient: Array, step: Array) -> Array:
-        """V after a step with this gradient."""
+        """Return V after a step with this gradient."""
         preconditioner = self.settings.preconditioner
         if preconditioner is None:
             return second_moment
@@ -183,14 +191,14 @@ class LangevinDynamics:
         learnt = decay * second_moment + (1 - decay) * gradient**2
         if not preconditioner.frozen:
             return learnt
-        return jnp.where(step < self.settings.num_burn_in, learnt, second_moment)
+        return jnp.where(step < self.settings.num_warmup, learnt, second_moment)
 
 
 def _log_acceptance(before: _State, after: _State, scaled: Array) -> Array:
-    """log α [chain] of MALA for w → w′ by steps εG = ``scaled``, −∞ for NaN; it accepts min(α, 1).
+    """Return log α [chain] of MALA, which accepts w → w′ with probability min(α, 1); −∞ for NaN.
 
-    log α = log π(w′) − log π(w) − ½(g + g′)·(w′ − w) + (1/8) Σ εG(g² − g′²): the squares of the
-    noise in the two proposal densities have been cancelled.
+    With εG = ``scaled``, log α = log π(w′) − log π(w) − ½(g + g′)·(w′ − w) + (1/8) Σ εG(g² − g′²):
+    the squares of the noise in the two proposal densities have been cancelled.
     """
     old, new = before.walk, after.walk
     moved = new.positions - old.positions

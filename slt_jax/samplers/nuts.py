@@ -2,7 +2,7 @@
 
 Every chain adapts its own step size and diagonal mass matrix (Hoffman & Gelman, JMLR 15, 2014;
 the windows are Stan's), and all chains advance in lockstep: one draw takes as many gradients as
-its longest tree, so that NUTS checks other samplers and does not replace them.
+its longest tree. NUTS therefore checks other samplers, and does not replace them.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from slt_jax.samplers.target import Target
 
 
 class NUTSSettings(NamedTuple):
-    """Shapes and aims of a run; a change recompiles.
+    """Settings of NUTS: shapes and aims of a run; a change recompiles.
 
     ``num_warmup`` draws adapt and are dropped; below 20 the mass matrix stays the identity, and
     at 0 the step size stays 1. A tree has at most 2^``max_tree_depth`` − 1 steps.
@@ -50,7 +50,7 @@ class NUTSSettings(NamedTuple):
 
 
 class NUTSResult(NamedTuple):
-    """One run; warm-up is not in it.
+    """Draws of one run, without those of its warm-up.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions``
     [chain, draw, d] the w they belong to. Per chain [chain]: ``acceptance``, the mean
@@ -102,7 +102,7 @@ def nuts(
 def _chain(
     potential: Any, log_likelihood: Any, settings: NUTSSettings, key: Array, position: Array
 ) -> NUTSResult:
-    """One chain: the shapes of the result without their first axis."""
+    """Run one chain; the result has not the first axis of ``NUTSResult``."""
     warmup, draws = settings.num_warmup, settings.num_draws
     # These two share variables that the first sets, so they must not outlive this trace.
     init_kernel, sample_kernel = hmc(potential, algo="NUTS")

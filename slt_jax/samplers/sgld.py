@@ -1,4 +1,4 @@
-"""Stochastic gradient Langevin dynamics, localised, for thousands of chains in one program.
+"""Localised stochastic gradient Langevin dynamics, for thousands of chains in one program.
 
 Every chain takes Euler steps of the Langevin diffusion and none is rejected (Welling & Teh,
 ICML 2011), so that what is sampled differs from the target by an error of the order of the step:
@@ -30,12 +30,13 @@ LEAST_REJECTION = 2.5e-4
 
 
 class RMSProp(NamedTuple):
-    """Preconditioning by G = 1/(damping + √V), V ← decay · V + (1 − decay) g², V₀ = 0.
+    """Settings of a preconditioner that learns the scale of gradients.
 
-    g is the gradient of the log density in total nats, so that G ≤ 1/``damping`` only shortens
-    steps at the default. A G that keeps following the chain needs the drift ½ Σ_j ∂G/∂w_j, which
-    Li et al. drop at the cost of a bias; with ``frozen`` V is learnt in the burn-in alone and
-    then constant, which costs nothing but a burn-in.
+    It is G = 1/(damping + √V) with V ← decay · V + (1 − decay) g² and V₀ = 0. g is the gradient of
+    the log density in total nats, so that G ≤ 1/``damping`` only shortens steps at the default. A G
+    that keeps following the chain needs the drift ½ Σ_j ∂G/∂w_j, which Li et al. drop at the cost
+    of a bias; with ``frozen`` V is learnt in the warm-up alone and then constant, which costs
+    nothing but a warm-up.
 
     Source: Li, Chen, Carlson & Carin, Preconditioned SGLD for deep neural networks, AAAI 2016.
     """
@@ -46,15 +47,15 @@ class RMSProp(NamedTuple):
 
 
 class SGLDSettings(NamedTuple):
-    """Shapes and options of a run; a change recompiles.
+    """Settings of SGLD: shapes and options of a run; a change recompiles.
 
-    ``num_burn_in`` steps are dropped, then every ``thinning``-th is kept until there are
+    ``num_warmup`` steps are dropped; then every ``thinning``-th is kept until there are
     ``num_draws``. ``batch_size`` data make a gradient, all of them if it is None. ``with_prior``
-    multiplies the density by φ(w). ``schedule`` maps the step (0 is the first of the burn-in) to
+    multiplies the density by φ(w). ``schedule`` maps the step (0 is the first of the warm-up) to
     a positive factor of the step size, as optax schedules do; like ``Target``, keep one.
     """
 
-    num_burn_in: int = 500
+    num_warmup: int = 500
     num_draws: int = 100
     thinning: int = 10
     batch_size: int | None = None
@@ -85,7 +86,7 @@ class SGLDSettings(NamedTuple):
 
 
 class SGLDResult(NamedTuple):
-    """One run; burn-in is not in it.
+    """Draws of one run, without those of its warm-up.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) of all data in total nats, and
     ``positions`` [chain, d] where the chains ended. Per chain [chain]: ``acceptance``, the mean
@@ -114,7 +115,7 @@ def sgld(
     step_size: Array | float,
     initial_positions: Array,
 ) -> SGLDResult:
-    """SGLD on exp(β · log_likelihood(w, data) − (γ/2)|w − w*|²), with one chain per position.
+    """Sample exp(β · log_likelihood(w, data) − (γ/2)|w − w*|²) with one chain per position.
 
     A step is w ← w + (ε/2) G ∇log density(w) + √(εG) N(0, I), where ε is ``step_size`` times
     ``schedule`` and G = 1 without preconditioning. ``centre`` [d] is w*; ``initial_positions``
@@ -166,12 +167,12 @@ def reference_step(
     centre: Array,
     initial_positions: Array,
 ) -> tuple[Array, Array]:
-    """The step of ``sgld`` of which MALA would reject 0.5 %, and where the chains then are.
+    """Tune the step of ``sgld`` so that MALA would reject 0.5 %; also returns the chains then.
 
     A step has the units of the square of a parameter, and how long it may be depends on the data:
     in units of this one, the same number means about the same bias whatever the units, n and β. For
     a Gaussian of precision a in three dimensions it is 0.06/a, and the variance 1.4 % too large.
-    It is found in 40 rounds of 20 steps of the whole ensemble, as what is rejected grows with the
+    It is tuned in 40 rounds of 20 steps of the whole ensemble, as what is rejected grows with the
     power 3/2 of the step, and 40 % is allowed at first. The first round has the harmonic mean of
     the variance of the prior and the inverse square of the gradient, and chains that diverge go
     back to where their round began.
@@ -179,7 +180,7 @@ def reference_step(
     Arguments and refusals as of ``sgld``; the schedule of the settings is left out.
     """
     short = settings._replace(
-        num_burn_in=STEPS_OF_A_ROUND // 2,
+        num_warmup=STEPS_OF_A_ROUND // 2,
         num_draws=STEPS_OF_A_ROUND // 2,
         thinning=1,
         schedule=None,
@@ -214,7 +215,7 @@ def reference_step(
 
 
 def _first_step(density: Density, data: Any, prior: Array, positions: Array) -> Array:
-    """The harmonic mean of the variance of prior draws and the inverse square of the gradient."""
+    """Return the harmonic mean of the variance of the prior and the inverse square gradient."""
     gradients = jax.vmap(jax.grad(lambda w: density(w, data)[0]))(positions)
     squares = jnp.mean(gradients**2, axis=1)
     squares = jnp.median(jnp.where(jnp.isfinite(squares), squares, jnp.inf))
@@ -230,7 +231,7 @@ def _with_coarse_draws(
     initial_positions: Array,
     step_size: Array | float | None,
 ) -> Draws:
-    """Draws with the step that was asked for, and energies with twice that step."""
+    """Draw with the step that was asked for, and energies with twice that step."""
     with_prior = settings._replace(with_prior=True)
     centre = jnp.zeros(jnp.shape(initial_positions)[1])
     tune_key, draw_key = jax.random.split(key)
@@ -256,9 +257,9 @@ def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: 
         raise ValueError(f"initial_positions has shape {shape}; allowed is [chain, d]")
     if jnp.shape(centre) != shape[1:]:
         raise ValueError(f"centre has shape {jnp.shape(centre)}; allowed is {shape[1:]}")
-    if settings.num_burn_in < 0 or settings.num_draws < 1 or settings.thinning < 1:
+    if settings.num_warmup < 0 or settings.num_draws < 1 or settings.thinning < 1:
         raise ValueError(
-            f"{settings}: num_burn_in must be at least 0, num_draws and thinning at least 1"
+            f"{settings}: num_warmup must be at least 0, num_draws and thinning at least 1"
         )
     if settings.batch_size is not None and not isinstance(data, Subsampled):
         raise ValueError(
@@ -269,5 +270,5 @@ def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: 
     if preconditioner is not None:
         if not (0 <= preconditioner.decay < 1 and preconditioner.damping > 0):
             raise ValueError(f"{preconditioner}: decay must lie in [0, 1) and damping be positive")
-        if preconditioner.frozen and settings.num_burn_in == 0:
-            raise ValueError(f"{preconditioner} with num_burn_in 0: frozen must have a burn-in")
+        if preconditioner.frozen and settings.num_warmup == 0:
+            raise ValueError(f"{preconditioner} with num_warmup 0: frozen must have a warm-up")

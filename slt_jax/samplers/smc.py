@@ -1,4 +1,4 @@
-"""Batched, waste-free tempered sequential Monte Carlo on temperatures that a pilot chooses.
+"""Waste-free tempered sequential Monte Carlo, in batches, at temperatures that a pilot chooses.
 
 A population is drawn from the prior and carried to β = 1. At every temperature ``num_chains`` HMC
 chains start from resampled particles and *all* their states form the next population; the
@@ -21,9 +21,9 @@ from slt_jax.samplers.waste_free import (
     Population,
     Step,
     Temperature,
-    adapted,
-    advanced,
+    advance,
     corrected_step_size,
+    next_temperature,
     prior_population,
 )
 
@@ -31,12 +31,15 @@ FIRST_STEP_SIZE = 0.3
 
 
 class SMCSettings(NamedTuple):
-    """Shapes of a run; a change recompiles.
+    """Settings of tempered SMC: shapes of a run; a change recompiles.
 
     A population has ``num_chains`` × ``chain_length`` particles; ``ess_fraction`` of that of the
     pilot must survive each change of β; ``num_tuning`` moves of the pilot tune the step size of a
     temperature and are then forgotten; ``max_temperatures`` bounds the path, and ``max_moves``
     the moves between two states of a chain.
+
+    >>> SMCSettings(num_chains=64, chain_length=8).num_particles
+    512
     """
 
     num_chains: int = 32
@@ -76,12 +79,12 @@ class SMCSettings(NamedTuple):
 
     @property
     def num_particles(self) -> int:
-        """Size of a population."""
+        """The size of a population."""
         return self.num_chains * self.chain_length
 
 
 class SMCResult(NamedTuple):
-    """One run. T = max_temperatures, B = forced nodes, K = chain_length, C = num_chains.
+    """The result of one run of T = max_temperatures, B nodes, K = chain_length, C = num_chains.
 
     Energies are nL_n(w) − nL_n(w₀) in total nats. Path entries from ``num_temperatures`` on are
     NaN. ``log_evidence`` is −(F_n − nL_n(w₀)); it is NaN if β = 1 was not reached. ``num_nan``
@@ -106,7 +109,7 @@ class SMCResult(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The pilot comes first on the axes of keys, populations and results."""
+    """All populations at one temperature; the pilot comes first on their axes."""
 
     keys: Array
     populations: Population
@@ -124,9 +127,10 @@ def tempered_smc(
     nodes: Array,
     step_size: Array,
 ) -> SMCResult:
-    """S independent SMC runs from the prior to β = 1 behind one pilot; the result has axis [S].
+    """Carry S independent populations from the prior to β = 1 behind one pilot.
 
-    The pilot's key comes from the first of the ``keys`` [S]; the runs know nothing of each other.
+    Every leaf of the result has a first axis [S]. The pilot's key comes from the first of the
+    ``keys`` [S]; the runs know nothing of each other.
     ``nodes`` [B] are increasing β ≤ 1 at which a temperature is forced and all energies [K, C]
     and positions [K, C, d] are kept; the last must be 1. ``step_size`` is the HMC step that
     tuning starts from, in units of the population's standard deviation.
@@ -157,7 +161,7 @@ def _start(
     nodes: Array,
     step_size: Array,
 ) -> _State:
-    """Populations from the prior, of the pilot and of each of the runs [S]."""
+    """Draw the populations of the pilot and of each of the runs [S] from the prior."""
     split = jax.vmap(jax.random.split)(keys)
     keys = jnp.concatenate([split[:1, 0], split[:, 1]])
     split = jax.vmap(jax.random.split)(keys)
@@ -181,15 +185,15 @@ def _start(
 def _tempered(
     target: Target, settings: SMCSettings, data: Any, nodes: Array, state: _State
 ) -> _State:
-    """The state one temperature further, which the pilot chooses for all runs."""
+    """Advance all populations by one temperature, which the pilot chooses."""
     split = jax.vmap(lambda key: jax.random.split(key, 3))(state.keys)
     last, pilot = state.temperature, jax.tree.map(lambda leaf: leaf[0], state.populations)
-    here, variance = adapted(
+    here, variance = next_temperature(
         target, settings, split[0, 2], pilot, data, nodes, last, state.variance
     )
 
     def one(key: Array, population: Population) -> tuple[Population, Step]:
-        return advanced(target, settings, key, population, data, last.beta, here)
+        return advance(target, settings, key, population, data, last.beta, here)
 
     populations, steps = jax.vmap(one)(split[:, 1], state.populations)
     return _State(
@@ -205,7 +209,7 @@ def _tempered(
 
 
 def num_gradients(settings: SMCSettings, runs: SMCResult) -> float:
-    """Gradients that the runs [S] of one data set took, and their pilot, whose steps were tuned."""
+    """Count the gradients that the runs [S] of one data set and their pilot took."""
     temperatures = float(jnp.max(runs.num_temperatures))
     moves = float(jnp.nanmax(jnp.nansum(runs.num_moves, axis=-1)))
     steps = settings.num_integration_steps
@@ -215,7 +219,7 @@ def num_gradients(settings: SMCSettings, runs: SMCResult) -> float:
 
 
 def _nothing_yet(settings: SMCSettings, populations: Population, num_nodes: int) -> SMCResult:
-    """The results before the first temperature."""
+    """Return the results before the first temperature."""
     positions, log_likelihoods = populations
     count, *shape, dim = positions.shape
 
@@ -245,7 +249,7 @@ def _nothing_yet(settings: SMCSettings, populations: Population, num_nodes: int)
 def _recorded(
     state: _State, populations: Population, steps: Step, here: Temperature, nodes: Array
 ) -> SMCResult:
-    """The results with one temperature more; a run that was lost gets NaN from there on."""
+    """Add one temperature to the results; a run that was lost gets NaN from there on."""
     old, t = state.results, state.num_visited
     alive = jnp.isfinite(old.log_evidence) & state.populations.is_alive
     energies = -populations.log_likelihoods

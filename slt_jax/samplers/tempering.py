@@ -37,7 +37,7 @@ TINY = 1e-30
 
 
 class ParallelTemperingSettings(NamedTuple):
-    """Shapes of a run; a change recompiles.
+    """Settings of parallel tempering: shapes of a run; a change recompiles.
 
     ``num_temperatures`` β from 0 to 1; ``num_rounds`` of ``round_length`` sweeps tune the ladder,
     the step sizes and the scales and are dropped; then every sweep is a draw until there are
@@ -78,7 +78,7 @@ class ParallelTemperingSettings(NamedTuple):
 
 
 class ParallelTemperingResult(NamedTuple):
-    """One run; tuning is not in it. T temperatures, C chains (independent ladders), D draws.
+    """Draws of one run after its tuning: T temperatures, C chains (ladders), D draws.
 
     ``beta`` [T] increases from 0 to 1, with the β asked for among them. ``energies`` [T, C, D] are
     nL_n(w) − nL_n(w₀) in total nats, and ``positions`` [T, C, d] where the replicas ended.
@@ -99,19 +99,24 @@ class ParallelTemperingResult(NamedTuple):
 
     @property
     def barrier(self) -> Array:
-        """Λ = Σ rejection, the communication barrier: a round trip takes about 2 + 2Λ sweeps."""
+        """The communication barrier Λ = Σ rejection: a round trip takes about 2 + 2Λ sweeps."""
         return jnp.sum(self.rejection, axis=-1)
 
 
 class _Tuning(NamedTuple):
+    """All that is tuned: ``beta`` [T], ``step_size`` [T] and ``scale`` [T, d]."""
+
     beta: Array
     step_size: Array
     scale: Array
 
 
 class _State(NamedTuple):
-    """``positions`` [T, C, d]; ``upward`` and ``arrived`` [T, C] say whether a replica was last at
-    β = 0, and whether it has come from there to β = 1 and not yet gone back."""
+    """The replicas: ``positions`` [T, C, d], and where they have been.
+
+    ``upward`` and ``arrived`` [T, C] say whether a replica was last at β = 0, and whether it has
+    come from there to β = 1 and not yet gone back.
+    """
 
     positions: Array
     upward: Array
@@ -119,7 +124,11 @@ class _State(NamedTuple):
 
 
 class _Sweep(NamedTuple):
-    """``log_likelihood`` [T, C] after the exchange; ``rejection`` [T − 1] and ``tried`` [T − 1]."""
+    """The trace of one sweep.
+
+    ``log_likelihood`` [T, C] after the exchange; ``rejection`` and ``tried`` [T − 1] by pair of
+    neighbours; ``returned`` [C] counts round trips that ended.
+    """
 
     log_likelihood: Array
     info: MoveInfo
@@ -136,8 +145,9 @@ def parallel_tempering(
     betas: Array,
     initial_positions: Array,
 ) -> ParallelTemperingResult:
-    """All temperatures from the prior to φ(w) exp(log_likelihood(w, data)), one ladder per chain.
+    """Draw at all temperatures from the prior to β = 1, with one ladder per initial position.
 
+    The density at β is φ(w) exp(β · log_likelihood(w, data)).
     ``betas`` [B] in (0, 1] are put into the ladder in place of the nearest of it, so that there are
     draws at exactly these. ``initial_positions`` [chain, d] start every temperature. Everything is
     sampled in JAX's default float type. Under ``jit`` the first two arguments are static; ``vmap``
@@ -206,7 +216,7 @@ def _tuned(
     betas: Array,
     start: Array,
 ) -> tuple[_Tuning, _State]:
-    """The ladder, step sizes and scales after all rounds, and where the replicas are then."""
+    """Tune the ladder, step sizes and scales in all rounds; also returns the replicas then."""
     levels, dtype = settings.num_temperatures, start.dtype
 
     def tune(index: Array, carry: tuple[_Tuning, _State]) -> tuple[_Tuning, _State]:
@@ -245,7 +255,7 @@ def _tuned(
 def _exchanged(
     beta: Array, chains: Chains, info: MoveInfo, state: _State, index: Array, key: Array
 ) -> tuple[_State, _Sweep]:
-    """Pairs (t, t + 1) with t of the parity of ``index``, exchanged with Metropolis's probability.
+    """Exchange pairs (t, t + 1), with t of the parity of ``index``, by Metropolis's rule.
 
     log α = (β_t − β_{t+1})(ℓ_{t+1} − ℓ_t); a likelihood of NaN is never accepted.
     """
@@ -281,7 +291,7 @@ def _exchanged(
 
 
 def _tuned_ladder(beta: Array, rejection: Array, nodes: Array) -> Array:
-    """β at equal steps of the barrier Λ(β) = Σ rejection, interpolated, with ``nodes`` put in.
+    """Place β at equal steps of the interpolated barrier Λ(β) = Σ rejection, with the nodes put in.
 
     A floor keeps pairs that are never rejected from vanishing from the ladder.
     """
@@ -297,7 +307,7 @@ def _tuned_ladder(beta: Array, rejection: Array, nodes: Array) -> Array:
 
 
 def _with_nodes(ladder: Array, nodes: Array) -> Array:
-    """Each node in place of the nearest inner β, in log β; 1 is there already."""
+    """Put each node in place of the nearest inner β, in log β; 1 is there already."""
 
     def put(carry: tuple[Array, Array], node: Array) -> tuple[tuple[Array, Array], None]:
         ladder, free = carry

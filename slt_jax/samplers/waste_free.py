@@ -1,4 +1,4 @@
-"""Waste-free populations: how they are weighed and moved, and how a pilot adapts that.
+"""Waste-free populations of SMC: weights and moves, and their adaptation by a pilot.
 
 A population at one β is all states of HMC chains that start from resampled particles of the last.
 """
@@ -35,7 +35,7 @@ NEARLY_INDEPENDENT = 1.25
 
 
 class Temperature(NamedTuple):
-    """All that is adapted: how a population is weighed and moved.
+    """The weighing and moving of a population at one β: all that is adapted.
 
     Chains move at ``beta`` by HMC of ``step_size`` in units of ``scale`` [d], and every
     ``num_moves``-th state is kept.
@@ -55,7 +55,7 @@ class Population(NamedTuple):
 
     @property
     def is_alive(self) -> Array:
-        """No NaN, and a largest log-likelihood that is finite."""
+        """True if no log-likelihood is NaN and the largest is finite."""
         return jnp.isfinite(jnp.max(self.log_likelihoods, axis=(-1, -2)))
 
 
@@ -67,7 +67,7 @@ class _MoveNoise(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one temperature adds to a run."""
+    """The contribution of one temperature to a run: its log mean weight, and diagnostics."""
 
     log_weight: Array
     ess: Array
@@ -75,13 +75,14 @@ class Step(NamedTuple):
 
 
 def prior_population(target: Target, settings: SMCSettings, key: Array, data: Any) -> Population:
+    """Draw a population from the prior."""
     positions = jax.vmap(target.sample_prior)(jax.random.split(key, settings.num_particles))
     log_likelihoods = jax.vmap(target.log_likelihood, (0, None))(positions, data)
     shape = (settings.chain_length, settings.num_chains)
     return Population(positions.reshape(*shape, -1), log_likelihoods.reshape(shape))
 
 
-def adapted(
+def next_temperature(
     target: Target,
     settings: SMCSettings,
     key: Array,
@@ -91,7 +92,10 @@ def adapted(
     last: Temperature,
     variance: Array,
 ) -> tuple[Temperature, Array]:
-    """The temperature after ``last`` that suits the pilot, and the variance of log Ẑ so far."""
+    """Choose the temperature after ``last`` that suits the pilot.
+
+    Also returns the variance of log Ẑ so far, of which ``variance`` is that up to ``last``.
+    """
     log_likelihoods = pilot.log_likelihoods.ravel()
     positions = pilot.positions.reshape(len(log_likelihoods), -1)
     ceiling = jnp.min(jnp.where(nodes > last.beta, nodes, jnp.inf))
@@ -121,7 +125,7 @@ def adapted(
 
 
 def corrected_step_size(settings: SMCSettings, step_size: Array, acceptance: Array) -> Array:
-    """A step nearer to the target acceptance, and nearer to one that is not too long."""
+    """Correct a step size towards the target acceptance, and towards one that is not too long."""
     tuned = step_size * jnp.exp(STEP_SIZE_GAIN * (acceptance - TARGET_ACCEPTANCE))
     # No faster than a step falls of which no move is accepted.
     shortened = step_size * math.exp(-STEP_SIZE_GAIN * TARGET_ACCEPTANCE)
@@ -130,11 +134,11 @@ def corrected_step_size(settings: SMCSettings, step_size: Array, acceptance: Arr
 
 
 def weight_variance(weights: Array) -> tuple[Array, Array]:
-    """The variance of the log of the mean of positive weights [K, C] of C chains.
+    """Estimate the variance of the log of the mean of positive weights [K, C] of C chains.
 
-    Chains are independent and their states are not: it is the variance of the chains' means over
-    C, relative to the squared mean. Second, the factor by which that exceeds what K · C
-    independent states would have: 1 without variance.
+    Chains are independent and their states are not: the variance is that of the chains' means over
+    C, relative to the squared mean. The second result is the factor by which it exceeds that of
+    K · C independent states, 1 without variance.
     """
     relative = weights / jnp.mean(weights) - 1
     of_states = jnp.mean(relative**2) / weights.size
@@ -145,7 +149,7 @@ def weight_variance(weights: Array) -> tuple[Array, Array]:
 def enough_moves(
     settings: SMCSettings, num_moves: Array, dependence: Array, variance: Array
 ) -> Array:
-    """One move more if states depend on each other more than the path can afford, or one fewer.
+    """Add a move if states depend on each other more than the path can afford, or take one away.
 
     A short path affords much: its log Ẑ has little variance all the same.
     """
@@ -155,9 +159,9 @@ def enough_moves(
 
 
 def next_beta(beta: Array, ceiling: Array, log_likelihoods: Array, ess_fraction: float) -> Array:
-    """The largest β' ≤ ceiling at which the reweighted population keeps its share of ESS.
+    """Return the largest β' ≤ ceiling at which the reweighted population keeps its share of ESS.
 
-    ESS = (Σw)²/Σw² with w = exp((β' − β)ℓ). The logarithm of the increment is found by bisection
+    ESS = (Σw)²/Σw² with w = exp((β' − β)ℓ). Bisection gives the logarithm of the increment,
     between 2⁻⁴⁰ of the way to the ceiling, which is taken whatever it costs, and all of it.
     """
     size = log_likelihoods.shape[0]
@@ -180,7 +184,7 @@ def next_beta(beta: Array, ceiling: Array, log_likelihoods: Array, ess_fraction:
     return jnp.where(enough(jnp.ones_like(beta)), ceiling, beta + low * widest)
 
 
-def advanced(
+def advance(
     target: Target,
     settings: SMCSettings,
     key: Array,
@@ -189,12 +193,12 @@ def advanced(
     last_beta: Array,
     here: Temperature,
 ) -> tuple[Population, Step]:
-    """A population weighed and moved at a temperature in whose choice it had no part."""
+    """Weigh and move a population at a temperature in whose choice it had no part."""
     log_weights = (here.beta - last_beta) * population.log_likelihoods.ravel()
     weights = jax.nn.softmax(log_weights)
     resampling_key, chain_key = jax.random.split(key)
     ancestors = _ancestors(settings, resampling_key, population, weights)
-    visited, acceptance = visited_states(target, settings, chain_key, ancestors, data, here)
+    visited, acceptance = run_chains(target, settings, chain_key, ancestors, data, here)
     step = Step(
         log_weight=logsumexp(log_weights) - jnp.log(settings.num_particles),
         ess=1 / (settings.num_particles * jnp.sum(weights**2)),
@@ -204,7 +208,7 @@ def advanced(
 
 
 def _ancestors(settings: SMCSettings, key: Array, population: Population, weights: Array) -> Array:
-    """Where chains start [C, d]: particles as often, on average, as their weights say."""
+    """Resample the first positions of chains [C, d], in proportion to the weights of particles."""
     chosen = resampling_module().systematic(key, weights, settings.num_chains)
     return population.positions.reshape(settings.num_particles, -1)[chosen]
 
@@ -218,7 +222,7 @@ def _noise(key: Array, count: int, positions: Array) -> _MoveNoise:
 def _moved(
     settings: SMCSettings, density: Any, chains: Chains, noise: _MoveNoise, here: Temperature
 ) -> tuple[Chains, Array]:
-    """One trajectory of each chain, and the mean acceptance."""
+    """Move each chain by one trajectory; also returns the mean acceptance."""
     # Valleys of a singular posterior narrow along their length: no one step fits them all.
     step_sizes = here.step_size * jnp.exp(STEP_SIZE_JITTER * noise.jitter)
     chains, info = hmc_move(
@@ -227,7 +231,7 @@ def _moved(
     return chains, jnp.mean(info.acceptance)
 
 
-def visited_states(
+def run_chains(
     target: Target,
     settings: SMCSettings,
     key: Array,
@@ -235,8 +239,9 @@ def visited_states(
     data: Any,
     here: Temperature,
 ) -> tuple[Population, Array]:
-    """Every ``num_moves``-th state of HMC from each ancestor, K of them, and mean acceptance.
+    """Run HMC from each ancestor and keep every ``num_moves``-th state, K of them.
 
+    Also returns the mean acceptance.
     Moves come in sweeps of K − 1, whose random numbers are drawn at once.
     """
     density = tempered_density(target, data, here.beta)

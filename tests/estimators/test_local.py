@@ -154,7 +154,7 @@ def test_scan_of_langevin_runs() -> None:
     λ̂. 24 intervals that miss once in a million each.
     """
     beta = 1 / np.log(N)
-    settings = SGLDSettings(num_burn_in=300, num_draws=200, thinning=5)
+    settings = SGLDSettings(num_warmup=300, num_draws=200, thinning=5)
     target = Target(
         sample_prior=lambda key: jax.random.normal(key, (4,)),
         log_prior=lambda w: -jnp.sum(w**2) / 2,

@@ -37,7 +37,7 @@ CHAINS = 32
 SAMPLERS = [
     SMCSettings(num_chains=CHAINS, chain_length=32),
     MALASettings(num_warmup=300, num_draws=50),
-    SGLDSettings(num_burn_in=2000, num_draws=50, thinning=100),
+    SGLDSettings(num_warmup=2000, num_draws=50, thinning=100),
     pytest.param(ParallelTemperingSettings(num_temperatures=6), marks=pytest.mark.slow),
     pytest.param(ChEESSettings(num_warmup=200, num_draws=50), marks=pytest.mark.slow),
     pytest.param(NUTSSettings(num_warmup=300, num_draws=100), marks=pytest.mark.slow),
@@ -147,7 +147,7 @@ def test_a_step_of_sgld_that_is_too_long_is_marked() -> None:
     "settings",
     [
         MALASettings(num_warmup=10, num_draws=5),
-        SGLDSettings(num_burn_in=10, num_draws=5),
+        SGLDSettings(num_warmup=10, num_draws=5),
         pytest.param(
             ParallelTemperingSettings(num_rounds=1, round_length=2, num_draws=5),
             marks=pytest.mark.slow,

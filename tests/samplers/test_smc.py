@@ -302,7 +302,7 @@ def test_chains_keep_every_third_state() -> None:
         lambda leaf: jnp.float32(leaf[0]), statistics_along_n(PROBLEMS["linear_3"], KEY, 1, [N])[0]
     )
     ancestors = jax.random.normal(KEY, (SETTINGS.num_chains, 3))
-    visit = jax.jit(waste_free.visited_states, static_argnums=(0, 1))
+    visit = jax.jit(waste_free.run_chains, static_argnums=(0, 1))
 
     def states(moves: int) -> np.ndarray:
         here = waste_free.Temperature(
