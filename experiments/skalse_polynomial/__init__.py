@@ -156,7 +156,7 @@ def batches_of(config: Config) -> dict[str, list[Batch]]:
     """All work, in groups that share compiled programs."""
     first, local, one, scaled = jax.random.split(jax.random.key(config.seed), 4)
     sgld = SGLDSettings(
-        num_burn_in=50 * config.local_draws, num_draws=config.local_draws, thinning=100
+        num_warmup=50 * config.local_draws, num_draws=config.local_draws, thinning=100
     )
     nuts = NUTSSettings(config.draws // 2, config.draws, target_acceptance=0.95)
     smc = SMCSettings(num_chains=64, chain_length=max(config.draws // 32, 2))
