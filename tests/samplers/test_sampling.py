@@ -72,6 +72,11 @@ def test_all_samplers_agree_with_the_closed_form(settings: SamplerSettings) -> N
     assert draws.positions.shape == (2, CHAINS, 3)
     assert draws.num_divergent.shape == (2, CHAINS)
     assert np.sum(draws.num_divergent) == 0
+    assert (draws.evidence is not None) == isinstance(settings, SMCSettings)
+    if draws.evidence is not None:
+        assert np.isfinite(draws.evidence.log_evidence)
+        at_the_end = draws.evidence.mean_energy[draws.evidence.num_temperatures - 1]
+        np.testing.assert_allclose(at_the_end, np.mean(draws.energies[-1]))
     for i, value in enumerate(exact):
         error = mean_and_standard_error(draws.energies[i])[1]
         assert np.var(draws.energies[i]) / error**2 > 200
@@ -79,6 +84,19 @@ def test_all_samplers_agree_with_the_closed_form(settings: SamplerSettings) -> N
         estimate = mean_over_chains(draws.energies[i], coarse=coarse)
         assert estimate.standard_error < 4 * error
         assert abs(estimate.value - value) < K * estimate.standard_error
+
+
+def test_runs_of_several_keys_are_those_of_each_key() -> None:
+    """As far as rounding goes: a batch of runs is another program, and few steps are compared."""
+    target, data, starts, _ = start()
+    settings = MALASettings(num_warmup=4, num_draws=3, thinning=2)
+    keys, betas = jax.random.split(jax.random.key(5)), jnp.array(BETAS)
+    run = jax.jit(settings.run, static_argnums=0)
+    draws = run(target, keys, data, betas, jnp.stack([starts, 2 * starts]))
+    assert draws.energies.shape == (2, 2, CHAINS, 3)
+    for i, first in enumerate((starts, 2 * starts)):
+        alone = sample(target, settings, keys[i], data, betas, first)
+        np.testing.assert_allclose(draws.energies[i], alone.energies, rtol=1e-3)
 
 
 def test_the_default_step_of_sgld_knows_the_units() -> None:
