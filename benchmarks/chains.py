@@ -37,7 +37,7 @@ def steps_per_second(chains: int, repeats: int) -> float:
     centre = jnp.concatenate([jnp.ravel(problem.optimum[k]) for k in sorted(problem.optimum)])
     positions = jnp.tile(centre.astype(jnp.float32), (chains, 1))
     settings = SGLDSettings(
-        num_burn_in=0, num_draws=NUM_DRAWS, thinning=max(10, min(2000, 100_000 // chains))
+        num_warmup=0, num_draws=NUM_DRAWS, thinning=max(10, min(2000, 100_000 // chains))
     )
     sample = jit_at_first_call(sgld, static_argnums=(0, 1))
 

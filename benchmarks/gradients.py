@@ -78,7 +78,7 @@ def _compare(case: Case, positions: Array, steps: int, repeats: int) -> dict[str
 
 def _sgld(target: Target, data: Any, positions: Array, quick: bool) -> Case:
     """One gradient for each step, and one before the first."""
-    settings = SGLDSettings(num_burn_in=0, num_draws=2 if quick else 20, thinning=50)
+    settings = SGLDSettings(num_warmup=0, num_draws=2 if quick else 20, thinning=50)
     count = settings.num_draws * settings.thinning + 1
     centre = jnp.zeros(positions.shape[1])
     sample = jit_at_first_call(sgld, static_argnums=(0, 1))

@@ -42,7 +42,7 @@ CHEES = ChEESSettings(num_warmup=300, num_draws=200)
 NUTS = NUTSSettings(num_warmup=200, num_draws=200, max_tree_depth=8)
 MALA = MALASettings(num_warmup=1000, num_draws=200)
 LADDER = ParallelTemperingSettings(num_temperatures=12, num_rounds=8, round_length=40)
-SGLD = SGLDSettings(num_burn_in=5000, num_draws=200, thinning=100, with_prior=True)
+SGLD = SGLDSettings(num_warmup=5000, num_draws=200, thinning=100, with_prior=True)
 # A step that MALA would accept nine times out of ten.
 SGLD_STEP = 0.3
 HEAD = """# Which sampler where
@@ -107,7 +107,7 @@ def by_ladder(target: Target, data: Any, starts: Array, n: int) -> Measured:
 def by_sgld(target: Target, data: Any, starts: Array, n: int) -> Measured:
     centre = jnp.zeros(starts.shape[1])
     run = run_sgld(target, SGLD, jax.random.key(1), data, 1.0, 0.0, centre, SGLD_STEP / n, starts)
-    gradients = (SGLD.num_burn_in + SGLD.num_draws * SGLD.thinning) * CHAINS
+    gradients = (SGLD.num_warmup + SGLD.num_draws * SGLD.thinning) * CHAINS
     return Measured(np.asarray(run.energies), np.asarray(run.positions), gradients)
 
 
@@ -201,7 +201,7 @@ def main(arguments: list[str] | None = None) -> None:
         temporary.write_text(HEAD + "\n" + table + "\n" + ADVICE, "utf-8")
 
 
-ADVICE = """Chains start from the prior, warm-up and burn-in are in the seconds and in the gradients
+ADVICE = """Chains start from the prior, warm-up is in the seconds and in the gradients
 (of SMC all temperatures, of NUTS the trees of each chain though all wait for the longest),
 compiling is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is against the oracle;
 `modes` are the mirror images of the teacher in which chains ended. R̂ of SMC compares its runs.

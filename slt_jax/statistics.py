@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -67,6 +68,31 @@ class WeightedData(NamedTuple):
     def total_weight(self) -> Array:
         """Σ_i a_i, the number of data when every weight is one."""
         return jnp.sum(self.weights)
+
+    def subsample(self, key: Array, batch_size: int) -> WeightedData:
+        """Draw a minibatch with replacement, reweighted so that weighted sums are unbiased.
+
+        Datum i is drawn with probability |a_i|/Σ|a| and enters with weight sign(a_i) Σ|a|/size:
+        for every function t of a datum E[Σ_batch a t] = Σ_i a_i t_i, whatever the weights. Unit
+        weights give the usual n/size, and padding, of weight 0, is not drawn.
+        ``log_likelihood_at_optimum`` stays that of all data, which is the expectation of the
+        batch's. Float32 resolves the probabilities to 2⁻²³: meant for n up to 10⁵. Raises
+        ValueError for a size below 1 or above the number of rows.
+        """
+        if not 1 <= batch_size <= len(self.weights):
+            raise ValueError(
+                f"batch_size {batch_size} must lie between 1 and the {len(self.weights)} rows of "
+                "the data"
+            )
+        sizes = jnp.abs(self.weights)
+        total = jnp.sum(sizes)
+        # Of no data at all there is nothing to draw, and any rows will do: they weigh 0.
+        probabilities = jnp.where(total > 0, sizes, 1.0)
+        rows = jax.random.choice(key, len(sizes), (batch_size,), p=probabilities)
+        drawn, weights = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf)[rows], (self.data, self.weights)
+        )
+        return self._replace(data=drawn, weights=jnp.sign(weights) * total / batch_size)
 
 
 class RegressionStatistics(NamedTuple):

@@ -151,7 +151,7 @@ def local_coefficients(config: Config, key: Array, truth: str) -> xr.Dataset:
     beta = 1 / math.log(n)
     thinning, num_draws = config.local_thinning, config.local_draws
     settings = SGLDSettings(
-        num_burn_in=thinning * num_draws // 2, num_draws=num_draws, thinning=thinning
+        num_warmup=thinning * num_draws // 2, num_draws=num_draws, thinning=thinning
     )
     sampled, acceptance, exact, large = [], [], [], []
     for gamma in config.gammas:

@@ -1,6 +1,6 @@
 """Per-datum moments of the posterior, streamed on device or taken from stored draws.
 
-Everything that the losses need of draws l[chain, draw, datum] of ℓ_i(w) − ℓ_i(w₀) is, by chain and
+All that the losses need of draws l[chain, draw, datum] of ℓ_i(w) − ℓ_i(w₀) is, by chain and
 block of consecutive draws, the log mean of exp(αl_i) for three powers α and the mean and variance
 of l_i: Watanabe's functional cumulants. Blocks are there for the standard errors.
 """
@@ -41,7 +41,7 @@ class LossAccumulator(NamedTuple):
         beta: Array | float = 1.0,
         held_out: bool = False,
     ) -> "LossAccumulator":
-        """No draws yet; the shapes are static and β is data.
+        """Return an accumulator without draws; the shapes are static and β is data.
 
         Leaving out data that were trained on needs three powers; ``held_out`` data need one.
         Raises ValueError for a size below 1.
@@ -63,7 +63,7 @@ class LossAccumulator(NamedTuple):
         )
 
     def updated(self, log_ratios: Array, block: Array | int) -> "LossAccumulator":
-        """With one more draw l = ``log_ratios`` [C, n] of every chain in the block.
+        """Add a draw l = ``log_ratios`` [C, n] of every chain to the block.
 
         Rows of padding are 0. Blocks are consecutive and of one length: block = draw // length; a
         draw of a block that is not there is dropped.
@@ -86,7 +86,11 @@ class LossAccumulator(NamedTuple):
         )
 
     def merged(self, other: "LossAccumulator") -> "LossAccumulator":
-        """The sums of both, of the same chains, blocks, data and β (Chan et al. 1979)."""
+        """Add the sums of two accumulators of the same chains, blocks, data and β.
+
+        Source: Chan, Golub & LeVeque, Updating formulae and a pairwise algorithm for computing
+        sample variances, Stanford STAN-CS-79-773 (1979).
+        """
         count = self.num_draws + other.num_draws
         share = other.num_draws / jnp.maximum(count, 1)
         weight = self.num_draws * share
@@ -104,7 +108,7 @@ class LossAccumulator(NamedTuple):
         )
 
     def finalised(self, num_data: int | None = None) -> "LossMoments":
-        """Moments in float64 on the host, of the first ``num_data`` data (the rest is padding).
+        """Return float64 moments on the host, of the first ``num_data`` data; the rest is padding.
 
         Leading axes that ``vmap`` has added stay. Raises ValueError for blocks of unlike length
         or without draws.
@@ -144,20 +148,20 @@ class LossMoments(NamedTuple):
 
     @property
     def num_data(self) -> int:
-        """n."""
+        """The number of data n."""
         return int(self.means.shape[-1])
 
 
 def powers_of(beta: Array | float, count: int) -> Array:
-    """The powers α of exp(αl_i): 1 for the predictive density; −β and 1 − β without datum i."""
+    """Return the powers α of exp(αl_i): 1 for prediction, and −β and 1 − β to leave datum i out."""
     beta = jnp.asarray(beta)
     return jnp.stack([jnp.ones_like(beta), -beta, 1 - beta])[:count]
 
 
 def loss_moments(log_ratios: ArrayLike, num_blocks: int = 1, beta: float = 1.0) -> LossMoments:
-    """The moments that an accumulator would give of stored draws l = ``log_ratios``.
+    """Return the moments that an accumulator would give of stored draws l = ``log_ratios``.
 
-    They are [chain, draw, datum]; consecutive draws form ``num_blocks`` blocks of one length.
+    Draws are [chain, draw, datum]; consecutive draws form ``num_blocks`` blocks of one length.
     Raises ValueError for other shapes and where the blocks do not divide the draws.
     """
     array = np.asarray(log_ratios, float)

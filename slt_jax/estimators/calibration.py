@@ -1,4 +1,4 @@
-"""Whether error bars are true: sampled against exact, in units of the claimed error."""
+"""Calibration of error bars: sampled against exact values, in units of the claimed error."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from slt_jax.estimators.estimate import Estimate, in_standard_errors
 
 
 class Calibration(NamedTuple):
-    """How often intervals cover the exact value.
+    """Coverage of intervals, and the distribution of errors in units of the claimed error.
 
     ``coverage_68`` and ``coverage_95`` are shares of the ``comparisons`` whose central
     intervals (Student-t) cover; ``largest`` is the largest |sampled − exact|/s.e., ``spread`` the
@@ -26,7 +26,7 @@ class Calibration(NamedTuple):
     p_value: float
 
     def within_binomial_error(self, standard_errors: float = 3.0) -> bool:
-        """Whether both coverages are within so many binomial standard errors of nominal."""
+        """True if both coverages are within so many binomial standard errors of nominal."""
         return all(
             abs(coverage - nominal)
             <= standard_errors * np.sqrt(nominal * (1 - nominal) / self.comparisons)
@@ -42,6 +42,11 @@ def calibrate(estimate: Estimate, exact: ArrayLike, bound: ArrayLike = 0.0) -> C
 
     Raises ValueError for NaN, for shapes that differ, and for fewer than 3 degrees of freedom,
     at which a t-distribution has no variance.
+
+    >>> from slt_jax.estimators import mean_over_seeds
+    >>> draws = np.random.default_rng(0).normal(size=(1000, 8))
+    >>> calibrate(mean_over_seeds(draws), np.zeros(1000)).within_binomial_error()
+    True
     """
     exact = np.asarray(exact, float)
     if exact.shape != estimate.value.shape:

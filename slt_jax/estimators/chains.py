@@ -1,4 +1,4 @@
-"""Means over Markov chains: the error within chains, and what chains disagree by beyond it."""
+"""Means over Markov chains, with the error within chains and what chains disagree by beyond it."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ FREEDOM_PER_EFFECTIVE_DRAW = 0.2
 def mean_over_chains(
     draws: ArrayLike, basis: Basis | None = None, coarse: ArrayLike | None = None
 ) -> Estimate:
-    """Mean over chains and draws, in the units of the draws; ``draws`` is [..., chain, draw].
+    """Average ``draws`` [..., chain, draw] over chains and draws, in the units of the draws.
 
     ``within_chains`` is √(Σ_c s_c²/ESS_c)/C with the effective sample size of each chain by
     itself. The variance of the chains' means over C is larger where chains have not mixed, and
@@ -25,6 +25,10 @@ def mean_over_chains(
     same quantities [..., chain, draw] with twice the step: the change of the mean is to first order
     the bias of the step, and with its own Monte-Carlo error in squares it is ``discretisation``.
     Raises ValueError for fewer than 4 draws.
+
+    >>> estimate = mean_over_chains([[1.0, 3.0, 2.0, 2.0], [2.0, 1.0, 3.0, 2.0]])
+    >>> float(estimate.value), round(float(estimate.standard_error), 2)
+    (2.0, 0.37)
     """
     draws = np.asarray(draws, float)
     if draws.ndim < 2:
@@ -39,7 +43,7 @@ def mean_over_chains(
 
 
 def delta_method(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:
-    """An estimate with the error of the sum over strata of the mean of its influence.
+    """Give a value the error of the sum over strata of the mean of its influence.
 
     ``influence`` [..., stratum, chain, draw] is by how much a draw moves the estimate, up to a
     constant: a stratum is a temperature, and everything is one stratum without temperatures.
@@ -60,7 +64,7 @@ def delta_method(value: ArrayLike, influence: Floats, basis: Basis | None = None
 def delta_method_blocks(
     value: ArrayLike, influence: Floats, basis: Basis | None = None
 ) -> Estimate:
-    """Like ``delta_method`` of one stratum from means over consecutive blocks of draws.
+    """Give a value the error of its mean influence over consecutive blocks of draws.
 
     ``influence`` is [..., chain, block] with blocks of one length, which must be long beside the
     autocorrelation time. ``within_chains`` is √(Σ_c s_c²/B)/C with the variance s_c² of a chain's
@@ -86,7 +90,7 @@ def _with_spread(
     chain_means: Floats,
     basis: Basis | None,
 ) -> Estimate:
-    """The estimate whose variance is the larger of that within and that between chains."""
+    """Give a value the larger of the variances within and between chains."""
     value, basis = np.asarray(value, float), basis or Basis()
     within = np.sqrt(within_squared)
     chains = chain_means.shape[-1]

@@ -16,7 +16,7 @@ from slt_jax.estimators.estimate import (
 
 
 class Growth(NamedTuple):
-    """λ̂ and m̂, the multiplicity as a real number."""
+    """The estimates λ̂ and m̂, the multiplicity as a real number."""
 
     learning_coefficient: Estimate
     multiplicity: Estimate
@@ -25,11 +25,16 @@ class Growth(NamedTuple):
 def slope_coefficient(
     normalised_free_energy: ArrayLike, n: ArrayLike, multiplicity: int = 1
 ) -> Estimate:
-    """λ̂ as the slope of F_n − nL_n(w₀) + (m−1) log log n on log n.
+    """Estimate λ as the slope of F_n − nL_n(w₀) + (m−1) log log n on log n.
 
     ``normalised_free_energy`` [R, N] for R nested data sets at ``n`` [N], total nats. Each data
     set gives a least-squares slope; the error is the spread of the slopes, so the correlation
     along n of nested data does not matter. Raises ValueError for fewer than two n or n ≤ 1.
+
+    >>> sizes = np.array([100.0, 1000.0])
+    >>> estimate = slope_coefficient([0.75 * np.log(sizes), 1 + 0.75 * np.log(sizes)], sizes)
+    >>> round(float(estimate.value), 6)
+    0.75
     """
     n = _checked(n)
     if n.size < 2:
@@ -41,12 +46,17 @@ def slope_coefficient(
 
 
 def growth(normalised_free_energy: ArrayLike, n: ArrayLike) -> Growth:
-    """λ̂ and m̂ by least squares of F_n − nL_n(w₀) on log n, −log log n and a constant.
+    """Estimate λ and m by least squares of F_n − nL_n(w₀) on log n, −log log n and a constant.
 
     ``normalised_free_energy`` [R, N] for R nested data sets at ``n`` [N], total nats; errors as in
     ``slope_coefficient``. The regressors are nearly collinear: over a few decades of n the errors
     of both are large, and the terms that vanish slowly are taken for log log n. Raises
     ValueError for fewer than three different n or n ≤ 1.
+
+    >>> logs = np.log([100.0, 1000.0, 10000.0])
+    >>> fit = growth([logs / 2 - np.log(logs)] * 2, [100, 1000, 10000])
+    >>> round(float(fit.learning_coefficient.value), 6), round(float(fit.multiplicity.value), 6)
+    (0.5, 2.0)
     """
     n = _checked(n)
     design = np.column_stack([np.log(n), -np.log(np.log(n)), np.ones(n.size)])
@@ -61,12 +71,16 @@ def growth(normalised_free_energy: ArrayLike, n: ArrayLike) -> Growth:
 def wbic_coefficient(
     excess_energy: ArrayLike, n: ArrayLike, reference: Reference = "w0", loss: Loss = "full"
 ) -> Estimate:
-    """λ̂ = (WBIC − nL_n(w₀))/log n at β = 1/log n.
+    """Estimate λ by λ̂ = (WBIC − nL_n(w₀))/log n at β = 1/log n.
 
     ``excess_energy`` [..., S] is E^β[nL_n] − nL_n by seed, total nats, with nL_n at the
     ``reference`` point; biased at finite n (Watanabe, JMLR 14, 2013, Theorem 4): in a regular
     model E[λ̂] is (d/2)(1 − 1/log n) at w₀ and d/2 at the maximum-likelihood estimate. Raises
     ValueError for n ≤ 1.
+
+    >>> estimate = wbic_coefficient([2.0, 2.2, 2.4], n=100)
+    >>> round(float(estimate.value), 3), round(float(estimate.standard_error), 3)
+    (0.478, 0.025)
     """
     n = _checked(n)
     mean = mean_over_seeds(excess_energy)._replace(
@@ -78,9 +92,12 @@ def wbic_coefficient(
 def two_temperature_coefficient(
     first_energy: ArrayLike, second_energy: ArrayLike, first_beta: float, second_beta: float
 ) -> Estimate:
-    """λ̂ = (E_{β₁}[nL_n] − E_{β₂}[nL_n])/(1/β₁ − 1/β₂); needs no reference point.
+    """Estimate λ by λ̂ = (E_{β₁}[nL_n] − E_{β₂}[nL_n])/(1/β₁ − 1/β₂), without a reference point.
 
     Energies [..., S] by seed, total nats. Raises ValueError for equal or non-positive β.
+
+    >>> float(two_temperature_coefficient([4.0, 6.0], [2.0, 2.0], 0.25, 0.5).value)
+    1.5
     """
     if not (first_beta > 0 and second_beta > 0 and first_beta != second_beta):
         raise ValueError(f"betas {first_beta} and {second_beta}: must be positive and differ")
@@ -90,12 +107,15 @@ def two_temperature_coefficient(
 
 
 def energy_variance_coefficient(energy_variance: ArrayLike, beta: float) -> Estimate:
-    """λ̂ = β² Var_β[nL_n], the heat capacity; needs no reference point.
+    """Estimate λ by λ̂ = β² Var_β[nL_n], the heat capacity, without a reference point.
 
     ``energy_variance`` [..., S] is the mean square by seed about the mean of all seeds, nats².
     A variance of skewed energies is itself skewed: its intervals cover less than they claim
     (``docs/calibration.md`` says how much), those of the two-temperature estimator do not.
     Raises ValueError for β ≤ 0.
+
+    >>> float(energy_variance_coefficient([7.0, 9.0], beta=0.5).value)
+    2.0
     """
     if not beta > 0:
         raise ValueError(f"beta = {beta}: must be positive")
@@ -109,12 +129,16 @@ def generalisation_coefficient(
     beta: float = 1.0,
     singular_fluctuation: float = 0.0,
 ) -> Estimate:
-    """λ̂ = βnB_g + ν(1 − β) from nE[B_g] → λ/β + ν(1 − 1/β): nB_g at β = 1, without ν.
+    """Estimate λ by λ̂ = βnB_g + ν(1 − β), which at β = 1 is nB_g, without ν.
 
-    ``bayes_generalisation_error`` [R] = G_n − L(w₀) of R data sets of size n, per datum; ν is
-    that of the same β. Raises ValueError for n < 1, β ≤ 0 or fewer than 2 data sets.
+    It rests on nE[B_g] → λ/β + ν(1 − 1/β). ``bayes_generalisation_error`` [R] = G_n − L(w₀) of R
+    data sets of size n, per datum; ν is that of the same β. Raises ValueError for n < 1, β ≤ 0 or
+    fewer than 2 data sets.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
+
+    >>> float(generalisation_coefficient([0.004, 0.006], n=100).value)
+    0.5
     """
     check_size(n, beta)
     mean = mean_over_data_sets(bayes_generalisation_error).scaled(beta * n)
@@ -125,6 +149,7 @@ def generalisation_coefficient(
 
 
 def check_size(n: float, beta: float) -> None:
+    """Raise ValueError for n < 1 or β ≤ 0."""
     if not (n >= 1 and beta > 0):
         raise ValueError(f"n = {n} and beta = {beta}: n must be ≥ 1 and beta positive")
 

@@ -11,10 +11,13 @@ from slt_jax.theory import Theory
 
 
 def bic(excess_energy_at_mode: ArrayLike, dimension: int, n: ArrayLike) -> NDArray[np.float64]:
-    """BIC/2 relative to w₀: nL_n(ŵ) − nL_n(w₀) + (d/2) log n, in total nats.
+    """Return BIC/2 relative to w₀: nL_n(ŵ) − nL_n(w₀) + (d/2) log n, in total nats.
 
     ŵ is the posterior mode: the likelihood of a singular model may have no maximiser. Raises
     ValueError for d < 1 or n < 1 (Schwarz, Annals of Statistics 6, 1978).
+
+    >>> round(float(bic(-1.5, dimension=3, n=100)), 3)
+    5.408
     """
     if dimension < 1:
         raise ValueError(f"dimension = {dimension}: must be ≥ 1")
@@ -27,13 +30,16 @@ def bic(excess_energy_at_mode: ArrayLike, dimension: int, n: ArrayLike) -> NDArr
 def wbic(
     energies: ArrayLike, n: float, reference: Reference | None = "w0", loss: Loss = "full"
 ) -> Estimate:
-    """WBIC = E_w[nL_n] at β = 1/log n, relative to nL_n at the ``reference``, total nats.
+    """Estimate WBIC = E_w[nL_n] at β = 1/log n, relative to nL_n at the ``reference``, total nats.
 
     ``energies`` [..., chain, draw] are nL_n(w) minus that, of draws at that β. Raises ValueError
     for n ≤ e, where β would not be below 1, and for fewer than 4 draws.
 
     Source: Watanabe, A widely applicable Bayesian information criterion, Journal of Machine
     Learning Research 14 (2013).
+
+    >>> float(wbic([[1.0, 3.0, 2.0, 2.0], [2.0, 1.0, 3.0, 2.0]], n=100).value)
+    2.0
     """
     if not n > np.e:
         raise ValueError(f"n = {n}: β = 1/log n must be below 1, so n must be ≥ 3")
@@ -46,7 +52,9 @@ def sbic(
     n: float,
     prior: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """sBIC of I models as free energies: −log x_i [I], total nats relative to one reference.
+    """Return sBIC of I models as free energies −log x_i [I], total nats relative to one reference.
+
+    The x_i solve
 
         Σ_{j ⪯ i} (x_i − L_ij) x_j P_j = 0,
         log L_ij = −nL_n(ŵ_i) − λ_ij log n + (m_ij − 1) log log n
@@ -60,6 +68,10 @@ def sbic(
 
     Source: Drton & Plummer, A Bayesian information criterion for singular models, Journal of the
     Royal Statistical Society B 79 (2017).
+
+    >>> from slt_jax.theory import regular
+    >>> sbic([-1.5], {(0, 0): regular(3)}, 100).round(3).tolist()
+    [5.408]
     """
     energies = np.asarray(energy_at_optimum, float)
     weights = np.ones(energies.size) if prior is None else np.asarray(prior, float)
@@ -74,17 +86,17 @@ def sbic(
             f"theories lack the pairs {[(i, i) for i in missing]} and hold {wrong}; allowed are "
             f"(i, j) with 0 <= j <= i < {energies.size}, and all (i, i)"
         )
-    found = np.empty(energies.size)
+    criteria = np.empty(energies.size)
     for i, energy in enumerate(energies):
         submodels = [j for j in range(i) if (i, j) in theories]
         costs = {j: float(theories[i, j].free_energy_asymptote(n)) for j in [*submodels, i]}
         # In units of the largest term, so that nothing of a few thousand nats underflows.
-        unit = min([energy + min(costs.values()), *found[submodels]])
+        unit = min([energy + min(costs.values()), *criteria[submodels]])
         own = np.exp(unit - energy - costs[i])
-        known = np.exp(unit - found[submodels]) * weights[submodels] / weights[i]
+        known = np.exp(unit - criteria[submodels]) * weights[submodels] / weights[i]
         others = np.exp([unit - energy - costs[j] for j in submodels])
         half, product = (own - known.sum()) / 2, known @ others
         root = np.sqrt(half**2 + product)
         # The other form of the root where this one would cancel.
-        found[i] = unit - np.log(root + half if half > 0 else product / (root - half))
-    return found
+        criteria[i] = unit - np.log(root + half if half > 0 else product / (root - half))
+    return criteria

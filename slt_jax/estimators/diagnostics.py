@@ -1,4 +1,4 @@
-"""Whether chains have converged, and how much their draws are worth.
+"""Convergence of chains, and the number of independent draws that theirs are worth.
 
 Functions of draws [chain, draw, ...] on the host, in float64: the result has the axes after the
 second, one number for each quantity that was traced. A draw that is not finite makes it NaN, which
@@ -26,7 +26,7 @@ MAX_STEP_ERRORS = 3.0
 
 
 class Thresholds(NamedTuple):
-    """What ``judge`` asks for.
+    """Limits that ``judge`` applies.
 
     ``max_r_hat`` 1.01 and ``min_ess`` 400 are Vehtari et al.'s, for rank-normalised R̂ and four
     chains. R̂ − 1 is about 1/(2 · ESS of half a chain) in chains that have converged, so that
@@ -42,7 +42,7 @@ class Thresholds(NamedTuple):
 
 
 class Convergence(NamedTuple):
-    """The worst case over all quantities, and the verdict.
+    """The worst case over all quantities, and whether it is good enough.
 
     ``divergences`` and ``acceptance`` are None where the sampler has none to report. ``reason``
     is "converged" or all that is wrong.
@@ -57,7 +57,7 @@ class Convergence(NamedTuple):
 
 
 def r_hat(draws: ArrayLike) -> Floats:
-    """Rank-normalised split R̂, the larger of that of the draws and of their distance to the median.
+    """Return rank-normalised split R̂, the larger of that of draws and of distances to the median.
 
     Chains are halved, ranks r of all S draws become Φ⁻¹((r − 3/8)/(S + 1/4)), and
     R̂ = √(marginal variance / variance within half chains). 1 where all draws are one constant, ∞
@@ -65,6 +65,11 @@ def r_hat(draws: ArrayLike) -> Floats:
     draws (ValueError); one chain is enough, many are better.
 
     Source: Vehtari et al. 2021, equations 4 and 13–14.
+
+    >>> float(r_hat([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    inf
+    >>> float(r_hat(np.random.default_rng(0).normal(size=(4, 1000)))) < 1.01
+    True
     """
     array, finite = _read(draws)
     folded = np.abs(array - np.median(array, axis=(0, 1)))
@@ -74,13 +79,13 @@ def r_hat(draws: ArrayLike) -> Floats:
 
 def _split_r_hat(array: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = numpyro_diagnostics.split_gelman_rubin(array)
-    found = np.where(np.all(np.ptp(array, axis=1) == 0, axis=0), np.inf, found)
-    return np.where(_is_constant(array), 1.0, found)
+        ratio = numpyro_diagnostics.split_gelman_rubin(array)
+    ratio = np.where(np.all(np.ptp(array, axis=1) == 0, axis=0), np.inf, ratio)
+    return np.where(_is_constant(array), 1.0, ratio)
 
 
 def drift_p_value(draws: ArrayLike) -> Floats:
-    """Probability that chains which have settled would drift as far as these, by Student's t.
+    """Return the probability that settled chains would drift as far as these, by Student's t.
 
     Each chain gives the difference between the mean rank scores, as of ``r_hat``, of its second and
     its first half. Chains are independent, whatever the correlation of their draws, so that the
@@ -101,7 +106,7 @@ def drift_p_value(draws: ArrayLike) -> Floats:
 
 
 def effective_sample_size(draws: ArrayLike) -> Floats:
-    """Number of independent draws that would give the mean with the same variance.
+    """Estimate the number of independent draws whose mean has the same variance.
 
     ESS = S/τ with τ from Geyer's initial monotone sequence over half chains. Draws have shape
     [chain, draw, ...] with at least 4 draws (ValueError). At most S log₁₀ S, as in Stan: for
@@ -109,6 +114,9 @@ def effective_sample_size(draws: ArrayLike) -> Floats:
     constant, whose mean has no error.
 
     Source: Vehtari et al. 2021, section 3.2.
+
+    >>> 3000 < effective_sample_size(np.random.default_rng(0).normal(size=(4, 1000))) < 5000
+    np.True_
     """
     array, finite = _read(draws)
     half = array.shape[1] // 2
@@ -122,7 +130,7 @@ def effective_sample_size(draws: ArrayLike) -> Floats:
 
 
 def mean_and_standard_error(draws: ArrayLike) -> tuple[Floats, Floats]:
-    """Mean over chains and draws, and its standard error sd/√ESS, in the units of the draws.
+    """Return the mean over chains and draws and its standard error sd/√ESS, in units of the draws.
 
     Draws have shape [chain, draw, ...] with at least 4 draws (ValueError). The error is honest
     only if the chains have converged: see ``judge``.
@@ -140,7 +148,7 @@ def judge(
     thresholds: Thresholds | None = None,
     coarse: ArrayLike | None = None,
 ) -> Convergence:
-    """Whether all traced quantities have converged, and if not, everything that is wrong.
+    """Check whether all traced quantities have converged, and list everything that is wrong.
 
     ``draws`` [chain, draw, ...] are energies or parameters; ``acceptance`` and ``num_divergent``
     are per chain or totals, as the samplers return them. Where all draws are one constant, as of a
@@ -148,6 +156,9 @@ def judge(
     other quantities or by the acceptance, and without either nothing has converged. ``coarse`` are
     draws of the same quantities with twice the step, of a sampler that its step biases: means must
     agree within 3 standard errors. Raises ValueError for fewer than 4 draws.
+
+    >>> judge(np.random.default_rng(0).normal(size=(4, 1000)), acceptance=0.2).reason
+    'acceptance 0.200 is not in [0.5, 1]'
     """
     limits = thresholds or Thresholds()
     array, finite = _read(draws)
@@ -196,7 +207,7 @@ def judge(
 
 
 class StartComparison(NamedTuple):
-    """Chains from the optimal set beside chains from elsewhere.
+    """A comparison of chains from the optimal set with chains from elsewhere.
 
     ``r_hat`` is that of all chains together, of the worst quantity; ``missed`` the share of the
     seeded chains that stay where no other chain comes; ``reason`` is empty if they ``agree``.
@@ -211,7 +222,7 @@ class StartComparison(NamedTuple):
 def compare_starts(
     seeded: ArrayLike, others: ArrayLike, thresholds: Thresholds | None = None
 ) -> StartComparison:
-    """Whether chains that started on W₀ and chains that did not have seen the same posterior.
+    """Check whether chains that started on W₀ and others have seen the same posterior.
 
     Both are draws [chain, draw, ...] of the same quantities, burn-in dropped. Chains of either
     kind can agree among themselves in a part of the posterior, which no R̂ of one kind can tell.
@@ -243,7 +254,7 @@ def compare_starts(
 
 
 def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    """Draws in float64 with zeros where a quantity is not finite, and which quantities are."""
+    """Return draws in float64, 0 where a quantity is not finite, and a mask of those that are."""
     array = np.asarray(draws, dtype=np.float64)
     if array.ndim < 2 or array.shape[0] < 1 or array.shape[1] < MIN_DRAWS:
         raise ValueError(
@@ -255,7 +266,7 @@ def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _is_constant(array: Floats) -> NDArray[np.bool_]:
-    """Mask of quantities that are the same in all draws; a mean would round to a variance."""
+    """Mask quantities that are the same in all draws; rounded means would give them a variance."""
     return np.asarray(np.ptp(array, axis=(0, 1)) == 0)
 
 
@@ -267,14 +278,17 @@ def _normal_scores(array: Floats) -> Floats:
 
 
 def nested_r_hat(draws: ArrayLike) -> Floats:
-    """Nested R̂ of many short chains grouped in independent runs, shape [...].
+    """Return nested R̂ of many short chains grouped in independent runs, shape [...].
 
-    √(1 + B/W) with B the variance of the runs' means and W the mean over runs of the variance
+    It is √(1 + B/W) with B the variance of the runs' means and W the mean over runs of the variance
     between a run's chain means plus that within its chains; ``draws`` is [..., run, chain, draw].
     It compares whole populations, so chains may be far shorter than their autocorrelation
     (Margossian et al., Bayesian Analysis, 2024). 1 where all draws are one constant, ∞ where those
     of every run are one, but not the same; NaN where a draw is not finite. Raises ValueError for
     fewer than two runs or draws.
+
+    >>> float(nested_r_hat(np.random.default_rng(0).normal(size=(4, 64, 10)))) < 1.05
+    True
     """
     array = np.asarray(draws, dtype=np.float64)
     if array.ndim < 3 or array.shape[-3] < 2 or array.shape[-1] < 2:

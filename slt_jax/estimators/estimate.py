@@ -16,7 +16,7 @@ Loss = Literal["full", "minibatch"]
 
 @dataclass(frozen=True)
 class Basis:
-    """What an estimate rests on, None where it does not matter.
+    """The setting of an estimate, with None where it does not matter.
 
     ``n`` data (several for a slope), inverse temperature ``beta`` (several likewise), the
     ``reference`` point whose loss was subtracted (w₀, the maximum-likelihood estimate or the centre
@@ -47,7 +47,7 @@ class ErrorSources(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Value and standard error, float64 arrays of one shape.
+    """A value with its standard error, float64 arrays of one shape.
 
     ``degrees_of_freedom`` belong to the standard error: (value − truth)/standard_error is
     Student-t distributed with that many, so a 95 % interval from 8 seeds is ±2.36 errors wide,
@@ -66,12 +66,16 @@ class Estimate(NamedTuple):
     basis: Basis = Basis()
 
     def half_width(self, coverage: float = 0.95) -> Floats:
-        """Half-width of the two-sided interval that covers with probability ``coverage``."""
+        """Return the half-width of the two-sided interval that covers with this probability.
+
+        >>> round(float(mean_over_seeds([1.0, 2.0, 3.0]).half_width()), 2)
+        2.48
+        """
         quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
         return np.asarray(quantile * self.standard_error)
 
     def scaled(self, factor: ArrayLike) -> "Estimate":
-        """The estimate of factor × the quantity."""
+        """Return the estimate of factor × the quantity."""
         factor = np.asarray(factor, float)
         size = np.abs(factor)
         return self._replace(
@@ -81,7 +85,7 @@ class Estimate(NamedTuple):
         )
 
     def with_part(self, name: str, error: ArrayLike, degrees_of_freedom: float) -> "Estimate":
-        """The estimate with one more, independent source of error, a field of ``ErrorSources``.
+        """Add an independent source of error, a field of ``ErrorSources``.
 
         Squares add, and degrees of freedom combine by Welch–Satterthwaite.
         """
@@ -94,7 +98,7 @@ class Estimate(NamedTuple):
         )
 
     def plus(self, other: "Estimate") -> "Estimate":
-        """The sum of two independent estimates, with no record of what its error is made of.
+        """Add two independent estimates, with no record of what the error of the sum is made of.
 
         Squares add, and degrees of freedom combine by Welch–Satterthwaite.
         """
@@ -110,7 +114,7 @@ class Estimate(NamedTuple):
 
 
 def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
-    """Differences in units of their standard errors: 0 where there is neither of both.
+    """Return differences in units of their standard errors: 0 where there is neither of both.
 
     An error of 0 belongs to what never varies, as energies of a likelihood that does not depend on
     w: such values agree if they are the same, and are infinitely many errors apart if not.
@@ -121,9 +125,13 @@ def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
 
 
 def mean_over_seeds(draws: ArrayLike) -> Estimate:
-    """Monte-Carlo mean over independent sampler runs on the same data.
+    """Average over independent sampler runs on the same data.
 
     ``draws`` [..., S] → mean and sd/√S, S − 1 degrees of freedom. Raises ValueError for S < 2.
+
+    >>> estimate = mean_over_seeds([1.0, 2.0, 3.0])
+    >>> float(estimate.value), round(float(estimate.standard_error), 3)
+    (2.0, 0.577)
     """
     draws = np.asarray(draws, float)
     seeds = draws.shape[-1]
@@ -134,16 +142,19 @@ def mean_over_seeds(draws: ArrayLike) -> Estimate:
 
 
 def log_mean_over_seeds(log_draws: ArrayLike) -> Estimate:
-    """log (1/S) Σ_s exp(l_s) over independent sampler runs on the same data.
+    """Return log (1/S) Σ_s exp(l_s) over independent sampler runs on the same data.
 
-    ``log_draws`` [..., S] of any size. The standard error is the standard deviation of the log of
-    a mean of S log-normal values, √log(1 + (exp(s²) − 1)/S) with the variance s² of the l_s, and
-    S − 1 degrees of freedom. For s² ≪ 1 that is s/√S. The delta method's sd(Z)/(Z̄√S) is too small
-    where the largest of the exp(l_s) makes up the mean: it never exceeds 1. Raises ValueError for
-    S < 2.
+    The l_s are ``log_draws`` [..., S], of any size. The standard error is the standard deviation of
+    the log of a mean of S log-normal values, √log(1 + (exp(s²) − 1)/S) with the variance s² of the
+    l_s, and S − 1 degrees of freedom. For s² ≪ 1 that is s/√S. The delta method's sd(Z)/(Z̄√S) is
+    too small where the largest of the exp(l_s) makes up the mean: it never exceeds 1. Raises
+    ValueError for S < 2.
 
     Source: Fenton, The sum of log-normal probability distributions in scatter transmission
     systems, IRE Transactions on Communications Systems 8 (1960).
+
+    >>> round(float(np.exp(log_mean_over_seeds(np.log([1.0, 2.0, 3.0])).value)), 6)
+    2.0
     """
     log_draws = np.asarray(log_draws, float)
     seeds = log_draws.shape[-1]
@@ -155,12 +166,16 @@ def log_mean_over_seeds(log_draws: ArrayLike) -> Estimate:
 
 
 def mean_over_data_sets(values: ArrayLike | Estimate) -> Estimate:
-    """Mean over data sets with the spread between data sets as its error.
+    """Average over data sets, with the spread between data sets as the error.
 
     ``values`` [..., R] → mean and sd/√R, R − 1 degrees of freedom; Monte-Carlo error inside the
     values is part of that spread. Estimates [..., R] have their own parts of the error averaged,
     and ``between_data_sets`` is what the spread exceeds them by; where it does not, theirs is the
     error. Raises ValueError for R < 2.
+
+    >>> estimate = mean_over_data_sets([1.0, 2.0, 6.0])
+    >>> float(estimate.value), float(estimate.degrees_of_freedom)
+    (3.0, 2.0)
     """
     sampled = values if isinstance(values, Estimate) else None
     array = np.asarray(sampled.value if sampled else values, float)
@@ -181,7 +196,7 @@ def mean_over_data_sets(values: ArrayLike | Estimate) -> Estimate:
 
 
 def monte_carlo_mean(estimates: Estimate) -> Estimate:
-    """Mean over the last axis of independent estimates, with their own errors only.
+    """Average independent estimates over their last axis, with their own errors only.
 
     Standard error √(Σ se²)/R with the Welch–Satterthwaite degrees of freedom
     ν(Σ se²)²/Σ se⁴, which are ν·R for equal errors and ν if one dominates.

@@ -8,9 +8,14 @@ from slt_jax.estimators.estimate import Basis, Estimate, mean_over_data_sets
 
 
 def variance_fluctuation(functional_variance: ArrayLike | Estimate, beta: float) -> Estimate:
-    """ν̂ = (β/2) E[V_n] of R data sets [R]. Raises ValueError for β ≤ 0 or fewer than 2.
+    """Estimate ν by ν̂ = (β/2) E[V_n] from R data sets [R].
+
+    Raises ValueError for β ≤ 0 or fewer than 2 data sets.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
+
+    >>> float(variance_fluctuation([1.0, 3.0], beta=1.0).value)
+    1.0
     """
     check_size(1.0, beta)
     mean = mean_over_data_sets(functional_variance).scaled(beta / 2)
@@ -23,11 +28,15 @@ def bayes_fluctuation(
     n: float,
     beta: float = 1.0,
 ) -> Estimate:
-    """ν̂ = (n/2) E[B_g − B_t], from nE[B_g] → λ/β + ν(1 − 1/β) and nE[B_t] → λ/β − ν(1 + 1/β).
+    """Estimate ν by ν̂ = (n/2) E[B_g − B_t].
 
-    Errors [R] by data set, per datum, in pairs: the spread of the differences is the error, and
-    Monte-Carlo error is part of it. The formula is the same at every β, and ν that of the
-    posterior's. Raises ValueError for n < 1, β ≤ 0 or fewer than 2 data sets.
+    It rests on nE[B_g] → λ/β + ν(1 − 1/β) and nE[B_t] → λ/β − ν(1 + 1/β). Errors [R] by data set,
+    per datum, in pairs: the spread of the differences is the error, and Monte-Carlo error is part
+    of it. The formula is the same at every β, and ν that of the posterior's. Raises ValueError for
+    n < 1, β ≤ 0 or fewer than 2 data sets.
+
+    >>> round(float(bayes_fluctuation([0.02, 0.03], [0.01, 0.02], n=100).value), 6)
+    0.5
     """
     return _scaled_mean(bayes_generalisation_error, bayes_training_error, n, beta, 1 / 2)
 
@@ -38,9 +47,13 @@ def gibbs_fluctuation(
     n: float,
     beta: float = 1.0,
 ) -> Estimate:
-    """ν̂ = βn E[G_g − B_g], from nE[G_g] → λ/β + ν and nE[B_g] → λ/β + ν(1 − 1/β).
+    """Estimate ν by ν̂ = βn E[G_g − B_g].
 
-    Arguments, error and refusals as in ``bayes_fluctuation``.
+    It rests on nE[G_g] → λ/β + ν and nE[B_g] → λ/β + ν(1 − 1/β). Arguments, error and refusals as
+    in ``bayes_fluctuation``.
+
+    >>> round(float(gibbs_fluctuation([0.02, 0.03], [0.01, 0.02], n=100).value), 6)
+    1.0
     """
     return _scaled_mean(gibbs_generalisation_error, bayes_generalisation_error, n, beta, beta)
 

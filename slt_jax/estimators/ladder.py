@@ -19,14 +19,16 @@ TOLERANCE = 1e-9
 
 
 class BennettRatios(NamedTuple):
-    """F(β_k) − F(β_0) for k = 1 … K − 1, and the covariance [K − 1, K − 1] within chains."""
+    """Estimates of F(β_k) − F(β_0) for k = 1 … K − 1, and their covariance [K − 1, K − 1]."""
 
     free_energy: Estimate
     covariance: Floats
 
 
 def multistate_bennett(energies: ArrayLike, beta: ArrayLike) -> BennettRatios:
-    """F(β_k) − F(β_0) = −log Z(β_k)/Z(β_0) by multistate Bennett acceptance ratios, total nats.
+    """Estimate F(β_k) − F(β_0) by multistate Bennett acceptance ratios, in total nats.
+
+    F = −log Z, and the equations are
 
         exp(−F_k) = Σ_s exp(−β_k u_s) / Σ_j N exp(F_j − β_j u_s)
 
@@ -38,6 +40,12 @@ def multistate_bennett(energies: ArrayLike, beta: ArrayLike) -> BennettRatios:
 
     Source: Shirts & Chodera, Statistically optimal analysis of samples from multiple equilibrium
     states, Journal of Chemical Physics 129 (2008).
+
+    >>> scale = np.array([1.0, 0.5])[:, None, None]
+    >>> energies = scale * np.random.default_rng(0).exponential(size=(2, 4, 500))
+    >>> estimate = multistate_bennett(energies, [1.0, 2.0]).free_energy
+    >>> bool(abs(estimate.value[0] - np.log(2)) < 3 * estimate.standard_error[0])
+    True
     """
     energies, beta = _checked(energies, beta)
     draws = energies[0].size
@@ -59,7 +67,7 @@ def multistate_bennett(energies: ArrayLike, beta: ArrayLike) -> BennettRatios:
 
 
 def ladder_integration(energies: ArrayLike, beta: ArrayLike) -> Estimate:
-    """F(1) = ∫₀¹ E_β[nL_n] dβ by ``integrate_path`` from draws at every β, total nats.
+    """Estimate F(1) = ∫₀¹ E_β[nL_n] dβ by ``integrate_path`` from draws at every β, total nats.
 
     The draws at β_0 = 0, of the prior, give F(β_1) as minus the log mean of exp(−β_1 u).
     ``energies`` [K, C, S], ``beta`` [K] from 0 to 1 with K even and at least 4. The error is that
@@ -95,9 +103,10 @@ def ladder_integration(energies: ArrayLike, beta: ArrayLike) -> Estimate:
 
 
 def _minimum(exponent: Floats, start: Floats, draws: int) -> tuple[Floats, Floats, Floats]:
-    """F with F_0 = 0, the share of every rung in every draw [K, s], and the curvature without F_0.
+    """Find F with F_0 = 0, the share of every rung in every draw [K, s], and the curvature.
 
-    The convex function is Σ_s log Σ_k exp(F_k + exponent_ks) − N Σ_k F_k.
+    The curvature leaves F_0 out. The convex function is Σ_s log Σ_k exp(F_k + exponent_ks) − N Σ_k
+    F_k.
     """
 
     def evaluate(f: Floats) -> tuple[float, Floats]:

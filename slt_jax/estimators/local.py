@@ -1,4 +1,4 @@
-"""The local learning coefficient: how the loss grows around one point w*."""
+"""The local learning coefficient, the growth of the loss around one point w*."""
 
 import numpy as np
 import xarray as xr
@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slt_jax.estimators.chains import mean_over_chains
 from slt_jax.estimators.diagnostics import drift_p_value, r_hat
-from slt_jax.estimators.estimate import Basis, Estimate, Loss, in_standard_errors
+from slt_jax.estimators.estimate import Basis, Estimate, Floats, Loss, in_standard_errors
 
 MIN_ACCEPTANCE = 0.9
 MAX_ERROR = 3.0
@@ -22,13 +22,19 @@ def local_learning_coefficient(
     beta: float | None = None,
     loss: Loss = "full",
 ) -> Estimate:
-    """λ̂(w*) = nβ(E[L_n(w)] − L_n(w*)) of a posterior exp(−nβL_n(w) − (γ/2)|w − w*|²).
+    """Estimate λ(w*) by λ̂ = nβ(E[L_n(w)] − L_n(w*)) around w*.
+
+    The expectation is over exp(−nβL_n(w) − (γ/2)|w − w*|²).
 
     ``energies`` [..., chain, draw] are nL_n(w) and ``energy_at_centre`` nL_n(w*), both relative to
     one reference, total nats; β is 1/log n unless given. A fixed γ is global as n → ∞: see
     ``local_scan``. Raises ValueError for n ≤ 1, β ≤ 0 or fewer than 4 draws.
 
     Source: Lau, Furman, Wang, Murfet & Wei, The local learning coefficient, AISTATS 2025.
+
+    >>> energies = [[1.0, 2.0, 3.0, 2.0, 1.0, 3.0]]
+    >>> float(local_learning_coefficient(energies, energy_at_centre=1.0, n=10, beta=0.5).value)
+    0.5
     """
     if not n > 1:
         raise ValueError(f"n = {n}: log n is used, so n must be > 1")
@@ -49,7 +55,7 @@ def local_scan(
     beta: float | None = None,
     loss: Loss = "full",
 ) -> xr.Dataset:
-    """The local learning coefficient by γ and step size, a table of dimensions (gamma, step_size).
+    """Tabulate the local learning coefficient by γ and step size, (gamma, step_size).
 
     ``energies`` [γ, ε, chain, draw] and ``acceptance`` [γ, ε, chain] are of runs at every pair, as
     ``sgld`` gives them. Chains have *settled* if their split R̂ is at most 1.1 and the difference
@@ -66,56 +72,70 @@ def local_scan(
     gives one value, the point has no scale of its own. Raises ValueError as
     ``local_learning_coefficient``, and for shapes that differ or step sizes that do not increase.
     """
-    array = np.asarray(energies, float)
+    array, accepted = np.asarray(energies, float), np.asarray(acceptance, float)
     gamma, step_size = np.asarray(gamma, float), np.asarray(step_size, float)
-    accepted = np.asarray(acceptance, float)
-    if array.ndim != 4 or array.shape[:2] != (gamma.size, step_size.size):
-        raise ValueError(
-            f"energies have shape {array.shape}; allowed is [{gamma.size}, {step_size.size}, "
-            "chain, draw] for these gamma and step_size"
-        )
-    if accepted.shape != array.shape[:3]:
-        raise ValueError(f"acceptance has shape {accepted.shape}; allowed is {array.shape[:3]}")
-    if not np.all(np.diff(step_size) > 0):
-        raise ValueError(f"step_size = {step_size.tolist()}: must increase")
-    found = local_learning_coefficient(array, energy_at_centre, n, beta, loss)
+    _check_scan(array, accepted, gamma, step_size)
+    estimate = local_learning_coefficient(array, energy_at_centre, n, beta, loss)
     by_pair = np.moveaxis(array, (2, 3), (0, 1))
     mixing, drift = r_hat(by_pair), drift_p_value(by_pair)
     # Written so that NaN fails.
-    settled = np.isfinite(found.value) & (mixing <= MAX_R_HAT) & (drift >= MIN_DRIFT_P_VALUE)
-    other = np.array([_compared_with(row) for row in settled])
-    value, error = found.value, found.standard_error
-    against, its_error = (
-        np.take_along_axis(a, np.maximum(other, 0), axis=1) for a in (value, error)
-    )
-    factor = step_size / (step_size - np.where(other < 0, np.nan, step_size[other]))
-    bias, bias_error = (value - against) * factor, np.hypot(error, its_error) * np.abs(factor)
-    step_bias = in_standard_errors(bias, bias_error)
-    unbiased = np.abs(bias) <= MAX_ERROR * np.maximum(bias_error, error)
+    settled = np.isfinite(estimate.value) & (mixing <= MAX_R_HAT) & (drift >= MIN_DRIFT_P_VALUE)
+    bias, bias_error = _bias_of_steps(estimate, step_size, settled)
+    unbiased = np.abs(bias) <= MAX_ERROR * np.maximum(bias_error, estimate.standard_error)
     accepted = accepted.mean(axis=-1)
-    total = found.with_part("discretisation", np.abs(bias), np.inf).standard_error
+    total = estimate.with_part("discretisation", np.abs(bias), np.inf).standard_error
     axes = ("gamma", "step_size")
     return xr.Dataset(
         {
-            "local_learning_coefficient": (axes, value),
-            "local_learning_coefficient_se": (axes, np.where(other < 0, error, total)),
+            "local_learning_coefficient": (axes, estimate.value),
+            "local_learning_coefficient_se": (
+                axes,
+                np.where(np.isnan(bias), estimate.standard_error, total),
+            ),
             "discretisation": (axes, np.abs(bias)),
             "acceptance": (axes, accepted),
             "r_hat": (axes, mixing),
             "drift_p_value": (axes, drift),
-            "step_bias": (axes, step_bias),
+            "step_bias": (axes, in_standard_errors(bias, bias_error)),
             "reliable": (axes, settled & (accepted >= MIN_ACCEPTANCE) & unbiased),
         },
         coords={"gamma": gamma, "step_size": step_size},
-        attrs={"n": float(n), "beta": found.basis.beta, "reference": "w*", "loss": loss},
+        attrs={"n": float(n), "beta": estimate.basis.beta, "reference": "w*", "loss": loss},
     )
 
 
+def _check_scan(energies: Floats, acceptance: Floats, gamma: Floats, step_size: Floats) -> None:
+    if energies.ndim != 4 or energies.shape[:2] != (gamma.size, step_size.size):
+        raise ValueError(
+            f"energies have shape {energies.shape}; allowed is [{gamma.size}, {step_size.size}, "
+            "chain, draw] for these gamma and step_size"
+        )
+    if acceptance.shape != energies.shape[:3]:
+        raise ValueError(
+            f"acceptance has shape {acceptance.shape}; allowed is {energies.shape[:3]}"
+        )
+    if not np.all(np.diff(step_size) > 0):
+        raise ValueError(f"step_size = {step_size.tolist()}: must increase")
+
+
+def _bias_of_steps(
+    estimate: Estimate, step_size: Floats, settled: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Estimate the bias of each step and its standard error [γ, ε], NaN without another step."""
+    other = np.array([_compared_with(row) for row in settled])
+    value, error = estimate.value, estimate.standard_error
+    against, its_error = (
+        np.take_along_axis(a, np.maximum(other, 0), axis=1) for a in (value, error)
+    )
+    factor = step_size / (step_size - np.where(other < 0, np.nan, step_size[other]))
+    return (value - against) * factor, np.hypot(error, its_error) * np.abs(factor)
+
+
 def _compared_with(settled: NDArray[np.bool_]) -> list[int]:
-    """For each step the next smaller one that has settled, else the next larger; −1 for none."""
+    """Choose for each step the next smaller one that has settled, or else larger; −1 for none."""
     others = np.flatnonzero(settled)
-    found = []
+    chosen = []
     for i in range(len(settled)):
         smaller, larger = others[others < i], others[others > i]
-        found.append(int(smaller[-1] if smaller.size else larger[0] if larger.size else -1))
-    return found
+        chosen.append(int(smaller[-1] if smaller.size else larger[0] if larger.size else -1))
+    return chosen

@@ -1,4 +1,4 @@
-"""Losses of the posterior predictive and their kin, from per-datum moments.
+"""Losses of the posterior predictive and related quantities, from per-datum moments.
 
 With l_i = ℓ_i(w) − ℓ_i(w₀) the moments give errors, B = loss − L(w₀); with l_i = ℓ_i(w) they give
 losses. Every error bar is that of the delta method: the estimate is linearised in the means over
@@ -15,30 +15,45 @@ from slt_jax.estimators.estimate import Basis, Estimate, Floats, Reference
 
 
 def bayes_training_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
-    """T_n = −(1/n) Σ_i log E_w[p(z_i|w)] per datum: B_t for l relative to w₀.
+    """Estimate T_n = −(1/n) Σ_i log E_w[p(z_i|w)] per datum, or B_t for l relative to w₀.
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+
+    >>> from slt_jax.estimators import loss_moments
+    >>> moments = loss_moments(np.log([[[0.5, 1.0], [1.0, 0.5]], [[1.0, 1.0], [0.5, 0.5]]]), 2)
+    >>> round(float(bayes_training_loss(moments).value), 3)
+    0.288
     """
     return _estimate(moments, *_bayes(moments), reference)
 
 
 def gibbs_training_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
-    """E_w[L_n(w)] = −(1/n) Σ_i E_w[ℓ_i] per datum: G_t for l relative to w₀."""
+    """Estimate E_w[L_n(w)] = −(1/n) Σ_i E_w[ℓ_i] per datum, or G_t for l relative to w₀."""
     return _estimate(moments, *_gibbs(moments), reference)
 
 
 def functional_variance(moments: LossMoments) -> Estimate:
-    """V_n = Σ_i Var_w[ℓ_i], a sum over the data.
+    """Estimate V_n = Σ_i Var_w[ℓ_i], a sum over the data.
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+
+    >>> from slt_jax.estimators import loss_moments
+    >>> moments = loss_moments(np.log([[[0.5, 1.0], [1.0, 0.5]], [[1.0, 1.0], [0.5, 0.5]]]), 2)
+    >>> round(float(functional_variance(moments).value), 3)
+    0.24
     """
     return _estimate(moments, *_variance(moments), reference=None)
 
 
 def waic(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
-    """WAIC = T_n + (β/n)V_n per datum, relative to L_n(w₀) for l relative to w₀.
+    """Estimate WAIC = T_n + (β/n)V_n per datum, relative to L_n(w₀) for l relative to w₀.
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+
+    >>> from slt_jax.estimators import loss_moments
+    >>> moments = loss_moments(np.log([[[0.5, 1.0], [1.0, 0.5]], [[1.0, 1.0], [0.5, 0.5]]]), 2)
+    >>> round(float(waic(moments).value), 3)  # 0.288 + 0.240 / 2
+    0.408
     """
     (loss, loss_influence), (variance, influence) = _bayes(moments), _variance(moments)
     weight = moments.beta / moments.num_data
@@ -49,7 +64,9 @@ def waic(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
 
 
 def leave_one_out_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
-    """−(1/n) Σ_i log E_w[p(z_i|w)] per datum, without datum i in the posterior, by reweighting.
+    """Estimate the leave-one-out loss per datum by reweighting draws.
+
+    It is −(1/n) Σ_i log E_w^{∖i}[p(z_i|w)], without datum i in the posterior, and
 
         log E_w^{∖i}[p_i] = log E_w[p_i^{1−β}] − log E_w[p_i^{−β}]
 
@@ -69,13 +86,19 @@ def leave_one_out_loss(moments: LossMoments, reference: Reference | None = "w0")
 def bayes_generalisation_loss(
     moments: LossMoments, reference: Reference | None = "w0", weights: ArrayLike | None = None
 ) -> Estimate:
-    """G_n = −E_z log E_w[p(z|w)] per datum by moments of held-out data: B_g for l relative to w₀.
+    """Estimate G_n = −E_z log E_w[p(z|w)] per datum by held-out data.
 
-    ``held_out_data`` in the error is the spread of the log densities over √N held-out data, of
-    which at least 2 are needed (ValueError); it is small where l is relative to w₀. There is none
-    with ``weights`` [N], if Σ_j weight_j h(z_j) is an expectation over the truth by quadrature.
+    It is B_g for l relative to w₀. ``held_out_data`` in the error is the spread of the log
+    densities over √N held-out data, of which at least 2 are needed (ValueError); it is small where
+    l is relative to w₀. There is none with ``weights`` [N], if Σ_j weight_j h(z_j) is an
+    expectation over the truth by quadrature.
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
+
+    >>> from slt_jax.estimators import loss_moments
+    >>> moments = loss_moments(np.log([[[0.5, 1.0], [1.0, 0.5]], [[1.0, 1.0], [0.5, 0.5]]]), 2)
+    >>> round(float(bayes_generalisation_loss(moments).value), 3)
+    0.288
     """
     by_datum = _log_mean(moments, 0)[0]
     return _held_out(moments, _bayes(moments, weights), by_datum, reference, weights)
@@ -84,16 +107,16 @@ def bayes_generalisation_loss(
 def gibbs_generalisation_loss(
     moments: LossMoments, reference: Reference | None = "w0", weights: ArrayLike | None = None
 ) -> Estimate:
-    """E_w[L(w)] per datum by moments of held-out data: G_g for l relative to w₀.
+    """Estimate E_w[L(w)] per datum by held-out data.
 
-    Weights, error and refusals as in ``bayes_generalisation_loss``.
+    It is G_g for l relative to w₀. Weights, error and refusals as in ``bayes_generalisation_loss``.
     """
     by_datum = moments.means.mean(axis=(-2, -3))
     return _held_out(moments, _gibbs(moments, weights), by_datum, reference, weights)
 
 
 def energy_variance(moments: LossMoments) -> Estimate:
-    """Var_β[nL_n] of the data of the moments, in nats²."""
+    """Estimate Var_β[nL_n] of the data of the moments, in nats²."""
     energies = -moments.means.sum(axis=-1)
     mean = energies.mean(axis=(-1, -2), keepdims=True)
     squares = moments.energy_variances + (energies - mean) ** 2
@@ -102,10 +125,11 @@ def energy_variance(moments: LossMoments) -> Estimate:
 
 
 def energy_effective_sample_size(moments: LossMoments) -> Floats:
-    """Var_β[nL_n] over the squared error of E_β[nL_n]: independent draws that would do as well.
+    """Estimate the number of independent draws that would give E_β[nL_n] as well.
 
-    By the means of blocks and chains, so it needs neither the draws nor their order inside a
-    block; the number of draws where the energy never changes.
+    It is Var_β[nL_n] over the squared error of E_β[nL_n], from the means of blocks and chains, so
+    that it needs neither the draws nor their order inside a block. Where the energy never changes
+    it is the number of draws.
     """
     error = gibbs_training_loss(moments).scaled(moments.num_data).standard_error
     variance = energy_variance(moments).value
@@ -115,7 +139,7 @@ def energy_effective_sample_size(moments: LossMoments) -> Floats:
 
 
 def _log_mean(moments: LossMoments, power: int) -> tuple[Floats, Floats]:
-    """log E[exp(αl_i)] [..., n] over all draws, and E_block[exp(αl_i)]/E[exp(αl_i)] by block."""
+    """Return log E[exp(αl_i)] [..., n], and E_block[exp(αl_i)]/E[exp(αl_i)] by block."""
     by_block = moments.log_means[..., power, :]
     blocks = by_block.shape[-2] * by_block.shape[-3]
     total = logsumexp(by_block, axis=(-2, -3)) - np.log(blocks)

@@ -1,4 +1,4 @@
-"""The power law L₀ + c n^{−σ} of a learning curve: joint fit with profile-likelihood intervals."""
+"""Joint fits of L₀ + c n^{−σ} to a learning curve, with profile-likelihood intervals."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
     high: float
 
     def holds(self, truth: float) -> bool:
-        """Whether the interval covers a number."""
+        """True if the interval covers a number."""
         return self.low <= truth <= self.high
 
 
@@ -39,7 +39,7 @@ class PowerLaw(NamedTuple):
 
 
 class _Profile(NamedTuple):
-    """Of each σ [G]: the least χ², and L₀ and c there with their errors at that σ."""
+    """The least χ² at each σ [G], and L₀ and c there with their errors at that σ."""
 
     exponent: Floats
     chi_square: Floats
@@ -56,7 +56,7 @@ def fit_power_law(
     asymptote: float | None = None,
     coverage: float = 0.95,
 ) -> PowerLaw:
-    """Weighted least squares for (L₀, c, σ) of independent ``loss`` [N] at sizes ``n`` [N].
+    """Fit (L₀, c, σ) to independent ``loss`` [N] at sizes ``n`` [N] by weighted least squares.
 
     At every σ the fit of (L₀, c) is linear, so that σ alone is searched, on grids that zoom in on
     0.01 … 3. The interval of a parameter is where its profile χ² exceeds the least by no more than
@@ -65,6 +65,11 @@ def fit_power_law(
     not fitted: if it is wrong, σ is biased, and its interval does not say so. Raises ValueError
     for fewer sizes than parameters, values that are not finite, n or errors that are not positive,
     equal n, and a coverage outside (0, 1).
+
+    >>> n = np.array([10.0, 30.0, 100.0, 300.0, 1000.0])
+    >>> fit = fit_power_law(n, 1 + 2 / n, 0.01 / n)
+    >>> round(fit.exponent.value, 3), fit.exponent.holds(1.0)
+    (1.0, True)
     """
     n, loss = np.asarray(n, float), np.asarray(loss, float)
     errors = np.asarray(standard_error, float)
@@ -163,7 +168,7 @@ def _intervals(
 
 
 def _vertex(profile: _Profile, best: int) -> float:
-    """The σ of the least χ² by the parabola through the least on the grid and its neighbours."""
+    """Return σ of the least χ², by the parabola through the least on the grid and neighbours."""
     if not 0 < best < len(profile.exponent) - 1:
         return float(profile.exponent[best])
     before, least, after = profile.chi_square[best - 1 : best + 2]
@@ -173,7 +178,7 @@ def _vertex(profile: _Profile, best: int) -> float:
 
 
 def _crossing(exponent: Floats, room: Floats, last: int, step: int) -> float:
-    """Where the room runs out beside the ``last`` grid point that has some, linearly."""
+    """Interpolate linearly to where the room runs out beside the ``last`` point that has some."""
     beyond = last + step
     if not 0 <= beyond < len(room):
         return float(exponent[last])
@@ -182,10 +187,13 @@ def _crossing(exponent: Floats, room: Floats, last: int, step: int) -> float:
 
 
 def local_exponents(n: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats]:
-    """−Δ log error/Δ log n between neighbouring sizes, at their geometric means.
+    """Return −Δ log error/Δ log n between neighbouring sizes, at their geometric means.
 
     ``error`` [..., N] > 0 at increasing ``n`` [N]; exponents [..., N − 1]. Raises ValueError for
     errors that are not positive: those below that of w₀ have no logarithm.
+
+    >>> local_exponents([10, 1000], [1.0, 0.01])[1].round(6).tolist()
+    [1.0]
     """
     n, error = np.asarray(n, float), np.asarray(error, float)
     if not np.all(error > 0):

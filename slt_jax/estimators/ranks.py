@@ -1,4 +1,4 @@
-"""Whether a truth drawn from the prior ranks among posterior draws as one more of them would."""
+"""Ranks of truths that were drawn from the prior among draws of their posteriors."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ ORDERS = 4
 
 
 class RankUniformity(NamedTuple):
-    """How far the ranks of R truths are from uniform.
+    """The distance of the ranks of R truths from uniform.
 
     ``shift`` and ``spread`` are the means over truths of the first two orthonormal polynomials of
     the rank, 0 ± 1/√R for a calibrated sampler: draws that are too small have a positive shift,
@@ -25,7 +25,9 @@ class RankUniformity(NamedTuple):
 
 
 def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
-    """Neyman's smooth test that the ranks of ``truth`` [R] among ``draws`` [R, L] are uniform.
+    """Test that the ranks of ``truth`` [R] among ``draws`` [R, L] are uniform.
+
+    It is Neyman's smooth test
 
         Σ_{k=1}^{4} (R^{−1/2} Σ_r h_k(rank_r))² ~ χ²_4
 
@@ -38,6 +40,10 @@ def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
 
     Source: Talts, Betancourt, Simpson, Vehtari & Gelman, arXiv:1804.06788 (2018); Neyman,
     Skandinavisk Aktuarietidskrift 20 (1937).
+
+    >>> rng = np.random.default_rng(0)
+    >>> rank_uniformity(rng.normal(size=(500, 20)), rng.normal(size=500)).p_value > 0.001
+    True
     """
     draws, truth = np.asarray(draws, float), np.asarray(truth, float)
     if draws.ndim != 2 or truth.shape != draws.shape[:1] or draws.shape[1] < 2:
@@ -61,7 +67,7 @@ def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
 
 
 def _polynomials(largest: int) -> Floats:
-    """h_1 … h_4 at the ranks 0 … L, orthonormal under the uniform law: shape [L + 1, 4]."""
+    """Return h_1 … h_4 at the ranks 0 … L, orthonormal under the uniform law: [L + 1, 4]."""
     ranks = np.linspace(-1, 1, largest + 1)
     powers = np.vander(ranks, min(ORDERS, largest) + 1, increasing=True)
     basis, triangle = np.linalg.qr(powers)

@@ -33,7 +33,7 @@ class LeaveOneOut(NamedTuple):
 
 
 class SmoothedWeights(NamedTuple):
-    """Normalised log weights [S] and the shape k̂ of their tail.
+    """Normalised log weights [S], with the shape k̂ of their tail.
 
     k̂ is ∞ where the tail is too short to be fitted and −∞ where all weights are equal.
     """
@@ -45,11 +45,12 @@ class SmoothedWeights(NamedTuple):
 def smoothed_leave_one_out(
     log_ratios: ArrayLike, beta: float = 1.0, reference: Reference | None = "w0"
 ) -> LeaveOneOut:
-    """−(1/n) Σ_i log E_w[p(z_i|w)] without datum i in the posterior, by smoothed weights p_i^{−β}.
+    """Estimate the leave-one-out loss per datum by smoothed importance weights p_i^{−β}.
 
-    ``log_ratios`` [chain, draw, datum] are ℓ_i(w) − ℓ_i(w₀) of posterior draws at β. Each datum's
-    largest weights are replaced by quantiles of the generalised Pareto distribution that fits
-    them. Raises ValueError for other shapes, fewer than 4 draws and draws that are not finite.
+    It is −(1/n) Σ_i log E_w^{∖i}[p(z_i|w)], without datum i in the posterior. ``log_ratios``
+    [chain, draw, datum] are ℓ_i(w) − ℓ_i(w₀) of posterior draws at β. Each datum's largest weights
+    are replaced by quantiles of the generalised Pareto distribution that fits them. Raises
+    ValueError for other shapes, fewer than 4 draws and draws that are not finite.
     """
     array = np.asarray(log_ratios, float)
     if array.ndim != 3 or array.shape[-1] < 1:
@@ -72,7 +73,7 @@ def smoothed_leave_one_out(
 
 
 def smoothed_weights(log_weights: ArrayLike, relative_efficiency: float = 1.0) -> SmoothedWeights:
-    """Importance weights [S] with their tail smoothed, normalised to sum 1, in logarithms.
+    """Smooth the tail of importance weights [S], normalised to sum 1, in logarithms.
 
     The M = min(S/5, 3√(S/r)) largest, rounded up, with the draws' relative efficiency r = ESS/S,
     become quantiles (z − ½)/M of the fitted distribution, truncated at the largest raw weight.
@@ -93,10 +94,11 @@ def smoothed_weights(log_weights: ArrayLike, relative_efficiency: float = 1.0) -
 
 
 def pareto_fit(excesses: ArrayLike) -> tuple[float, float]:
-    """Shape k̂ and scale σ̂ of the generalised Pareto distribution of increasing excesses [M] > 0.
+    """Fit the shape k̂ and scale σ̂ of a generalised Pareto distribution to excesses.
 
-    Zhang and Stephens's posterior mean of θ = −k/σ under their empirical prior, and k̂ shrunk
-    towards ½ as if by 10 more observations (Vehtari et al. 2024).
+    ``excesses`` [M] > 0 increase. The fit is Zhang and Stephens's posterior mean of θ = −k/σ under
+    their empirical prior, and k̂ shrunk towards ½ as if by 10 more observations (Vehtari et al.
+    2024).
     """
     x = np.asarray(excesses, float)
     size = len(x)

@@ -1,1 +1,1 @@
-"""Samplers of tempered posteriors: each takes a density split in prior and likelihood."""
+"""Samplers of tempered posteriors, one file each: all take a density and answer with Draws."""

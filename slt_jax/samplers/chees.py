@@ -1,9 +1,9 @@
 """Many-chain HMC whose step size and trajectory length all chains learn together.
 
-ChEES adapts one step size and one trajectory length for the whole ensemble during warm-up
-(Hoffman, Radul & Sountsov, AISTATS 2021) and jitters the length with a Halton sequence that all
-chains share: chains take equally many gradients per draw, so that a thousand cost what one does
-on an accelerator. Chains may be shorter than their autocorrelation: judge them by nested R̂.
+ChEES adapts one step size and one trajectory length for the whole ensemble during warm-up (Hoffman,
+Radul & Sountsov, AISTATS 2021) and jitters the length with a Halton sequence that all chains share:
+chains take equally many gradients per draw, so that a thousand cost what one does on an
+accelerator. Chains may be shorter than their autocorrelation: nested R̂ tells whether they agree.
 """
 
 from typing import Any, NamedTuple
@@ -13,15 +13,23 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from slt_jax.samplers.hmc import Chains, chains_at, hmc_move, one_move_noise, relative_lengths
+from slt_jax.samplers.hmc import (
+    Chains,
+    Density,
+    chains_at,
+    hmc_move,
+    one_move_noise,
+    relative_lengths,
+)
 from slt_jax.samplers.kernels import chees_module
+from slt_jax.samplers.sampling import Draws, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 
 SETTLING = 4
 
 
 class ChEESSettings(NamedTuple):
-    """Shapes and aims of a run; a change recompiles.
+    """Settings of many-chain HMC: shapes and aims of a run; a change recompiles.
 
     ``num_warmup`` draws adapt, a quarter as many follow with what they learnt, and all of them are
     dropped. A trajectory has at most ``max_num_steps`` steps.
@@ -39,9 +47,27 @@ class ChEESSettings(NamedTuple):
     learning_rate: float = 0.05
     diagonal_mass_matrix: bool = False
 
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
+        del step_size
+
+        def one(key: Array, beta: Array, positions: Array) -> Draws:
+            result = chees(target, self, key, statistics, beta, positions)
+            return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
+
+        return run_each_beta(one, keys, betas, start)
+
 
 class ChEESResult(NamedTuple):
-    """One run; warm-up is not in it.
+    """Draws of one run, without those of its warm-up.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
     where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
@@ -84,54 +110,13 @@ def chees(
     _check(settings, initial_positions)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
-    beta = jnp.asarray(beta, dtype)
+    density = tempered_density(target, data, jnp.asarray(beta, dtype))
     warmup_key, draw_key = jax.random.split(key)
-
-    density = tempered_density(target, data, beta)
-    adaptation = chees_module().chees_adaptation(
-        lambda w: density(w)[0],
-        len(positions),
-        target_acceptance_rate=settings.target_acceptance,
-        max_leapfrog_steps=settings.max_num_steps,
-        adaptation_info_fn=lambda *_: None,
-        mass_matrix_estimation="diagonal" if settings.diagonal_mass_matrix else None,
-    )
-    (states, tuned), _ = adaptation.run(
-        warmup_key,
-        positions,
-        jnp.asarray(settings.initial_step_size, dtype),
-        optax.adam(settings.learning_rate),
-        settings.num_warmup,
-        max_sampling_steps=settings.num_draws,
-    )
-    scale = jnp.sqrt(tuned["inverse_mass_matrix"])
+    warmed, tuned = _adapted(settings, density, warmup_key, positions)
     # blackjax bounds the length while it adapts, and returns an average that nothing bounds.
     longest = jnp.clip(tuned["integration_steps_params"][0], 1, settings.max_num_steps)
-    # The jitter goes on where the warm-up left it, and is that of all chains.
-    first_turn = states.random_generator_arg[0]
-
-    def draw(states: Chains, inputs: tuple[Array, Array]) -> tuple[Chains, Any]:
-        index, step_key = inputs
-        num_steps = tuned["integration_steps_fn"](first_turn + index, longest)
-        noise_key, length_key = jax.random.split(step_key)
-        noise = one_move_noise(noise_key, positions)
-        length = relative_lengths(length_key, (len(positions),), dtype)
-        states, info = hmc_move(
-            density, states, noise, tuned["step_size"] * length, scale, num_steps
-        )
-        whole = length == 1
-        accepted = jnp.where(whole, info.acceptance, 0.0)
-        return states, (-states.log_likelihood, accepted, whole, info.divergent, num_steps)
-
-    # In the warm-up all steps were of one length: what it left behind has time to follow.
-    settling = settings.num_warmup // SETTLING
-    total = settling + settings.num_draws
-    chains, found = jax.lax.scan(
-        draw,
-        chains_at(density, states.position),
-        (jnp.arange(total), jax.random.split(draw_key, total)),
-    )
-    energies, accepted, whole, divergent, steps = jax.tree.map(lambda leaf: leaf[settling:], found)
+    chains, traces = _drawn(settings, density, draw_key, warmed, tuned, longest)
+    energies, accepted, whole, divergent, steps = traces
     return ChEESResult(
         energies=energies.T,
         positions=chains.positions,
@@ -141,6 +126,55 @@ def chees(
         trajectory_length=longest * tuned["step_size"],
         num_steps=jnp.mean(steps),
     )
+
+
+def _adapted(settings: ChEESSettings, density: Density, key: Array, positions: Array) -> Any:
+    """Warm the chains up: where they are then, and what they have learnt, as blackjax has it."""
+    adaptation = chees_module().chees_adaptation(
+        lambda w: density(w)[0],
+        len(positions),
+        target_acceptance_rate=settings.target_acceptance,
+        max_leapfrog_steps=settings.max_num_steps,
+        adaptation_info_fn=lambda *_: None,
+        mass_matrix_estimation="diagonal" if settings.diagonal_mass_matrix else None,
+    )
+    adapted, _ = adaptation.run(
+        key,
+        positions,
+        jnp.asarray(settings.initial_step_size, positions.dtype),
+        optax.adam(settings.learning_rate),
+        settings.num_warmup,
+        max_sampling_steps=settings.num_draws,
+    )
+    return adapted
+
+
+def _drawn(
+    settings: ChEESSettings, density: Density, key: Array, warmed: Any, tuned: Any, longest: Array
+) -> tuple[Chains, Any]:
+    """Draw with constant settings: the chains at the end, and the trace of every draw."""
+    start = chains_at(density, warmed.position)
+    scale = jnp.sqrt(tuned["inverse_mass_matrix"])
+    # The jitter goes on where the warm-up left it, and is that of all chains.
+    first_turn = warmed.random_generator_arg[0]
+
+    def draw(chains: Chains, inputs: tuple[Array, Array]) -> tuple[Chains, Any]:
+        index, step_key = inputs
+        num_steps = tuned["integration_steps_fn"](first_turn + index, longest)
+        noise_key, length_key = jax.random.split(step_key)
+        noise = one_move_noise(noise_key, chains.positions)
+        length = relative_lengths(length_key, chains.log_density.shape, scale.dtype)
+        step_size = tuned["step_size"] * length
+        chains, info = hmc_move(density, chains, noise, step_size, scale, num_steps)
+        whole = length == 1
+        accepted = jnp.where(whole, info.acceptance, 0.0)
+        return chains, (-chains.log_likelihood, accepted, whole, info.divergent, num_steps)
+
+    # In the warm-up all steps were of one length: what it left behind has time to follow.
+    settling = settings.num_warmup // SETTLING
+    total = settling + settings.num_draws
+    chains, traces = jax.lax.scan(draw, start, (jnp.arange(total), jax.random.split(key, total)))
+    return chains, jax.tree.map(lambda leaf: leaf[settling:], traces)
 
 
 def _check(settings: ChEESSettings, initial_positions: Array) -> None:

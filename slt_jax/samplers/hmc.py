@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo of a whole batch of chains: the move that our samplers share.
+"""Hamiltonian Monte Carlo moves of a whole batch of chains, which several samplers share.
 
 A kernel of one chain under ``vmap`` evaluates the density anew where an energy is wanted and
 selects every leaf of its loop for every chain. Here the chains are an axis, the energy of where
@@ -23,8 +23,11 @@ Density = Callable[[Array], tuple[Array, Array]]
 
 
 class Chains(NamedTuple):
-    """Where C chains are: ``positions`` [C, d], ``log_density`` and ``log_likelihood`` [C] in
-    total nats, ``gradient`` [C, d] of the log density."""
+    """The state of C chains.
+
+    ``positions`` [C, d]; ``log_density`` and ``log_likelihood`` [C] in total nats; ``gradient``
+    [C, d] of the log density.
+    """
 
     positions: Array
     log_density: Array
@@ -40,14 +43,14 @@ class Noise(NamedTuple):
 
 
 class MoveInfo(NamedTuple):
-    """Per chain [C]: the probability of accepting, and whether 1000 nats or more were lost."""
+    """Diagnostics of a move by chain [C]: acceptance probability, and a loss of over 1000 nats."""
 
     acceptance: Array
     divergent: Array
 
 
 def chains_at(density: Density, positions: Array) -> Chains:
-    """Chains that start at ``positions`` [C, d].
+    """Evaluate the density where chains start, at ``positions`` [C, d].
 
     ``density`` maps one position [d] to its log density and its log-likelihood, as a pair.
     """
@@ -58,7 +61,7 @@ def chains_at(density: Density, positions: Array) -> Chains:
 
 
 def normal_rows(key: Array, count: int, size: int, dtype: jnp.dtype) -> Array:
-    """Standard normals [count, size] for ``count`` moves, to be reshaped where they are used.
+    """Draw standard normals [count, size] for ``count`` moves, to be reshaped where they are used.
 
     A call costs as much as thousands of numbers, so one call makes those of many moves; and they
     are drawn along one axis, because the index arithmetic of more keeps the compiler from
@@ -68,7 +71,7 @@ def normal_rows(key: Array, count: int, size: int, dtype: jnp.dtype) -> Array:
 
 
 def move_noise(key: Array, count: int, positions: Array) -> Noise:
-    """Noise of ``count`` moves of chains at ``positions`` [C, d], on a leading axis."""
+    """Draw the noise of ``count`` moves of chains at ``positions`` [C, d], on a leading axis."""
     momentum_key, accept_key = jax.random.split(key)
     waiting = jax.random.exponential(accept_key, (count * len(positions),), positions.dtype)
     return Noise(
@@ -78,12 +81,12 @@ def move_noise(key: Array, count: int, positions: Array) -> Noise:
 
 
 def one_move_noise(key: Array, positions: Array) -> Noise:
-    """Noise of a single move."""
+    """Draw the noise of a single move."""
     return jax.tree.map(lambda leaf: leaf[0], move_noise(key, 1, positions))
 
 
 def scale_of(variance: Array) -> Array:
-    """The scale [..., d] of every coordinate from its variance over an ensemble.
+    """Estimate the scale [..., d] of every coordinate from its variance over an ensemble.
 
     A coordinate that has hardly moved gets a thousandth of the others' scale: a floor of its own
     would have the units of the parameters. 1 where all chains are in one place.
@@ -93,7 +96,7 @@ def scale_of(variance: Array) -> Array:
 
 
 def relative_lengths(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """Factors of the step size: 1, or for one move in five log-uniform between 0.01 and 1.
+    """Draw factors of the step size: 1, or in one move of five log-uniform between 0.01 and 1.
 
     For samplers with one step size for all chains; they do not depend on where a chain is.
     """
@@ -109,11 +112,11 @@ def hmc_move(
     scale: Array | float,
     num_steps: Array | int,
 ) -> tuple[Chains, MoveInfo]:
-    """One trajectory of ``num_steps`` leapfrog steps of every chain, accepted or rejected.
+    """Move every chain by one trajectory of ``num_steps`` leapfrog steps, or reject it.
 
-    ``step_size`` is a scalar or one per chain [C], in units of ``scale`` [d], the standard
-    deviations that the inverse mass matrix is the square of. ``num_steps`` ≥ 1 may be data; one
-    step is the Metropolis-adjusted Langevin algorithm. A trajectory that ends in NaN is rejected.
+    ``step_size`` is a scalar or one per chain [C], in units of the standard deviations ``scale``
+    [d], whose squares are the inverse mass matrix. ``num_steps`` ≥ 1 may be data; one step is the
+    Metropolis-adjusted Langevin algorithm. A trajectory that ends in NaN is rejected.
 
     Source: Neal, MCMC using Hamiltonian dynamics, Handbook of Markov Chain Monte Carlo, 2011,
     figure 2.

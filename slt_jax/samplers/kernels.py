@@ -1,7 +1,7 @@
-"""The blackjax kernels that our samplers use, imported when first needed.
+"""Kernels of blackjax that samplers here use, imported when they are first needed.
 
-Importing blackjax computes JAX constants: at our own import that would start the backend, and
-inside a trace or under 64-bit types it would leave tracers or doubles behind.
+Importing blackjax computes JAX constants: at import of the package that would start the backend,
+and inside a trace or under 64-bit types it would leave tracers or doubles behind.
 """
 
 import functools
@@ -18,10 +18,10 @@ def _module(name: str) -> Any:
 
 
 def resampling_module() -> Any:
-    """``blackjax.smc.resampling``: ``systematic`` and its alternatives."""
+    """Return ``blackjax.smc.resampling``, with ``systematic`` and its alternatives."""
     return _module("blackjax.smc.resampling")
 
 
 def chees_module() -> Any:
-    """``blackjax.adaptation.chees_adaptation``: ``chees_adaptation``."""
+    """Return ``blackjax.adaptation.chees_adaptation``, with ``chees_adaptation``."""
     return _module("blackjax.adaptation.chees_adaptation")

@@ -2,7 +2,7 @@
 
 A draw costs ``thinning`` gradients. One step size and one diagonal scale serve all chains: they
 are learnt from the whole ensemble in the warm-up and then constant, so that what is sampled is
-the target itself, as with SGLD's step it is not. Some moves are shorter by chance, whatever the
+the target itself, unlike with SGLD. Some moves are shorter by chance, whatever the
 state, which leaves the target as it is too.
 """
 
@@ -14,6 +14,7 @@ from jax import Array
 
 from slt_jax.samplers.hmc import (
     Chains,
+    Density,
     MoveInfo,
     Noise,
     chains_at,
@@ -23,17 +24,30 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
     scale_of,
 )
+from slt_jax.samplers.sampling import Draws, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 
 STEP_SIZE_GAIN = 0.5
 
 
 class MALASettings(NamedTuple):
-    """Shapes and aims of a run; a change recompiles.
+    """Settings of MALA: shapes and aims of a run; a change recompiles.
 
     ``num_warmup`` steps tune and are dropped; then every ``thinning``-th of the steps is kept
     until there are ``num_draws``. 0.574 is the acceptance at which the diffusion mixes fastest in
     many dimensions (Roberts & Rosenthal, JRSS B 60, 1998).
+
+    >>> target = Target(
+    ...     sample_prior=lambda key: jax.random.normal(key, (1,)),
+    ...     log_prior=lambda w: -jnp.sum(w**2) / 2,
+    ...     log_likelihood=lambda w, n: -n * jnp.sum(w**2) / 2,
+    ... )
+    >>> keys, start = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 64, 1))
+    >>> draws = MALASettings(num_draws=50).run(target, keys, 3.0, jnp.ones(1), start)
+    >>> draws.energies.shape  # run, β, chain, draw
+    (1, 1, 64, 50)
+    >>> bool(abs(draws.energies.mean() - 3 / 8) < 0.05)
+    True
     """
 
     num_warmup: int = 1000
@@ -42,9 +56,27 @@ class MALASettings(NamedTuple):
     target_acceptance: float = 0.574
     initial_step_size: float = 0.1
 
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
+        del step_size
+
+        def one(key: Array, beta: Array, positions: Array) -> Draws:
+            result = mala(target, self, key, statistics, beta, positions)
+            return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
+
+        return run_each_beta(one, keys, betas, start)
+
 
 class MALAResult(NamedTuple):
-    """One run; warm-up is not in it.
+    """Draws of one run, without those of its warm-up.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions`` [chain, d]
     where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
@@ -84,27 +116,7 @@ def mala(
     density = tempered_density(target, data, jnp.asarray(beta, dtype))
     warmup_key, draw_key = jax.random.split(key)
 
-    def warm(index: Array, carry: tuple[Chains, Array, Array]) -> tuple[Chains, Array, Array]:
-        chains, step, scale = carry
-        # The scale follows the ensemble at steps 1, 2, 4, 8, …: then it is left in peace.
-        doubling = (index & (index - 1)) == 0
-        scale = jnp.where(doubling, scale_of(jnp.var(chains.positions, axis=0)), scale)
-        noise_key, length_key = jax.random.split(jax.random.fold_in(warmup_key, index))
-        noise = one_move_noise(noise_key, positions)
-        length = relative_lengths(length_key, (len(positions),), dtype)
-        chains, info = hmc_move(density, chains, noise, step * length, scale, 1)
-        # Short moves say nothing of the step of the others.
-        miss = jnp.where(length == 1, info.acceptance - settings.target_acceptance, 0.0)
-        change = jnp.mean(miss)
-        decay = jnp.sqrt(1 + 10 * index / settings.num_warmup)
-        return chains, step * jnp.exp(STEP_SIZE_GAIN / decay * change), scale
-
-    start = (
-        chains_at(density, positions),
-        jnp.asarray(settings.initial_step_size, dtype),
-        jnp.ones(positions.shape[1], dtype),
-    )
-    chains, step_size, scale = jax.lax.fori_loop(0, settings.num_warmup, warm, start)
+    chains, step_size, scale = _warmed_up(settings, density, warmup_key, positions)
 
     def move(chains: Chains, inputs: tuple[Noise, Array]) -> tuple[Chains, MoveInfo]:
         noise, length = inputs
@@ -130,6 +142,36 @@ def mala(
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=step_size,
     )
+
+
+def _warmed_up(
+    settings: MALASettings, density: Density, key: Array, positions: Array
+) -> tuple[Chains, Array, Array]:
+    """Warm the chains up, and return them with the step size [] and scale [d] that they learnt."""
+    dtype = positions.dtype
+
+    def warm(index: Array, carry: tuple[Chains, Array, Array]) -> tuple[Chains, Array, Array]:
+        chains, step, scale = carry
+        # The scale follows the ensemble at steps 1, 2, 4, 8, …: then it is left in peace.
+        doubling = (index & (index - 1)) == 0
+        scale = jnp.where(doubling, scale_of(jnp.var(chains.positions, axis=0)), scale)
+        noise_key, length_key = jax.random.split(jax.random.fold_in(key, index))
+        noise = one_move_noise(noise_key, positions)
+        length = relative_lengths(length_key, (len(positions),), dtype)
+        chains, info = hmc_move(density, chains, noise, step * length, scale, 1)
+        # Short moves say nothing of the step of the others.
+        miss = jnp.where(length == 1, info.acceptance - settings.target_acceptance, 0.0)
+        change = jnp.mean(miss)
+        decay = jnp.sqrt(1 + 10 * index / settings.num_warmup)
+        return chains, step * jnp.exp(STEP_SIZE_GAIN / decay * change), scale
+
+    start = (
+        chains_at(density, positions),
+        jnp.asarray(settings.initial_step_size, dtype),
+        jnp.ones(positions.shape[1], dtype),
+    )
+    chains, step_size, scale = jax.lax.fori_loop(0, settings.num_warmup, warm, start)
+    return chains, step_size, scale
 
 
 def _check(settings: MALASettings, initial_positions: Array) -> None:

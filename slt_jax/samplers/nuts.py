@@ -2,7 +2,7 @@
 
 Every chain adapts its own step size and diagonal mass matrix (Hoffman & Gelman, JMLR 15, 2014;
 the windows are Stan's), and all chains advance in lockstep: one draw takes as many gradients as
-its longest tree, so that NUTS checks other samplers and does not replace them.
+its longest tree. NUTS therefore checks other samplers, and does not replace them.
 """
 
 from typing import Any, NamedTuple
@@ -12,11 +12,12 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.infer.hmc import HMCState, hmc
 
+from slt_jax.samplers.sampling import Draws, run_each_beta
 from slt_jax.samplers.target import Target
 
 
 class NUTSSettings(NamedTuple):
-    """Shapes and aims of a run; a change recompiles.
+    """Settings of NUTS: shapes and aims of a run; a change recompiles.
 
     ``num_warmup`` draws adapt and are dropped; below 20 the mass matrix stays the identity, and
     at 0 the step size stays 1. A tree has at most 2^``max_tree_depth`` − 1 steps.
@@ -27,9 +28,29 @@ class NUTSSettings(NamedTuple):
     max_tree_depth: int = 10
     target_acceptance: float = 0.8
 
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
+        del step_size
+
+        def one(key: Array, beta: Array, positions: Array) -> Draws:
+            result = nuts(target, self, key, statistics, beta, positions)
+            return Draws(
+                result.energies, result.positions[:, -1], result.acceptance, result.num_divergent
+            )
+
+        return run_each_beta(one, keys, betas, start)
+
 
 class NUTSResult(NamedTuple):
-    """One run; warm-up is not in it.
+    """Draws of one run, without those of its warm-up.
 
     ``energies`` [chain, draw] are nL_n(w) − nL_n(w₀) in total nats and ``positions``
     [chain, draw, d] the w they belong to. Per chain [chain]: ``acceptance``, the mean
@@ -81,7 +102,7 @@ def nuts(
 def _chain(
     potential: Any, log_likelihood: Any, settings: NUTSSettings, key: Array, position: Array
 ) -> NUTSResult:
-    """One chain: the shapes of the result without their first axis."""
+    """Run one chain; the result has not the first axis of ``NUTSResult``."""
     warmup, draws = settings.num_warmup, settings.num_draws
     # These two share variables that the first sets, so they must not outlive this trace.
     init_kernel, sample_kernel = hmc(potential, algo="NUTS")

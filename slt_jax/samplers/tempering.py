@@ -10,6 +10,8 @@ Source: Syed, Bouchard-Côté, Deligiannidis & Doucet, Non-reversible parallel t
 highly parallel MCMC scheme, JRSS B 84, 2022.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +27,7 @@ from slt_jax.samplers.hmc import (
     one_move_noise,
     scale_of,
 )
+from slt_jax.samplers.sampling import Draws, checked_betas
 from slt_jax.samplers.target import Target, tempered_density
 
 TARGET_ACCEPTANCE = 0.75
@@ -34,7 +37,7 @@ TINY = 1e-30
 
 
 class ParallelTemperingSettings(NamedTuple):
-    """Shapes of a run; a change recompiles.
+    """Settings of parallel tempering: shapes of a run; a change recompiles.
 
     ``num_temperatures`` β from 0 to 1; ``num_rounds`` of ``round_length`` sweeps tune the ladder,
     the step sizes and the scales and are dropped; then every sweep is a draw until there are
@@ -48,9 +51,34 @@ class ParallelTemperingSettings(NamedTuple):
     num_integration_steps: int = 6
     initial_step_size: float = 0.3
 
+    def run(
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Array,
+        step_size: Array | float | None = None,
+    ) -> Draws:
+        """Run all β at once for each key; see ``SamplerSettings.run``. Step sizes are tuned."""
+        del step_size
+        betas = checked_betas(betas)
+
+        def one(key: Array, positions: Array) -> Draws:
+            result = parallel_tempering(target, self, key, statistics, betas, positions)
+            rows = jnp.argmin(jnp.abs(result.beta - betas[:, None]), axis=1)
+            return Draws(
+                result.energies[rows],
+                result.positions[rows],
+                result.acceptance[rows],
+                result.num_divergent[rows],
+            )
+
+        return jax.vmap(one)(keys, start)
+
 
 class ParallelTemperingResult(NamedTuple):
-    """One run; tuning is not in it. T temperatures, C chains (independent ladders), D draws.
+    """Draws of one run after its tuning: T temperatures, C chains (ladders), D draws.
 
     ``beta`` [T] increases from 0 to 1, with the β asked for among them. ``energies`` [T, C, D] are
     nL_n(w) − nL_n(w₀) in total nats, and ``positions`` [T, C, d] where the replicas ended.
@@ -71,19 +99,24 @@ class ParallelTemperingResult(NamedTuple):
 
     @property
     def barrier(self) -> Array:
-        """Λ = Σ rejection, the communication barrier: a round trip takes about 2 + 2Λ sweeps."""
+        """The communication barrier Λ = Σ rejection: a round trip takes about 2 + 2Λ sweeps."""
         return jnp.sum(self.rejection, axis=-1)
 
 
 class _Tuning(NamedTuple):
+    """All that is tuned: ``beta`` [T], ``step_size`` [T] and ``scale`` [T, d]."""
+
     beta: Array
     step_size: Array
     scale: Array
 
 
 class _State(NamedTuple):
-    """``positions`` [T, C, d]; ``upward`` and ``arrived`` [T, C] say whether a replica was last at
-    β = 0, and whether it has come from there to β = 1 and not yet gone back."""
+    """The replicas: ``positions`` [T, C, d], and where they have been.
+
+    ``upward`` and ``arrived`` [T, C] say whether a replica was last at β = 0, and whether it has
+    come from there to β = 1 and not yet gone back.
+    """
 
     positions: Array
     upward: Array
@@ -91,7 +124,11 @@ class _State(NamedTuple):
 
 
 class _Sweep(NamedTuple):
-    """``log_likelihood`` [T, C] after the exchange; ``rejection`` [T − 1] and ``tried`` [T − 1]."""
+    """The trace of one sweep.
+
+    ``log_likelihood`` [T, C] after the exchange; ``rejection`` and ``tried`` [T − 1] by pair of
+    neighbours; ``returned`` [C] counts round trips that ended.
+    """
 
     log_likelihood: Array
     info: MoveInfo
@@ -108,8 +145,9 @@ def parallel_tempering(
     betas: Array,
     initial_positions: Array,
 ) -> ParallelTemperingResult:
-    """All temperatures from the prior to φ(w) exp(log_likelihood(w, data)), one ladder per chain.
+    """Draw at all temperatures from the prior to β = 1, with one ladder per initial position.
 
+    The density at β is φ(w) exp(β · log_likelihood(w, data)).
     ``betas`` [B] in (0, 1] are put into the ladder in place of the nearest of it, so that there are
     draws at exactly these. ``initial_positions`` [chain, d] start every temperature. Everything is
     sampled in JAX's default float type. Under ``jit`` the first two arguments are static; ``vmap``
@@ -121,29 +159,69 @@ def parallel_tempering(
     dtype = jnp.result_type(float)
     start = jnp.asarray(initial_positions, dtype)
     betas = jnp.asarray(betas, dtype)
-    levels = settings.num_temperatures
     tune_key, draw_key = jax.random.split(key)
+    sweep = functools.partial(_sweep, target, settings, data)
+    tuning, state = _tuned(settings, sweep, tune_key, betas, start)
 
-    def sweep(tuning: _Tuning, state: _State, index: Array, sweep_key: Array) -> Any:
-        prior_key, noise_key, swap_key = jax.random.split(sweep_key, 3)
-        fresh = jax.vmap(target.sample_prior)(jax.random.split(prior_key, len(start)))
-        positions = state.positions.at[0].set(fresh.astype(dtype))
-        noise = jax.vmap(one_move_noise, (0, None))(jax.random.split(noise_key, levels), start)
+    def draw(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, _Sweep]:
+        return sweep(tuning, state, *inputs)
 
-        def at_level(beta: Array, w: Array, own: Noise, step: Array, scale: Array) -> Any:
-            density = tempered_density(target, data, beta)
-            chains = chains_at(density, w)
-            return hmc_move(density, chains, own, step, scale, settings.num_integration_steps)
+    state, done = jax.lax.scan(
+        draw,
+        state,
+        (jnp.arange(settings.num_draws), jax.random.split(draw_key, settings.num_draws)),
+    )
+    return ParallelTemperingResult(
+        beta=tuning.beta,
+        energies=-jnp.moveaxis(done.log_likelihood, 0, -1),
+        positions=state.positions,
+        acceptance=jnp.mean(done.info.acceptance, axis=0).at[0].set(1.0),
+        num_divergent=jnp.sum(done.info.divergent, axis=0).at[0].set(0),
+        rejection=jnp.sum(done.rejection, axis=0) / jnp.sum(done.tried, axis=0),
+        round_trips=jnp.sum(done.returned, axis=0),
+        step_size=tuning.step_size,
+    )
 
-        chains, info = jax.vmap(at_level)(
-            tuning.beta, positions, noise, tuning.step_size, tuning.scale
-        )
-        state = state._replace(positions=chains.positions)
-        return _exchanged(tuning.beta, chains, info, state, index, swap_key)
+
+def _sweep(
+    target: Target,
+    settings: ParallelTemperingSettings,
+    data: Any,
+    tuning: _Tuning,
+    state: _State,
+    index: Array,
+    key: Array,
+) -> tuple[_State, _Sweep]:
+    """Move all replicas by one trajectory, those at β = 0 to fresh draws of the prior; exchange."""
+    levels, count, _ = state.positions.shape
+    prior_key, noise_key, swap_key = jax.random.split(key, 3)
+    fresh = jax.vmap(target.sample_prior)(jax.random.split(prior_key, count))
+    positions = state.positions.at[0].set(fresh.astype(state.positions.dtype))
+    noise = jax.vmap(one_move_noise)(jax.random.split(noise_key, levels), positions)
+
+    def at_level(beta: Array, w: Array, own: Noise, step: Array, scale: Array) -> Any:
+        density = tempered_density(target, data, beta)
+        chains = chains_at(density, w)
+        return hmc_move(density, chains, own, step, scale, settings.num_integration_steps)
+
+    chains, info = jax.vmap(at_level)(tuning.beta, positions, noise, tuning.step_size, tuning.scale)
+    state = state._replace(positions=chains.positions)
+    return _exchanged(tuning.beta, chains, info, state, index, swap_key)
+
+
+def _tuned(
+    settings: ParallelTemperingSettings,
+    sweep: Callable[[_Tuning, _State, Array, Array], tuple[_State, _Sweep]],
+    key: Array,
+    betas: Array,
+    start: Array,
+) -> tuple[_Tuning, _State]:
+    """Tune the ladder, step sizes and scales in all rounds; also returns the replicas then."""
+    levels, dtype = settings.num_temperatures, start.dtype
 
     def tune(index: Array, carry: tuple[_Tuning, _State]) -> tuple[_Tuning, _State]:
         tuning, state = carry
-        keys = jax.random.split(jax.random.fold_in(tune_key, index), settings.round_length)
+        keys = jax.random.split(jax.random.fold_in(key, index), settings.round_length)
 
         def one(inner: Any, inputs: tuple[Array, Array]) -> Any:
             state, steps, rejections = inner
@@ -171,32 +249,13 @@ def parallel_tempering(
     nowhere = jnp.zeros((levels, len(start)), bool)
     state = _State(jnp.broadcast_to(start, (levels, *start.shape)), nowhere, nowhere)
     tuning, state = jax.lax.fori_loop(0, settings.num_rounds, tune, (tuning, state))
-    state = state._replace(upward=nowhere, arrived=nowhere)
-
-    def draw(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, _Sweep]:
-        return sweep(tuning, state, *inputs)
-
-    state, done = jax.lax.scan(
-        draw,
-        state,
-        (jnp.arange(settings.num_draws), jax.random.split(draw_key, settings.num_draws)),
-    )
-    return ParallelTemperingResult(
-        beta=tuning.beta,
-        energies=-jnp.moveaxis(done.log_likelihood, 0, -1),
-        positions=state.positions,
-        acceptance=jnp.mean(done.info.acceptance, axis=0).at[0].set(1.0),
-        num_divergent=jnp.sum(done.info.divergent, axis=0).at[0].set(0),
-        rejection=jnp.sum(done.rejection, axis=0) / jnp.sum(done.tried, axis=0),
-        round_trips=jnp.sum(done.returned, axis=0),
-        step_size=tuning.step_size,
-    )
+    return tuning, state._replace(upward=nowhere, arrived=nowhere)
 
 
 def _exchanged(
     beta: Array, chains: Chains, info: MoveInfo, state: _State, index: Array, key: Array
 ) -> tuple[_State, _Sweep]:
-    """Pairs (t, t + 1) with t of the parity of ``index``, exchanged with Metropolis's probability.
+    """Exchange pairs (t, t + 1), with t of the parity of ``index``, by Metropolis's rule.
 
     log α = (β_t − β_{t+1})(ℓ_{t+1} − ℓ_t); a likelihood of NaN is never accepted.
     """
@@ -232,7 +291,7 @@ def _exchanged(
 
 
 def _tuned_ladder(beta: Array, rejection: Array, nodes: Array) -> Array:
-    """β at equal steps of the barrier Λ(β) = Σ rejection, interpolated, with ``nodes`` put in.
+    """Place β at equal steps of the interpolated barrier Λ(β) = Σ rejection, with the nodes put in.
 
     A floor keeps pairs that are never rejected from vanishing from the ladder.
     """
@@ -248,7 +307,7 @@ def _tuned_ladder(beta: Array, rejection: Array, nodes: Array) -> Array:
 
 
 def _with_nodes(ladder: Array, nodes: Array) -> Array:
-    """Each node in place of the nearest inner β, in log β; 1 is there already."""
+    """Put each node in place of the nearest inner β, in log β; 1 is there already."""
 
     def put(carry: tuple[Array, Array], node: Array) -> tuple[tuple[Array, Array], None]:
         ladder, free = carry

@@ -20,7 +20,7 @@ TRUTHS, N, CHAINS = 300, 10, 6
 
 def test_the_step_of_sgld_is_caught_and_a_small_one_is_not() -> None:
     """One program: steps, data and keys are its arguments."""
-    settings = SGLDSettings(num_burn_in=800, num_draws=1)
+    settings = SGLDSettings(num_warmup=800, num_draws=1)
     key = jax.random.key(0)
     small = simulated_ranks(PROBLEM, settings, key, TRUTHS, N, CHAINS, step_size=1.0)
     with CompilationCounter() as counter:

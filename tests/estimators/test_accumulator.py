@@ -59,8 +59,8 @@ def assert_same(one: LossMoments, other: LossMoments, rtol: float) -> None:
 def test_streaming_equals_stored_draws_and_compiles_once() -> None:
     """To the rounding of float32, jobs side by side; other β and draws use the same program."""
     times = np.arange(DRAWS)
-    found = streamed(draws(), empty(), times)
-    assert_same(found.finalised(), stored(draws()), 1e-5)
+    accumulated = streamed(draws(), empty(), times)
+    assert_same(accumulated.finalised(), stored(draws()), 1e-5)
     with CompilationCounter() as compiled:
         streamed(draws(1), empty((0.1, 0.2)), times)
     assert not compiled.counts["advanced"]
@@ -82,26 +82,26 @@ def test_merging_is_associative_and_equals_one_stream() -> None:
 
 def test_padding_is_dropped() -> None:
     padded = draws() * (np.arange(DATA) < DATA - 2)
-    found = streamed(padded, empty(), np.arange(DRAWS)).finalised(DATA - 2)
-    assert_same(found, stored(draws()[..., : DATA - 2]), 1e-5)
+    accumulated = streamed(padded, empty(), np.arange(DRAWS)).finalised(DATA - 2)
+    assert_same(accumulated, stored(draws()[..., : DATA - 2]), 1e-5)
 
 
 def test_draws_beyond_the_last_block_are_dropped() -> None:
     late = np.concatenate([draws(), draws(1)[:, :, :PART]], axis=2)
-    found = streamed(late, empty(), np.arange(DRAWS + PART)).finalised()
-    assert_same(found, stored(draws()), 1e-5)
+    accumulated = streamed(late, empty(), np.arange(DRAWS + PART)).finalised()
+    assert_same(accumulated, stored(draws()), 1e-5)
 
 
 def test_moments_by_hand() -> None:
     """One chain, one block: l = 0 and log 3 for the first datum, 1 and 3 for the second."""
-    found = loss_moments([[[0.0, 1.0], [np.log(3), 3.0]]])
-    np.testing.assert_allclose(found.log_means[0, 0, 0, 0], np.log(2))
-    np.testing.assert_allclose(found.log_means[0, 0, 1, 0], np.log(2 / 3))
-    np.testing.assert_allclose(found.log_means[0, 0, 2], 0)
-    np.testing.assert_allclose(found.means[0, 0, 1], 2)
-    np.testing.assert_allclose(found.variances[0, 0, 1], 1)
-    np.testing.assert_allclose(found.energy_variances[0, 0], (2 + np.log(3)) ** 2 / 4)
-    assert (found.num_draws, found.num_data) == (2, 2)
+    moments = loss_moments([[[0.0, 1.0], [np.log(3), 3.0]]])
+    np.testing.assert_allclose(moments.log_means[0, 0, 0, 0], np.log(2))
+    np.testing.assert_allclose(moments.log_means[0, 0, 1, 0], np.log(2 / 3))
+    np.testing.assert_allclose(moments.log_means[0, 0, 2], 0)
+    np.testing.assert_allclose(moments.means[0, 0, 1], 2)
+    np.testing.assert_allclose(moments.variances[0, 0, 1], 1)
+    np.testing.assert_allclose(moments.energy_variances[0, 0], (2 + np.log(3)) ** 2 / 4)
+    assert (moments.num_draws, moments.num_data) == (2, 2)
 
 
 def test_refusals() -> None:

@@ -21,20 +21,20 @@ def errors(understated: float = 1.0, seed: int = 0) -> tuple[Estimate, np.ndarra
 
 
 def test_true_errors_are_accepted() -> None:
-    found = calibrate(*errors())
-    assert found.comparisons == COUNT
-    assert found.within_binomial_error(ALLOWED)
-    assert found.p_value > FALSE_ALARM
+    calibration = calibrate(*errors())
+    assert calibration.comparisons == COUNT
+    assert calibration.within_binomial_error(ALLOWED)
+    assert calibration.p_value > FALSE_ALARM
     # The fourth moment of t₇ is 5 times its variance squared: sd of the spread √(4/2000)/2.
-    assert found.spread == pytest.approx(1, abs=5 * np.sqrt(4 / COUNT) / 2)
+    assert calibration.spread == pytest.approx(1, abs=5 * np.sqrt(4 / COUNT) / 2)
 
 
 @pytest.mark.parametrize("understated", [1.5, 1 / 1.5])
 def test_false_errors_are_rejected(understated: float) -> None:
-    found = calibrate(*errors(understated))
-    assert not found.within_binomial_error(ALLOWED)
-    assert found.p_value < FALSE_ALARM
-    assert found.spread == pytest.approx(understated, rel=0.15)
+    calibration = calibrate(*errors(understated))
+    assert not calibration.within_binomial_error(ALLOWED)
+    assert calibration.p_value < FALSE_ALARM
+    assert calibration.spread == pytest.approx(understated, rel=0.15)
 
 
 def test_a_normal_distribution_is_not_students() -> None:
@@ -56,22 +56,22 @@ def test_bias_is_rejected() -> None:
 def test_by_hand() -> None:
     """t₃: 68 % within 1.189, 95 % within 3.182; variance 3."""
     values = np.array([[0.0, -1.0], [2.0, 4.0]])
-    found = calibrate(Estimate(values, np.full((2, 2), 2.0), 3), values * 0)
-    assert found.comparisons == 4
-    assert found.coverage_68 == 0.75
-    assert found.coverage_95 == 1.0
-    assert found.largest == 2
-    assert found.spread == pytest.approx(np.sqrt((0 + 0.25 + 1 + 4) / 4 / 3))
+    calibration = calibrate(Estimate(values, np.full((2, 2), 2.0), 3), values * 0)
+    assert calibration.comparisons == 4
+    assert calibration.coverage_68 == 0.75
+    assert calibration.coverage_95 == 1.0
+    assert calibration.largest == 2
+    assert calibration.spread == pytest.approx(np.sqrt((0 + 0.25 + 1 + 4) / 4 / 3))
     p_value = stats.kstest(values.ravel() / 2, stats.t(3).cdf).pvalue
-    assert found.p_value == pytest.approx(p_value)
+    assert calibration.p_value == pytest.approx(p_value)
 
 
 def test_what_never_varies_agrees_within_the_bound_of_the_exact_value() -> None:
     """Energies of a likelihood that does not depend on w have no error, and an oracle rounds."""
     estimate = Estimate(np.zeros(4), np.array([0.0, 0.0, 1e-17, 1.0]), 7)
     exact = np.array([0.0, 5e-12, 5e-12, 0.5])
-    found = calibrate(estimate, exact, 1e-11)
-    assert found.largest == 0.5
+    calibration = calibrate(estimate, exact, 1e-11)
+    assert calibration.largest == 0.5
     with pytest.raises(ValueError, match="1 deviations are not finite"):
         calibrate(estimate, exact)
 
@@ -82,8 +82,8 @@ def test_what_never_varies_agrees_within_the_bound_of_the_exact_value() -> None:
 )
 def test_binomial_error(coverage_68: float, coverage_95: float, within: bool) -> None:
     """3 standard errors of 100 comparisons are 0.14 and 0.065."""
-    found = Calibration(100, coverage_68, coverage_95, 3.0, 1.0, 0.5)
-    assert found.within_binomial_error() is within
+    calibration = Calibration(100, coverage_68, coverage_95, 3.0, 1.0, 0.5)
+    assert calibration.within_binomial_error() is within
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def test_intervals_cover(shape: tuple[int, ...], correlation: float, most: float
 
     The larger of two errors is taken: for 4 chains it is 1.2 times the true one.
     """
-    found = mean_over_chains(autoregressive(shape, correlation))
-    assert_covers(found, 0.0, most)
+    estimate = mean_over_chains(autoregressive(shape, correlation))
+    assert_covers(estimate, 0.0, most)
 
 
 @pytest.mark.slow
@@ -45,8 +45,8 @@ def test_intervals_cover(shape: tuple[int, ...], correlation: float, most: float
 @pytest.mark.parametrize("chains", [1, 4, 16, 64])
 def test_intervals_cover_in_many_runs(chains: int, correlation: float) -> None:
     """Autocorrelation times up to 19 in chains of 500; 1.3 bounds the conservatism measured."""
-    found = mean_over_chains(autoregressive((1000, chains, 500), correlation, seed=1))
-    assert_covers(found, 0.0, 1.3)
+    estimate = mean_over_chains(autoregressive((1000, chains, 500), correlation, seed=1))
+    assert_covers(estimate, 0.0, 1.3)
 
 
 def test_the_parts_add_up_and_say_which_is_which() -> None:
@@ -54,9 +54,9 @@ def test_the_parts_add_up_and_say_which_is_which() -> None:
     offsets = np.random.default_rng(1).normal(size=(16, 1))
     mixed = mean_over_chains(autoregressive((16, 400), 0.5))
     stuck = mean_over_chains(autoregressive((16, 400), 0.5) + offsets)
-    for found in (mixed, stuck):
-        parts = found.sources.within_chains**2 + found.sources.between_chains**2
-        np.testing.assert_allclose(found.standard_error**2, parts)
+    for estimate in (mixed, stuck):
+        parts = estimate.sources.within_chains**2 + estimate.sources.between_chains**2
+        np.testing.assert_allclose(estimate.standard_error**2, parts)
     assert stuck.sources.between_chains > 5 * stuck.sources.within_chains
     assert stuck.sources.within_chains == pytest.approx(float(mixed.sources.within_chains))
     expected = (autoregressive((16, 400), 0.5) + offsets).mean(axis=1).std(ddof=1) / 4
@@ -72,10 +72,10 @@ def test_blocks_by_hand() -> None:
 
     Within: 2·2/(2·2²) = 1/2. Between: the means have variance 1/2, over 2 chains 1/4: no excess.
     """
-    found = delta_method_blocks(1.5, np.array([[0.0, 2.0], [1.0, 3.0]]))
-    assert found.standard_error == pytest.approx(np.sqrt(1 / 2))
-    assert found.sources.between_chains == 0
-    assert found.degrees_of_freedom == 2
+    estimate = delta_method_blocks(1.5, np.array([[0.0, 2.0], [1.0, 3.0]]))
+    assert estimate.standard_error == pytest.approx(np.sqrt(1 / 2))
+    assert estimate.sources.between_chains == 0
+    assert estimate.degrees_of_freedom == 2
     apart = delta_method_blocks(6.0, np.array([[0.0, 2.0], [10.0, 12.0]]))
     assert apart.standard_error == pytest.approx(5)
     assert apart.sources.between_chains == pytest.approx(np.sqrt(25 - 1 / 2))
@@ -97,19 +97,19 @@ def test_what_is_not_finite_or_never_moves_has_no_error() -> None:
     draws = autoregressive((3, 2, 100), 0.0)
     draws[0, 1, 50] = np.nan
     draws[1, 0] = 3.0
-    found = mean_over_chains(draws)
-    np.testing.assert_array_equal(np.isnan(found.standard_error), [True, True, False])
-    assert np.isnan(found.value[0])
+    estimate = mean_over_chains(draws)
+    np.testing.assert_array_equal(np.isnan(estimate.standard_error), [True, True, False])
+    assert np.isnan(estimate.value[0])
 
 
 def test_one_constant_has_no_error_and_two_are_not_one() -> None:
     """All draws 0.1, as of a likelihood that does not depend on w; then one chain elsewhere."""
     draws = np.full((2, 4, 50), 0.1)
     draws[1, 2] = 0.3
-    found = mean_over_chains(draws)
-    np.testing.assert_array_equal(found.standard_error, [0, np.nan])
-    assert found.value[0] == pytest.approx(0.1)
-    assert found.half_width()[0] == 0
+    estimate = mean_over_chains(draws)
+    np.testing.assert_array_equal(estimate.standard_error, [0, np.nan])
+    assert estimate.value[0] == pytest.approx(0.1)
+    assert estimate.half_width()[0] == 0
 
 
 def test_the_bias_of_a_step_is_part_of_the_error() -> None:
@@ -117,12 +117,12 @@ def test_the_bias_of_a_step_is_part_of_the_error() -> None:
     fine = autoregressive((8, 200), 0.3)
     coarse = autoregressive((8, 200), 0.3, seed=1) + 2
     alone, other = mean_over_chains(fine), mean_over_chains(coarse)
-    found = mean_over_chains(fine, coarse=coarse)
-    assert found.value == alone.value
+    estimate = mean_over_chains(fine, coarse=coarse)
+    assert estimate.value == alone.value
     change = other.value - alone.value
     expected = np.sqrt(change**2 + alone.standard_error**2 + other.standard_error**2)
-    assert found.sources.discretisation == pytest.approx(expected)
-    assert found.standard_error == pytest.approx(np.hypot(alone.standard_error, expected))
+    assert estimate.sources.discretisation == pytest.approx(expected)
+    assert estimate.standard_error == pytest.approx(np.hypot(alone.standard_error, expected))
     assert alone.sources.discretisation is None
     coarse[0, 0] = np.nan
     assert np.isnan(mean_over_chains(fine, coarse=coarse).standard_error)

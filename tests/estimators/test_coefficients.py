@@ -24,17 +24,17 @@ def test_slope_of_the_asymptote_is_exact(multiplicity: int) -> None:
     logs = np.log(SIZES)
     constants = np.array([[-3.0], [0.0], [5.0]])
     free_energy = 0.75 * logs - (multiplicity - 1) * np.log(logs) + constants
-    found = slope_coefficient(free_energy, SIZES, multiplicity)
-    assert found.value == pytest.approx(0.75, rel=1e-12)
-    assert found.standard_error == pytest.approx(0, abs=1e-12)
-    assert found.degrees_of_freedom == 2
+    estimate = slope_coefficient(free_energy, SIZES, multiplicity)
+    assert estimate.value == pytest.approx(0.75, rel=1e-12)
+    assert estimate.standard_error == pytest.approx(0, abs=1e-12)
+    assert estimate.degrees_of_freedom == 2
 
 
 def test_slope_error_is_the_spread_of_slopes() -> None:
     slopes = np.array([[1.0], [2.0], [6.0]])
-    found = slope_coefficient(slopes * np.log(SIZES), SIZES)
-    assert found.value == pytest.approx(3)
-    assert found.standard_error == pytest.approx(np.sqrt(7 / 3))
+    estimate = slope_coefficient(slopes * np.log(SIZES), SIZES)
+    assert estimate.value == pytest.approx(3)
+    assert estimate.standard_error == pytest.approx(np.sqrt(7 / 3))
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_growth_finds_both_exponents() -> None:
     sizes = np.array([10, 100, 1000, 10**4, 10**6])
     logs = np.log(sizes)
     constants = np.array([[-3.0], [0.0], [5.0]])
-    found = growth(0.75 * logs - np.log(logs) + constants, sizes)
-    assert found.learning_coefficient.value == pytest.approx(0.75, rel=1e-9)
-    assert found.multiplicity.value == pytest.approx(2, rel=1e-9)
-    assert found.multiplicity.standard_error == pytest.approx(0, abs=1e-9)
-    assert found.learning_coefficient.basis.n == tuple(sizes)
+    fit = growth(0.75 * logs - np.log(logs) + constants, sizes)
+    assert fit.learning_coefficient.value == pytest.approx(0.75, rel=1e-9)
+    assert fit.multiplicity.value == pytest.approx(2, rel=1e-9)
+    assert fit.multiplicity.standard_error == pytest.approx(0, abs=1e-9)
+    assert fit.learning_coefficient.basis.n == tuple(sizes)
 
 
 def test_growth_refuses_two_sizes() -> None:
@@ -79,9 +79,9 @@ def test_by_hand() -> None:
     assert (two.value[0], two.standard_error[0]) == pytest.approx((2.5, 0.5))
     heat = energy_variance_coefficient([[8.0, 16.0]], 0.5)
     assert (heat.value[0], heat.standard_error[0]) == pytest.approx((3.0, 1.0))
-    for found in (wbic, two, heat):
-        assert found.degrees_of_freedom == 1
-        assert found.sources.between_chains == pytest.approx(found.standard_error)
+    for estimate in (wbic, two, heat):
+        assert estimate.degrees_of_freedom == 1
+        assert estimate.sources.between_chains == pytest.approx(estimate.standard_error)
     assert (wbic.basis.reference, two.basis.reference, heat.basis.reference) == ("w0", None, None)
     assert wbic.basis.n == pytest.approx(np.e**2)
     assert (wbic.basis.beta, two.basis.beta, heat.basis.beta) == (0.5, (0.25, 0.5), 0.5)

@@ -34,11 +34,11 @@ def test_refuses(dimension: int, n: float, words: str) -> None:
 
 def test_wbic_is_the_mean_energy_and_says_at_which_beta() -> None:
     energies = np.random.default_rng(0).normal(3.0, 1.0, (8, 50))
-    found = wbic(energies, 100, reference="mle")
-    assert found.value == pytest.approx(energies.mean())
-    assert abs(found.value - 3) <= found.half_width(1 - 1e-6) < 0.6
-    assert found.basis.beta == pytest.approx(1 / np.log(100))
-    assert (found.basis.n, found.basis.reference) == (100, "mle")
+    estimate = wbic(energies, 100, reference="mle")
+    assert estimate.value == pytest.approx(energies.mean())
+    assert abs(estimate.value - 3) <= estimate.half_width(1 - 1e-6) < 0.6
+    assert estimate.basis.beta == pytest.approx(1 / np.log(100))
+    assert (estimate.basis.n, estimate.basis.reference) == (100, "mle")
 
 
 @pytest.mark.parametrize("n", [2, 0, np.nan])
@@ -62,7 +62,7 @@ def rank_theories(size: int, rank: int) -> dict:
 
 def residual(values: np.ndarray, energy: np.ndarray, theories: dict, n: float) -> np.ndarray:
     """Σ_j (x_i − L_ij) x_j over Σ_j (x_i + L_ij) x_j: the equations that define sBIC."""
-    found = []
+    terms = []
     for i in range(energy.size):
         x = np.exp(-values)
         pairs = [
@@ -71,21 +71,21 @@ def residual(values: np.ndarray, energy: np.ndarray, theories: dict, n: float) -
             if (i, j) in theories
         ]
         signed = sum((own - term) * other for own, term, other in pairs)
-        found.append(signed / sum((own + term) * other for own, term, other in pairs))
-    return np.array(found)
+        terms.append(signed / sum((own + term) * other for own, term, other in pairs))
+    return np.array(terms)
 
 
 def test_sbic_of_one_regular_model_is_bic() -> None:
-    found = sbic([-1.5], {(0, 0): theory.regular(3)}, 50)
-    np.testing.assert_allclose(found, bic([-1.5], 3, 50))
+    criteria = sbic([-1.5], {(0, 0): theory.regular(3)}, 50)
+    np.testing.assert_allclose(criteria, bic([-1.5], 3, 50))
 
 
 def test_sbic_solves_its_equations() -> None:
     theories = rank_theories(4, 3)
     energy = np.array([4.0, 1.0, -1.0, -1.5])
-    found = sbic(energy, theories, 200)
-    np.testing.assert_allclose(residual(found, energy, theories, 200), 0, atol=1e-13)
-    lost = found + np.array([0, 0, 1e-3, 0])
+    criteria = sbic(energy, theories, 200)
+    np.testing.assert_allclose(residual(criteria, energy, theories, 200), 0, atol=1e-13)
+    lost = criteria + np.array([0, 0, 1e-3, 0])
     assert abs(residual(lost, energy, theories, 200)[2]) > 1e-5
 
 
@@ -94,9 +94,9 @@ def test_sbic_of_a_partial_order() -> None:
     one, three = theory.regular(1), theory.regular(3)
     theories = {(0, 0): one, (1, 1): three, (2, 0): one, (2, 1): three, (2, 2): theory.regular(4)}
     energy = np.array([0.5, 0.2, 0.0])
-    found = sbic(energy, theories, 30)
-    np.testing.assert_allclose(found[:2], [bic(0.5, 1, 30), bic(0.2, 3, 30)])
-    np.testing.assert_allclose(residual(found, energy, theories, 30), 0, atol=1e-13)
+    criteria = sbic(energy, theories, 30)
+    np.testing.assert_allclose(criteria[:2], [bic(0.5, 1, 30), bic(0.2, 3, 30)])
+    np.testing.assert_allclose(residual(criteria, energy, theories, 30), 0, atol=1e-13)
 
 
 def test_sbic_weighs_models_and_ignores_the_scale_of_weights() -> None:
@@ -114,9 +114,9 @@ def test_sbic_far_below_the_smallest_number() -> None:
     """Thousands of nats: shifts move every value alike, and a hopeless submodel has no say."""
     theories = rank_theories(4, 2)
     energy = np.array([5000.0, 3000.0, 0.0])
-    found = sbic(energy, theories, 1000)
-    np.testing.assert_allclose(sbic(energy + 1e4, theories, 1000), found + 1e4)
-    assert found[2] == pytest.approx(theories[2, 2].free_energy_asymptote(1000))
+    criteria = sbic(energy, theories, 1000)
+    np.testing.assert_allclose(sbic(energy + 1e4, theories, 1000), criteria + 1e4)
+    assert criteria[2] == pytest.approx(theories[2, 2].free_energy_asymptote(1000))
     best_small = sbic(np.array([0.0, 0.0, 0.0]), {**theories}, 10**30)
     assert np.isfinite(best_small).all()
     assert best_small[2] == pytest.approx(theories[2, 0].free_energy_asymptote(10**30), abs=1e-6)

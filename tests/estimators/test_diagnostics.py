@@ -324,18 +324,18 @@ def test_a_missed_mode_is_reported() -> None:
     """Chains of one mode agree among themselves, and are found out by those seeded on both."""
     blind = two_modes(np.ones(16), seed=6)
     assert judge(blind).converged
-    found = compare_starts(two_modes(BOTH), blind)
-    assert not found.agree
-    assert found.missed == 0.5
-    assert "50% of the seeded chains stay where no other comes" in found.reason
+    comparison = compare_starts(two_modes(BOTH), blind)
+    assert not comparison.agree
+    assert comparison.missed == 0.5
+    assert "50% of the seeded chains stay where no other comes" in comparison.reason
 
 
 def test_modes_in_the_wrong_shares_are_reported() -> None:
     """Both modes are visited, but chains that do not cross leave their shares unknown."""
-    found = compare_starts(two_modes(BOTH), two_modes(BOTH, seed=6))
-    assert found.missed == 0
-    assert not found.agree
-    assert "R-hat" in found.reason
+    comparison = compare_starts(two_modes(BOTH), two_modes(BOTH, seed=6))
+    assert comparison.missed == 0
+    assert not comparison.agree
+    assert "R-hat" in comparison.reason
 
 
 def test_starts_that_see_the_same_agree() -> None:

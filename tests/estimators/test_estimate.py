@@ -15,39 +15,39 @@ from slt_jax.estimators import (
 
 def test_mean_over_seeds_by_hand() -> None:
     """Deviations ±1, ±3 about 4 and 0: variances 20/3, errors √(20/3)/2."""
-    found = mean_over_seeds([[1, 3, 5, 7], [-3, -1, 1, 3]])
-    np.testing.assert_allclose(found.value, [4, 0])
-    np.testing.assert_allclose(found.standard_error, np.sqrt(20 / 3) / 2)
-    assert found.degrees_of_freedom == 3
+    estimate = mean_over_seeds([[1, 3, 5, 7], [-3, -1, 1, 3]])
+    np.testing.assert_allclose(estimate.value, [4, 0])
+    np.testing.assert_allclose(estimate.standard_error, np.sqrt(20 / 3) / 2)
+    assert estimate.degrees_of_freedom == 3
 
 
 def test_mean_over_data_sets_by_hand() -> None:
-    found = mean_over_data_sets([1.0, 2.0, 6.0])
-    assert found.value == 3
-    assert found.standard_error == pytest.approx(np.sqrt(7 / 3))
-    assert found.degrees_of_freedom == 2
+    estimate = mean_over_data_sets([1.0, 2.0, 6.0])
+    assert estimate.value == 3
+    assert estimate.standard_error == pytest.approx(np.sqrt(7 / 3))
+    assert estimate.degrees_of_freedom == 2
 
 
 def test_a_sum_of_independent_estimates() -> None:
     """Errors 3 and 4 with 4 and ∞ degrees of freedom: 5, with 5⁴/(3⁴/4) of them."""
     first = Estimate(np.array([1.0]), np.array([3.0]), 4)
-    found = first.plus(Estimate(np.array([2.0]), np.array([4.0]), np.inf))
-    assert (found.value, found.standard_error) == (3, 5)
-    assert found.degrees_of_freedom == pytest.approx(4 * 625 / 81)
+    estimate = first.plus(Estimate(np.array([2.0]), np.array([4.0]), np.inf))
+    assert (estimate.value, estimate.standard_error) == (3, 5)
+    assert estimate.degrees_of_freedom == pytest.approx(4 * 625 / 81)
     exact = Estimate(np.zeros(1), np.zeros(1), 7)
     assert exact.plus(exact).degrees_of_freedom == 7
 
 
 def test_nan_stays_where_it_is() -> None:
-    found = mean_over_seeds([[1, np.nan], [1, 3]])
-    np.testing.assert_array_equal(np.isnan(found.value), [True, False])
-    np.testing.assert_array_equal(np.isnan(found.standard_error), [True, False])
+    estimate = mean_over_seeds([[1, np.nan], [1, 3]])
+    np.testing.assert_array_equal(np.isnan(estimate.value), [True, False])
+    np.testing.assert_array_equal(np.isnan(estimate.standard_error), [True, False])
 
 
 def test_single_precision_is_summed_in_double() -> None:
     """The mean of a million equal numbers is that number; single-precision sums lose digits."""
-    found = mean_over_seeds(np.full(10**6, np.float32(0.1)))
-    assert found.value == pytest.approx(float(np.float32(0.1)), rel=1e-12)
+    estimate = mean_over_seeds(np.full(10**6, np.float32(0.1)))
+    assert estimate.value == pytest.approx(float(np.float32(0.1)), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -71,30 +71,30 @@ def test_half_width_is_students() -> None:
 def test_half_width_covers() -> None:
     """95 % of 20 000 intervals from 4 seeds cover, within 5 binomial standard errors (6e-7)."""
     draws = np.random.default_rng(0).normal(3.0, 2.0, (20_000, 4))
-    found = mean_over_seeds(draws)
-    share = np.mean(np.abs(found.value - 3.0) <= found.half_width())
+    estimate = mean_over_seeds(draws)
+    share = np.mean(np.abs(estimate.value - 3.0) <= estimate.half_width())
     assert share == pytest.approx(0.95, abs=5 * np.sqrt(0.95 * 0.05 / 20_000))
 
 
 @pytest.mark.parametrize("factor", [-2.0, 0.5])
 def test_scaled(factor: float) -> None:
-    found = Estimate(np.array([1.0, -3.0]), np.array([0.5, 1.0]), 7).scaled(factor)
-    np.testing.assert_allclose(found.value, [factor, -3 * factor])
-    np.testing.assert_allclose(found.standard_error, [0.5 * abs(factor), abs(factor)])
-    assert found.degrees_of_freedom == 7
+    estimate = Estimate(np.array([1.0, -3.0]), np.array([0.5, 1.0]), 7).scaled(factor)
+    np.testing.assert_allclose(estimate.value, [factor, -3 * factor])
+    np.testing.assert_allclose(estimate.standard_error, [0.5 * abs(factor), abs(factor)])
+    assert estimate.degrees_of_freedom == 7
 
 
 def test_monte_carlo_mean_by_hand() -> None:
-    found = monte_carlo_mean(
+    estimate = monte_carlo_mean(
         Estimate(np.array([[1.0, 3.0], [0.0, 8.0]]), np.array([[3.0, 4.0], [1.0, 1.0]]), 7)
     )
-    np.testing.assert_allclose(found.value, [2, 4])
-    np.testing.assert_allclose(found.standard_error, [2.5, np.sqrt(0.5)])
+    np.testing.assert_allclose(estimate.value, [2, 4])
+    np.testing.assert_allclose(estimate.standard_error, [2.5, np.sqrt(0.5)])
 
 
 def test_monte_carlo_mean_of_equal_errors_adds_degrees_of_freedom() -> None:
-    found = monte_carlo_mean(Estimate(np.zeros(8), np.full(8, 0.3), 7))
-    np.testing.assert_allclose(found.degrees_of_freedom, 56)
+    estimate = monte_carlo_mean(Estimate(np.zeros(8), np.full(8, 0.3), 7))
+    np.testing.assert_allclose(estimate.degrees_of_freedom, 56)
 
 
 def test_monte_carlo_mean_covers_where_one_error_dominates() -> None:
@@ -105,8 +105,8 @@ def test_monte_carlo_mean_covers_where_one_error_dominates() -> None:
     """
     scales = np.array([1.0, 0.05, 0.05, 0.05])
     draws = scales[:, None] * np.random.default_rng(1).normal(size=(20_000, 4, 4))
-    found = monte_carlo_mean(mean_over_seeds(draws))
-    share = np.mean(np.abs(found.value) <= found.half_width())
+    estimate = monte_carlo_mean(mean_over_seeds(draws))
+    share = np.mean(np.abs(estimate.value) <= estimate.half_width())
     assert share == pytest.approx(0.95, abs=0.005 + 5 * np.sqrt(0.95 * 0.05 / 20_000))
 
 
@@ -120,20 +120,20 @@ def test_half_width_is_a_quantile_of_its_own_distribution() -> None:
 
 def test_sources_scale_and_average_with_the_estimate() -> None:
     errors = ErrorSources(within_chains=np.array([3.0, 4.0]), between_chains=np.array([4.0, 3.0]))
-    found = Estimate(np.zeros(2), np.full(2, 5.0), 9, errors).scaled(-2)
-    np.testing.assert_allclose(found.sources.within_chains, [6, 8])
-    assert found.sources.held_out_data is None
-    mean = monte_carlo_mean(found)
+    estimate = Estimate(np.zeros(2), np.full(2, 5.0), 9, errors).scaled(-2)
+    np.testing.assert_allclose(estimate.sources.within_chains, [6, 8])
+    assert estimate.sources.held_out_data is None
+    mean = monte_carlo_mean(estimate)
     assert mean.sources.within_chains == pytest.approx(5)
     assert mean.standard_error == pytest.approx(np.sqrt(200) / 2)
 
 
 def test_a_further_part_adds_its_square() -> None:
     """3 and 4 make 5; degrees of freedom 625/(81/4 + 256/16) by Welch–Satterthwaite."""
-    found = Estimate(np.zeros(1), np.array([3.0]), 4).with_part("held_out_data", 4.0, 16)
-    assert found.standard_error == pytest.approx(5)
-    assert found.sources.held_out_data == 4
-    assert found.degrees_of_freedom == pytest.approx(625 / (81 / 4 + 256 / 16))
+    estimate = Estimate(np.zeros(1), np.array([3.0]), 4).with_part("held_out_data", 4.0, 16)
+    assert estimate.standard_error == pytest.approx(5)
+    assert estimate.sources.held_out_data == 4
+    assert estimate.degrees_of_freedom == pytest.approx(625 / (81 / 4 + 256 / 16))
     nothing = Estimate(np.zeros(1), np.zeros(1), 4).with_part("discretisation", 0.0, np.inf)
     assert nothing.degrees_of_freedom == 4
 

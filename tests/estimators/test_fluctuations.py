@@ -45,9 +45,9 @@ def test_three_routes_agree_on_a_regular_model(beta: float) -> None:
         "gibbs": gibbs_fluctuation(errors["gibbs_generalisation"], generalisation, n, beta),
         "lambda": generalisation_coefficient(generalisation, n, beta, singular_fluctuation=1.0),
     }
-    for name, found in routes.items():
-        assert found.standard_error < 0.05, name
-        assert abs(found.value - 1) <= 5 * found.standard_error + 10 / n, name
+    for name, estimate in routes.items():
+        assert estimate.standard_error < 0.05, name
+        assert abs(estimate.value - 1) <= 5 * estimate.standard_error + 10 / n, name
     # The correction by ν is needed away from β = 1, and does nothing there.
     plain = generalisation_coefficient(generalisation, n, beta)
     assert plain.value == pytest.approx(float(routes["lambda"].value) - (1 - beta), abs=1e-9)
@@ -62,20 +62,20 @@ def test_by_hand() -> None:
     assert (gibbs.value, gibbs.standard_error) == pytest.approx((1.5, 0.5))
     coefficient = generalisation_coefficient([0.1, 0.3], 10, beta=0.5, singular_fluctuation=2.0)
     assert (coefficient.value, coefficient.standard_error) == pytest.approx((2.0, 0.5))
-    for found in (variance, bayes, gibbs, coefficient):
-        assert found.degrees_of_freedom == 1
-        assert found.sources.between_data_sets == pytest.approx(float(found.standard_error))
-        assert found.sources.within_chains is None
+    for estimate in (variance, bayes, gibbs, coefficient):
+        assert estimate.degrees_of_freedom == 1
+        assert estimate.sources.between_data_sets == pytest.approx(float(estimate.standard_error))
+        assert estimate.sources.within_chains is None
     assert (coefficient.basis.n, coefficient.basis.beta) == (10, 0.5)
     assert (gibbs.basis.n, gibbs.basis.beta) == (10, 0.5)
 
 
 def test_monte_carlo_error_is_told_from_data_sets() -> None:
     sampled = Estimate(np.array([2.0, 4.0, 6.0]), np.full(3, 0.6), 20)
-    found = variance_fluctuation(sampled, 1.0)
-    assert found.standard_error == pytest.approx(2 / np.sqrt(3) / 2)
-    parts = found.sources.between_data_sets**2 + (0.6 / np.sqrt(3) / 2) ** 2
-    assert found.standard_error**2 == pytest.approx(parts)
+    estimate = variance_fluctuation(sampled, 1.0)
+    assert estimate.standard_error == pytest.approx(2 / np.sqrt(3) / 2)
+    parts = estimate.sources.between_data_sets**2 + (0.6 / np.sqrt(3) / 2) ** 2
+    assert estimate.standard_error**2 == pytest.approx(parts)
 
 
 @pytest.mark.parametrize(("n", "beta"), [(0, 1.0), (10, 0.0), (np.nan, 1.0), (10, np.nan)])

@@ -14,21 +14,21 @@ from slt_jax.oracles.oracle import oracle_for
 
 def test_evidence_by_hand() -> None:
     """Z = 1, 2, 3 has the mean 2; log Z = ±1 has the variance 2, so √log(1 + (e² − 1)/2)."""
-    found = free_energy_from_evidence(np.log([[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]]))
-    np.testing.assert_allclose(found.value, [-np.log(2), -np.log(4)])
-    assert found.standard_error[1] == 0
+    estimate = free_energy_from_evidence(np.log([[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]]))
+    np.testing.assert_allclose(estimate.value, [-np.log(2), -np.log(4)])
+    assert estimate.standard_error[1] == 0
     pair = free_energy_from_evidence([-1.0, 1.0])
     assert pair.standard_error == pytest.approx(np.sqrt(np.log1p((np.exp(2) - 1) / 2)), abs=1e-12)
-    assert found.degrees_of_freedom == 2
+    assert estimate.degrees_of_freedom == 2
 
 
 @pytest.mark.parametrize("shift", [-1e5, 1e5])
 def test_evidence_of_any_size(shift: float) -> None:
     """Z itself would be 0 or infinite; 1e5 nats keep 11 decimals."""
-    found = free_energy_from_evidence(shift + np.log([1.0, 2.0, 3.0]))
-    assert found.value + shift == pytest.approx(-np.log(2), abs=1e-9)
+    estimate = free_energy_from_evidence(shift + np.log([1.0, 2.0, 3.0]))
+    assert estimate.value + shift == pytest.approx(-np.log(2), abs=1e-9)
     expected = free_energy_from_evidence(np.log([1.0, 2.0, 3.0])).standard_error
-    assert found.standard_error == pytest.approx(expected, abs=1e-9)
+    assert estimate.standard_error == pytest.approx(expected, abs=1e-9)
 
 
 def test_evidence_is_unbiased() -> None:
@@ -47,9 +47,9 @@ def test_evidence_is_unbiased() -> None:
 def test_evidence_error_is_true() -> None:
     """The claimed errors are the spread of the estimates, to the 2 % of the delta method."""
     normal = np.random.default_rng(1).normal(size=(40_000, 8))
-    found = free_energy_from_evidence(0.1 * normal)
-    claimed = np.sqrt(np.mean(found.standard_error**2))
-    assert claimed == pytest.approx(np.std(found.value), rel=0.02)
+    estimate = free_energy_from_evidence(0.1 * normal)
+    claimed = np.sqrt(np.mean(estimate.standard_error**2))
+    assert claimed == pytest.approx(np.std(estimate.value), rel=0.02)
 
 
 @pytest.mark.parametrize("variance", [0.3, 1.0, 1.5])
@@ -60,18 +60,18 @@ def test_evidence_intervals_hold_where_log_evidence_spreads(variance: float) -> 
     """
     normal = np.random.default_rng(2).normal(size=(20_000, 8))
     log_evidence = np.sqrt(variance) * normal - variance / 2
-    found = free_energy_from_evidence(log_evidence)
-    held = np.mean(np.abs(found.value) <= found.half_width())
+    estimate = free_energy_from_evidence(log_evidence)
+    held = np.mean(np.abs(estimate.value) <= estimate.half_width())
     assert 0.92 < held < 0.96
     z = np.exp(log_evidence)
-    delta = found._replace(standard_error=z.std(axis=-1, ddof=1) / z.mean(axis=-1) / np.sqrt(8))
+    delta = estimate._replace(standard_error=z.std(axis=-1, ddof=1) / z.mean(axis=-1) / np.sqrt(8))
     assert np.mean(np.abs(delta.value) <= delta.half_width()) < held - 0.01
 
 
 def test_evidence_of_a_lost_run() -> None:
-    found = free_energy_from_evidence([[0.0, np.nan], [0.0, 0.0]])
-    np.testing.assert_array_equal(np.isnan(found.value), [True, False])
-    np.testing.assert_array_equal(np.isnan(found.standard_error), [True, False])
+    estimate = free_energy_from_evidence([[0.0, np.nan], [0.0, 0.0]])
+    np.testing.assert_array_equal(np.isnan(estimate.value), [True, False])
+    np.testing.assert_array_equal(np.isnan(estimate.standard_error), [True, False])
 
 
 def test_evidence_of_one_run_is_refused() -> None:
@@ -142,8 +142,8 @@ def test_path_of_exact_moments_of_the_oracle() -> None:
     variance = np.stack([m.energy_variance.value for m in moments], axis=-1)
     free_energy = [moments[i].normalised_free_energy.value for i in (0, -1)]
     path = np.broadcast_to(beta, energy.shape)
-    found = integrate_path(path, energy, variance, -free_energy[0])
-    np.testing.assert_allclose(found, free_energy[1], atol=2e-4)
+    integral = integrate_path(path, energy, variance, -free_energy[0])
+    np.testing.assert_allclose(integral, free_energy[1], atol=2e-4)
     over_seeds = thermodynamic_integration(path, energy, variance, -free_energy[0])
     assert over_seeds.value == pytest.approx(free_energy[1].mean(), abs=2e-4)
     spread = free_energy[1].std(ddof=1) / 2
@@ -180,9 +180,9 @@ def test_padding_changes_nothing() -> None:
     short = exact_path(5)
     pairs = zip(short[:3], exact_path(16)[:3], strict=True)
     both = [np.stack([padded(a), padded(b)]) for a, b in pairs]
-    found = integrate_path(*both, np.array([short[3], first]))
-    assert found[0] == integrate_path(*short[:4])
-    assert found[1] == plain
+    integral = integrate_path(*both, np.array([short[3], first]))
+    assert integral[0] == integrate_path(*short[:4])
+    assert integral[1] == plain
 
 
 def test_a_path_of_one_temperature_is_its_first_weight() -> None:

@@ -42,10 +42,10 @@ def ladder(rungs: int) -> np.ndarray:
 
 def test_bennett_is_exact_within_its_error() -> None:
     beta = ladder(10)
-    found = multistate_bennett(draws(beta, (40, 50)), beta).free_energy
-    assert found.standard_error.max() < 0.05
-    deviation = np.abs(found.value - free_energy(beta[1:]))
-    assert np.all(deviation <= found.half_width(CERTAIN))
+    estimate = multistate_bennett(draws(beta, (40, 50)), beta).free_energy
+    assert estimate.standard_error.max() < 0.05
+    deviation = np.abs(estimate.value - free_energy(beta[1:]))
+    assert np.all(deviation <= estimate.half_width(CERTAIN))
 
 
 def test_bennett_errors_are_true() -> None:
@@ -81,11 +81,11 @@ def test_bennett_beats_the_reweighting_of_the_prior() -> None:
     It is one of the estimators among which Bennett's has the least variance.
     """
     beta = np.array([0.0, 1.0])
-    found = multistate_bennett(draws(beta, (40, 50)), beta).free_energy
+    estimate = multistate_bennett(draws(beta, (40, 50)), beta).free_energy
     once, twice = free_energy(np.array([1.0, 2.0]))
     alone = np.sqrt(np.expm1(2 * once - twice) / 2000)
-    assert abs(found.value - once) <= found.half_width(CERTAIN)
-    assert found.sources.within_chains < alone
+    assert abs(estimate.value - once) <= estimate.half_width(CERTAIN)
+    assert estimate.sources.within_chains < alone
 
 
 def test_the_solution_is_self_consistent_and_shifts_with_the_energy() -> None:
@@ -134,9 +134,9 @@ def test_rungs_without_overlap_are_refused() -> None:
 
 def test_integration_is_exact_within_its_error() -> None:
     beta = ladder(18)
-    found = ladder_integration(draws(beta, (40, 50)), beta)
-    assert found.standard_error < 0.05
-    assert abs(found.value - free_energy(np.ones(1))) <= found.half_width(CERTAIN)
+    estimate = ladder_integration(draws(beta, (40, 50)), beta)
+    assert estimate.standard_error < 0.05
+    assert abs(estimate.value - free_energy(np.ones(1))) <= estimate.half_width(CERTAIN)
 
 
 def test_discretisation_error_is_that_of_fourth_order() -> None:
@@ -154,9 +154,9 @@ def test_discretisation_error_is_that_of_fourth_order() -> None:
 def test_a_coarse_ladder_says_so() -> None:
     """On 4 rungs the rule errs by more than the draws do, and both are within the error."""
     beta = np.array([0.0, 0.001, 0.03, 1.0])
-    found = ladder_integration(draws(beta, (100, 200)), beta)
-    assert found.sources.discretisation > 2 * found.sources.within_chains
-    assert abs(found.value - free_energy(np.ones(1))) <= 3 * found.standard_error
+    estimate = ladder_integration(draws(beta, (100, 200)), beta)
+    assert estimate.sources.discretisation > 2 * estimate.sources.within_chains
+    assert abs(estimate.value - free_energy(np.ones(1))) <= 3 * estimate.standard_error
 
 
 @pytest.mark.parametrize("rungs", [4, 10])
@@ -182,10 +182,10 @@ def test_intervals_of_both_cover(rungs: int) -> None:
     for seed in range(2000):
         energies = draws(beta, (8, 50), seed)
         bennett = multistate_bennett(energies, beta).free_energy
-        found = ladder_integration(energies, beta)
+        estimate = ladder_integration(energies, beta)
         covered += [
             abs(bennett.value[-1] - exact) <= bennett.half_width()[-1],
-            abs(found.value - exact) <= found.half_width(),
+            abs(estimate.value - exact) <= estimate.half_width(),
         ]
     assert np.all(covered / 2000 >= 0.94 - 5 * np.sqrt(0.95 * 0.05 / 2000))
 

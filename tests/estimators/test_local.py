@@ -21,18 +21,18 @@ def energies(gamma: float, dimension: int = 4, shape: tuple[int, int] = (50, 40)
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 1000.0])
 def test_regular_minimum(gamma: float) -> None:
     """(d/2) nβ/(nβ + γ); the interval misses once in a million."""
-    found = local_learning_coefficient(energies(gamma), 7.0, N)
+    estimate = local_learning_coefficient(energies(gamma), 7.0, N)
     exact = 2 * N / (N + gamma * np.log(N))
-    assert found.standard_error < 0.03 * exact
-    assert abs(found.value - exact) <= found.half_width(1 - 1e-6)
-    assert (found.basis.reference, found.basis.n, found.basis.loss) == ("w*", N, "full")
-    assert found.basis.beta == pytest.approx(1 / np.log(N))
+    assert estimate.standard_error < 0.03 * exact
+    assert abs(estimate.value - exact) <= estimate.half_width(1 - 1e-6)
+    assert (estimate.basis.reference, estimate.basis.n, estimate.basis.loss) == ("w*", N, "full")
+    assert estimate.basis.beta == pytest.approx(1 / np.log(N))
 
 
 def test_by_hand() -> None:
     """β(mean − 1) at β = ½."""
-    found = local_learning_coefficient([[1.0, 2.0, 3.0, 2.0, 1.0, 3.0]], 1.0, 10, beta=0.5)
-    assert found.value == pytest.approx(0.5)
+    estimate = local_learning_coefficient([[1.0, 2.0, 3.0, 2.0, 1.0, 3.0]], 1.0, 10, beta=0.5)
+    assert estimate.value == pytest.approx(0.5)
 
 
 def scan(**changes):
@@ -53,29 +53,29 @@ def scan(**changes):
 
 
 def test_scan_marks_what_cannot_be_relied_on() -> None:
-    found = scan()
-    assert found["local_learning_coefficient"].dims == ("gamma", "step_size")
+    scanned = scan()
+    assert scanned["local_learning_coefficient"].dims == ("gamma", "step_size")
     expected = [[True, False, True], [True, True, False]]
-    np.testing.assert_array_equal(found["reliable"], expected)
+    np.testing.assert_array_equal(scanned["reliable"], expected)
     alone = local_learning_coefficient(energies(10.0), 7.0, N)
-    at = found.sel(gamma=10.0, step_size=0.1)
+    at = scanned.sel(gamma=10.0, step_size=0.1)
     assert at["local_learning_coefficient"] == pytest.approx(float(alone.value))
     assert at["local_learning_coefficient_se"] == pytest.approx(float(alone.standard_error))
     assert at["step_bias"] == at["discretisation"] == 0
-    assert found["step_bias"].sel(gamma=10.0, step_size=0.4) > 3
-    assert found.attrs["reference"] == "w*"
+    assert scanned["step_bias"].sel(gamma=10.0, step_size=0.4) > 3
+    assert scanned.attrs["reference"] == "w*"
 
 
 def test_a_smallest_step_that_is_too_long_is_marked_by_the_next() -> None:
     """λ̂ grows by as much as ε does: the smallest step is as far off as it is from the next."""
     table = np.stack([np.stack([energies(gamma)] * 3) for gamma in (1.0, 10.0)])
     table[1] += 30.0 * np.array([1.0, 2.0, 4.0])[:, None, None]
-    found = scan(energies=table, acceptance=np.ones((2, 3, 50)))
-    np.testing.assert_array_equal(found["reliable"], [[True] * 3, [False] * 3])
-    np.testing.assert_allclose(found["discretisation"][1], 30 * np.array([1, 2, 4]) / np.log(N))
+    scanned = scan(energies=table, acceptance=np.ones((2, 3, 50)))
+    np.testing.assert_array_equal(scanned["reliable"], [[True] * 3, [False] * 3])
+    np.testing.assert_allclose(scanned["discretisation"][1], 30 * np.array([1, 2, 4]) / np.log(N))
     alone = local_learning_coefficient(table[1, 0], 7.0, N).standard_error
     total = np.hypot(alone, 30 / np.log(N))
-    np.testing.assert_allclose(found["local_learning_coefficient_se"][1, 0], total)
+    np.testing.assert_allclose(scanned["local_learning_coefficient_se"][1, 0], total)
 
 
 def test_one_step_or_one_chain_is_not_reliable() -> None:
@@ -94,9 +94,9 @@ def test_one_step_or_one_chain_is_not_reliable() -> None:
 
 def test_energies_that_never_change_are_reliable() -> None:
     """A likelihood that does not depend on w: no difference and no error is no bias."""
-    found = scan(energies=np.full((2, 3, 50, 40), 7.0), acceptance=np.ones((2, 3, 50)))
-    assert found["reliable"].all()
-    assert not found["local_learning_coefficient"].any()
+    scanned = scan(energies=np.full((2, 3, 50, 40), 7.0), acceptance=np.ones((2, 3, 50)))
+    assert scanned["reliable"].all()
+    assert not scanned["local_learning_coefficient"].any()
 
 
 def test_chains_that_have_hardly_left_the_centre_are_marked() -> None:
@@ -120,10 +120,10 @@ def test_chains_that_have_hardly_left_the_centre_are_marked() -> None:
     keys = jax.random.split(jax.random.key(0), (gammas.size, steps.size))
     over_steps = jax.vmap(run, (None, 0, 0))
     runs = jax.jit(jax.vmap(over_steps, (0, None, 0)))(gammas, steps, keys)
-    found = local_scan(runs.energies, 0.0, N, gammas, steps, runs.acceptance)
-    assert (found["acceptance"].sel(step_size=1e-5) > 0.999).all()
-    assert not found["reliable"].sel(step_size=1e-5).any()
-    assert found["reliable"].sel(step_size=[1e-3, 4e-3]).sum() >= 4
+    table = local_scan(runs.energies, 0.0, N, gammas, steps, runs.acceptance)
+    assert (table["acceptance"].sel(step_size=1e-5) > 0.999).all()
+    assert not table["reliable"].sel(step_size=1e-5).any()
+    assert table["reliable"].sel(step_size=[1e-3, 4e-3]).sum() >= 4
     log_w = np.linspace(-14, 3, 800)
     square = np.exp(2 * log_w)
     k = N * beta * np.outer(square, square)
@@ -131,7 +131,7 @@ def test_chains_that_have_hardly_left_the_centre_are_marked() -> None:
         log_density = -k - gamma / 2 * np.add.outer(square, square) + np.add.outer(log_w, log_w)
         weights = np.exp(log_density - log_density.max())
         exact = np.sum(k * weights) / np.sum(weights)
-        at = found.sel(gamma=gamma)
+        at = table.sel(gamma=gamma)
         miss = np.abs(at["local_learning_coefficient"] - exact)
         assert (miss <= 5.5 * at["local_learning_coefficient_se"])[at["reliable"]].all()
         assert (miss / at["local_learning_coefficient_se"]).sel(step_size=1e-5) > 5.5
@@ -140,9 +140,9 @@ def test_chains_that_have_hardly_left_the_centre_are_marked() -> None:
 def test_scan_marks_nan() -> None:
     lost = np.stack([np.stack([energies(gamma)] * 3) for gamma in (1.0, 10.0)])
     lost[0, 0, 3, 5] = np.nan
-    found = scan(energies=lost, acceptance=np.ones((2, 3, 50)))
+    scanned = scan(energies=lost, acceptance=np.ones((2, 3, 50)))
     # The next larger step is there to compare with where the smaller one was lost.
-    np.testing.assert_array_equal(found["reliable"], [[False, True, True], [True, True, True]])
+    np.testing.assert_array_equal(scanned["reliable"], [[False, True, True], [True, True, True]])
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def test_scan_of_langevin_runs() -> None:
     λ̂. 24 intervals that miss once in a million each.
     """
     beta = 1 / np.log(N)
-    settings = SGLDSettings(num_burn_in=300, num_draws=200, thinning=5)
+    settings = SGLDSettings(num_warmup=300, num_draws=200, thinning=5)
     target = Target(
         sample_prior=lambda key: jax.random.normal(key, (4,)),
         log_prior=lambda w: -jnp.sum(w**2) / 2,
@@ -170,19 +170,19 @@ def test_scan_of_langevin_runs() -> None:
     keys = jax.random.split(jax.random.key(0), (gammas.size, steps.size))
     over_steps = jax.vmap(run, (None, 0, 0))
     runs = jax.jit(jax.vmap(over_steps, (0, None, 0)))(gammas, steps, keys)
-    found = local_scan(runs.energies, 0.0, N, gammas, steps, runs.acceptance)
+    table = local_scan(runs.energies, 0.0, N, gammas, steps, runs.acceptance)
     precision = N * beta + gammas[:, None]
     exact = 2 * N * beta / precision / (1 - steps * precision / 4)
-    total = found["local_learning_coefficient_se"].to_numpy()
-    error = np.sqrt(total**2 - found["discretisation"].to_numpy() ** 2)
+    total = table["local_learning_coefficient_se"].to_numpy()
+    error = np.sqrt(total**2 - table["discretisation"].to_numpy() ** 2)
     assert error.max() < 0.1
-    value = found["local_learning_coefficient"].to_numpy()
+    value = table["local_learning_coefficient"].to_numpy()
     assert np.all(np.abs(value - exact) <= 5.5 * error)
     unbiased = 2 * N * beta / precision
     assert np.all(np.abs(value - unbiased) <= 5.5 * total)
     assert np.any(np.abs(value - unbiased) > 5.5 * error)
-    assert not found["reliable"].sel(step_size=6.4e-3).any()
-    assert found["reliable"].sel(step_size=2e-4).all()
+    assert not table["reliable"].sel(step_size=6.4e-3).any()
+    assert table["reliable"].sel(step_size=2e-4).all()
 
 
 def test_refusals() -> None:

@@ -91,10 +91,10 @@ def expected(exact: Gaussian) -> dict[str, float]:
     }
 
 
-def assert_inside(found: Estimate, exact: float, precision: float) -> None:
+def assert_inside(estimate: Estimate, exact: float, precision: float) -> None:
     """First precise enough, by its own account, then right."""
-    assert found.standard_error < precision
-    assert abs(found.value - exact) <= found.half_width(CERTAIN)
+    assert estimate.standard_error < precision
+    assert abs(estimate.value - exact) <= estimate.half_width(CERTAIN)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.4])
@@ -103,9 +103,9 @@ def test_training_estimators_are_the_closed_forms(beta: float, blocks: int) -> N
     exact = problem(beta)
     moments = loss_moments(ratios(exact.draws((200, 100)), exact.y), blocks, beta)
     for name, answer in expected(exact).items():
-        found = getattr(estimators, name)(moments)
-        assert_inside(found, answer, 0.05 * abs(answer))
-        assert (found.basis.n, found.basis.beta) == (30, beta)
+        estimate = getattr(estimators, name)(moments)
+        assert_inside(estimate, answer, 0.05 * abs(answer))
+        assert (estimate.basis.n, estimate.basis.beta) == (30, beta)
 
 
 def test_each_check_can_fail() -> None:
@@ -114,9 +114,9 @@ def test_each_check_can_fail() -> None:
     log_ratios = ratios(exact.draws((100, 100)), exact.y)
     wrong = loss_moments(log_ratios, 1, 1.0)
     for estimator in (waic, leave_one_out_loss):
-        found = estimator(wrong)
-        miss = abs(found.value - expected(exact)[estimator.__name__])
-        assert miss > 2 * found.half_width(CERTAIN)
+        estimate = estimator(wrong)
+        miss = abs(estimate.value - expected(exact)[estimator.__name__])
+        assert miss > 2 * estimate.half_width(CERTAIN)
 
 
 def test_leaving_out_is_what_it_says() -> None:
@@ -161,8 +161,8 @@ def test_effective_sample_size_of_blocks() -> None:
     log_ratios = ratios(exact.draws((50, 64)), exact.y)
     tolerance = 5 * np.sqrt(2 / 49) / 2
     for log_ratio in (log_ratios, np.repeat(log_ratios, 16, axis=1)):
-        found = energy_effective_sample_size(loss_moments(log_ratio, 4))
-        assert 0.5 < found / 3200 < 1 + tolerance
+        ess = energy_effective_sample_size(loss_moments(log_ratio, 4))
+        assert 0.5 < ess / 3200 < 1 + tolerance
     # The mean of an energy that never changes has no error: every draw is as good as another.
     assert energy_effective_sample_size(loss_moments(np.zeros((2, 4, 3)))) == 8
 
@@ -178,11 +178,11 @@ def test_held_out_losses_are_those_of_the_truth() -> None:
     bayes_error = np.log(1 + variance) / 2 + (1 + misfit) / (2 * (1 + variance)) - 1 / 2
     assert_inside(bayes, bayes_error, 0.02)
     assert_inside(gibbs, (misfit + variance) / 2, 0.02)
-    for found in (bayes, gibbs):
-        parts = [error for error in found.sources if error is not None]
-        np.testing.assert_allclose(found.standard_error**2, sum(np.square(parts)))
-        assert found.sources.held_out_data > 2 * found.sources.between_chains
-        assert found.degrees_of_freedom > 1000
+    for estimate in (bayes, gibbs):
+        parts = [error for error in estimate.sources if error is not None]
+        np.testing.assert_allclose(estimate.standard_error**2, sum(np.square(parts)))
+        assert estimate.sources.held_out_data > 2 * estimate.sources.between_chains
+        assert estimate.degrees_of_freedom > 1000
     spread = -exact.log_power(held_out, 1).std(ddof=1) / np.sqrt(2000)
     assert bayes.sources.held_out_data == pytest.approx(abs(spread), rel=0.05)
 
@@ -212,14 +212,14 @@ def coverage(
     runs = [loss_moments(run, blocks, beta) for run in log_ratios]
     together = (np.stack(leaves) for leaves in zip(*(run[:-1] for run in runs), strict=True))
     moments = LossMoments(*together, runs[0].num_draws)
-    found = {}
+    shares = {}
     for name, answer in expected(exact).items():
         estimate = getattr(estimators, name)(moments)
         deviation = estimate.value - answer
         share = np.mean(np.abs(deviation) <= estimate.half_width())
         claimed = np.sqrt(np.mean(estimate.standard_error**2) / np.mean(deviation**2))
-        found[name] = float(share), float(claimed)
-    return found
+        shares[name] = float(share), float(claimed)
+    return shares
 
 
 def test_error_bars_cover() -> None:
@@ -242,9 +242,9 @@ def test_nan_is_the_answer_of_nan() -> None:
     log_ratios = np.zeros((2, 4, 3)) + np.arange(4)[:, None]
     log_ratios[0, 0, 1] = np.nan
     for name in expected(problem(1.0)):
-        found = getattr(estimators, name)(loss_moments(log_ratios))
-        assert np.isnan(found.value), name
-        assert np.isnan(found.standard_error), name
+        estimate = getattr(estimators, name)(loss_moments(log_ratios))
+        assert np.isnan(estimate.value), name
+        assert np.isnan(estimate.standard_error), name
 
 
 def test_refusals() -> None:
@@ -266,21 +266,21 @@ def test_refusals() -> None:
 @pytest.mark.parametrize("beta", [1.0, 0.4])
 def test_smoothing_agrees_with_the_closed_form(beta: float) -> None:
     exact = problem(beta)
-    found = smoothed_leave_one_out(ratios(exact.draws((50, 100)), exact.y), beta)
-    assert not found.unreliable.any()
-    assert_inside(found.loss, expected(exact)["leave_one_out_loss"], 1e-3)
-    assert found.pointwise.mean() == pytest.approx(float(found.loss.value))
+    smoothed = smoothed_leave_one_out(ratios(exact.draws((50, 100)), exact.y), beta)
+    assert not smoothed.unreliable.any()
+    assert_inside(smoothed.loss, expected(exact)["leave_one_out_loss"], 1e-3)
+    assert smoothed.pointwise.mean() == pytest.approx(float(smoothed.loss.value))
     left_out = exact.log_power(exact.y, -beta) - exact.log_power(exact.y, 1 - beta)
-    np.testing.assert_allclose(found.pointwise, left_out, atol=0.02)
+    np.testing.assert_allclose(smoothed.pointwise, left_out, atol=0.02)
 
 
 def test_heavy_weights_are_marked() -> None:
     """A datum far out: p^{−1} has no mean where v ≥ 1, so that k̂ must be beyond 0.7."""
     w = np.random.default_rng(2).normal(size=(10, 400)) * np.sqrt(2)
-    found = smoothed_leave_one_out(ratios(w, np.array([0.3, 8.0])))
-    assert found.unreliable.tolist() == [False, True] or found.unreliable.all()
-    assert found.unreliable[1]
-    assert (found.pareto_shape > 0.7).tolist() == found.unreliable.tolist()
+    left_out = smoothed_leave_one_out(ratios(w, np.array([0.3, 8.0])))
+    assert left_out.unreliable.tolist() == [False, True] or left_out.unreliable.all()
+    assert left_out.unreliable[1]
+    assert (left_out.pareto_shape > 0.7).tolist() == left_out.unreliable.tolist()
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.2, 0.7, 1.2])
@@ -290,20 +290,20 @@ def test_pareto_fit_finds_the_shape(shape: float) -> None:
     excesses = np.sort(
         stats.genpareto(shape, scale=2.0).rvs(size, random_state=np.random.default_rng(0))
     )
-    found, scale = pareto_fit(excesses)
-    assert found == pytest.approx(shape, abs=5 * (1 + abs(shape)) / np.sqrt(size))
+    fitted, scale = pareto_fit(excesses)
+    assert fitted == pytest.approx(shape, abs=5 * (1 + abs(shape)) / np.sqrt(size))
     assert scale == pytest.approx(2.0, rel=0.2)
 
 
 def test_smoothing_keeps_order_and_normalises() -> None:
     raw = np.random.default_rng(0).exponential(size=1000)
-    found = smoothed_weights(raw)
-    np.testing.assert_allclose(np.exp(found.log_weights).sum(), 1)
-    np.testing.assert_array_equal(np.argsort(found.log_weights), np.argsort(raw))
+    smoothed = smoothed_weights(raw)
+    np.testing.assert_allclose(np.exp(smoothed.log_weights).sum(), 1)
+    np.testing.assert_array_equal(np.argsort(smoothed.log_weights), np.argsort(raw))
     body = np.argsort(raw)[:900]
-    shifts = found.log_weights[body] - raw[body]
+    shifts = smoothed.log_weights[body] - raw[body]
     np.testing.assert_allclose(shifts, shifts[0])
-    assert smoothed_weights(raw + 1000).pareto_shape == pytest.approx(found.pareto_shape)
+    assert smoothed_weights(raw + 1000).pareto_shape == pytest.approx(smoothed.pareto_shape)
 
 
 def test_weights_without_a_tail() -> None:

@@ -75,8 +75,8 @@ def test_refusals(arguments, words):
 
 
 def test_local_exponents():
-    middle, found = local_exponents(N, 2 * N**-0.3)
-    np.testing.assert_allclose(found, 0.3)
+    middle, exponents = local_exponents(N, 2 * N**-0.3)
+    np.testing.assert_allclose(exponents, 0.3)
     np.testing.assert_allclose(middle, np.sqrt(N[1:] * N[:-1]))
     with pytest.raises(ValueError, match="must be positive"):
         local_exponents(N, curve() - 3.05)

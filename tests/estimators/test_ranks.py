@@ -23,10 +23,10 @@ def gaussian(shift: float = 0.0, scale: float = 1.0) -> tuple[np.ndarray, np.nda
 
 
 def test_exact_draws_are_calibrated() -> None:
-    found = rank_uniformity(*gaussian())
-    assert found.p_value > FALSE_ALARM
-    assert abs(found.shift) < 5.5 / np.sqrt(TRUTHS)
-    assert abs(found.spread) < 5.5 / np.sqrt(TRUTHS)
+    uniformity = rank_uniformity(*gaussian())
+    assert uniformity.p_value > FALSE_ALARM
+    assert abs(uniformity.shift) < 5.5 / np.sqrt(TRUTHS)
+    assert abs(uniformity.spread) < 5.5 / np.sqrt(TRUTHS)
 
 
 def test_wrong_draws_are_not() -> None:
@@ -35,7 +35,7 @@ def test_wrong_draws_are_not() -> None:
         rank_uniformity(*gaussian(**wrong))
         for wrong in ({"shift": -0.3}, {"scale": 0.8}, {"scale": 1.3})
     )
-    assert max(found.p_value for found in (low, narrow, wide)) < FALSE_ALARM
+    assert max(estimate.p_value for estimate in (low, narrow, wide)) < FALSE_ALARM
     assert low.shift > 0.2
     assert narrow.spread > 0.1 > -0.1 > wide.spread
 
@@ -60,17 +60,17 @@ def test_the_order_of_draws_and_a_monotone_function_do_not_matter() -> None:
 def test_ties_are_no_evidence() -> None:
     """Half of the values are one and the same, as where a ReLU is off."""
     draws, truth = gaussian()
-    found = rank_uniformity(np.maximum(draws, 0), np.maximum(truth, 0))
-    assert found.p_value > FALSE_ALARM
+    uniformity = rank_uniformity(np.maximum(draws, 0), np.maximum(truth, 0))
+    assert uniformity.p_value > FALSE_ALARM
     assert rank_uniformity(np.zeros((50, 4)), np.zeros(50)).p_value == pytest.approx(1)
     assert rank_uniformity(np.maximum(draws - 0.3, 0), np.maximum(truth, 0)).p_value < FALSE_ALARM
 
 
 def test_lost_draws_are_never_calibrated() -> None:
     draws, truth = gaussian()
-    found = rank_uniformity(np.full_like(draws, np.nan), truth)
-    assert found.p_value == 0
-    assert found.shift < -1
+    uniformity = rank_uniformity(np.full_like(draws, np.nan), truth)
+    assert uniformity.p_value == 0
+    assert uniformity.shift < -1
 
 
 @pytest.mark.parametrize(

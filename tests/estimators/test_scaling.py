@@ -14,10 +14,10 @@ CERTAIN = 1 - 1e-7
 def test_a_pure_power(coefficient: float) -> None:
     """V(ε) = ε^λ of K = U^{1/λ} with U uniform."""
     uniform = np.random.default_rng(0).uniform(size=200_000)
-    found = volume_coefficient(uniform ** (1 / coefficient), EPSILON)
-    assert found.value.shape == (2,)
-    assert found.standard_error.max() < 0.05
-    assert np.all(np.abs(found.value - coefficient) <= found.half_width(CERTAIN))
+    estimate = volume_coefficient(uniform ** (1 / coefficient), EPSILON)
+    assert estimate.value.shape == (2,)
+    assert estimate.standard_error.max() < 0.05
+    assert np.all(np.abs(estimate.value - coefficient) <= estimate.half_width(CERTAIN))
 
 
 def test_multiplicity_two() -> None:
@@ -26,8 +26,8 @@ def test_multiplicity_two() -> None:
     volume = EPSILON * (1 + np.log(1 / EPSILON))
     width = -np.diff(np.log(EPSILON))
     plain = -np.diff(np.log(volume)) / width
-    found = volume_coefficient(u * v, EPSILON)
-    assert np.all(np.abs(found.value - plain) <= found.half_width(CERTAIN))
+    estimate = volume_coefficient(u * v, EPSILON)
+    assert np.all(np.abs(estimate.value - plain) <= estimate.half_width(CERTAIN))
     corrected = volume_coefficient(u * v, EPSILON, multiplicity=2)
     exact = plain + np.diff(np.log(np.log(1 / EPSILON))) / width
     assert np.all(np.abs(corrected.value - exact) <= corrected.half_width(CERTAIN))

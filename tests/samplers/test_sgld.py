@@ -25,7 +25,7 @@ from slt_jax.estimators.diagnostics import effective_sample_size, r_hat
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
-from slt_jax.samplers.sgld import RMSProp, SGLDResult, SGLDSettings, sgld, subsample
+from slt_jax.samplers.sgld import RMSProp, SGLDResult, SGLDSettings, sgld
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Data, WeightedData
 
@@ -147,7 +147,7 @@ def assert_law(result: SGLDResult, expected: Law) -> None:
 
 
 STEP_SIZE = 0.2  # times the largest precision over 4: the widest variance is a third too large
-SETTINGS = SGLDSettings(num_burn_in=90, num_draws=3, thinning=10)
+SETTINGS = SGLDSettings(num_warmup=90, num_draws=3, thinning=10)
 
 
 @pytest.mark.parametrize("with_prior", [False, True])
@@ -190,7 +190,7 @@ def test_minibatches_have_the_exact_law() -> None:
     variance = (step_size + noise) / (1 - contraction**2)
     assert noise > 0.3 * step_size
     assert abs(contraction) ** 50 < 1e-6
-    settings = SGLDSettings(num_burn_in=48, num_draws=2, thinning=1, batch_size=size)
+    settings = SGLDSettings(num_warmup=48, num_draws=2, thinning=1, batch_size=size)
     result = sample(settings, step_size, target=LOCATION, data=data, centre=centre)
     assert not np.any(result.diverged)
     w = np.asarray(result.positions[:, 0], float)
@@ -222,7 +222,7 @@ def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> No
     w = jnp.array([0.4])
     gradient = jax.grad(location_log_likelihood)
     keys = jax.random.split(jax.random.key(7), 20000)
-    batches = jax.jit(jax.vmap(lambda key: subsample(data, key, size)))(keys)
+    batches = jax.jit(jax.vmap(lambda key: data.subsample(key, size)))(keys)
     assert batches.weights.shape == (20000, size)
     assert batches.data.y.shape == (20000, size, 1)
     np.testing.assert_array_equal(
@@ -240,14 +240,14 @@ def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> No
 
 def test_a_subsample_of_no_data_weighs_nothing() -> None:
     data = location_data(4, 0)
-    batch = subsample(data._replace(weights=np.zeros(4)), jax.random.key(0), 3)
+    batch = data._replace(weights=np.zeros(4)).subsample(jax.random.key(0), 3)
     np.testing.assert_array_equal(batch.weights, 0)
 
 
 def test_chains_and_steps_have_their_own_minibatches() -> None:
     """Without noise to speak of, two chains part by their minibatches alone."""
     data, _, _ = location_case()
-    settings = SGLDSettings(num_burn_in=0, num_draws=1, thinning=1, batch_size=1)
+    settings = SGLDSettings(num_warmup=0, num_draws=1, thinning=1, batch_size=1)
     tiny = sample(settings, 1e-10, target=LOCATION, data=data, beta=1e8, centre=np.zeros(1))
     assert len(np.unique(np.asarray(tiny.positions))) > 30
 
@@ -274,7 +274,7 @@ def test_agrees_with_the_oracle(beta: float) -> None:
     stiffest = 1 + beta * np.linalg.eigvalsh(data.gram)[-1]
     step_size = 0.04 / stiffest
     result = sample(
-        SGLDSettings(num_burn_in=800, num_draws=30, thinning=50, with_prior=True),
+        SGLDSettings(num_warmup=800, num_draws=30, thinning=50, with_prior=True),
         step_size,
         target=target,
         data=in_precision(data, jnp.float32),
@@ -303,7 +303,7 @@ def test_local_learning_coefficient_of_a_regular_model() -> None:
     target, beta, gamma, step_size = target_of(problem.model), 1 / math.log(1e4), 1.0, 2e-4
     centre = data.optimum[:, 0] + np.linalg.solve(data.gram, data.cross[:, 0])
     result = sample(
-        SGLDSettings(num_burn_in=300, num_draws=1, thinning=1),
+        SGLDSettings(num_warmup=300, num_draws=1, thinning=1),
         step_size,
         target=target,
         data=in_precision(data, jnp.float32),
@@ -349,7 +349,7 @@ def gradient(w: np.ndarray) -> np.ndarray:
     return BETA * (STATISTICS.cross - (w - OPTIMUM) @ STATISTICS.gram) - GAMMA * (w - CENTRE)
 
 
-ONE_STEP = SGLDSettings(num_burn_in=0, num_draws=1, thinning=1)
+ONE_STEP = SGLDSettings(num_warmup=0, num_draws=1, thinning=1)
 CASES = {
     "plain": ONE_STEP,
     "schedule": ONE_STEP._replace(schedule=optax.constant_schedule(0.5)),
@@ -392,7 +392,7 @@ def test_acceptance_of_a_minibatch_step_is_on_all_data() -> None:
 
 def test_rejections_vanish_like_the_step_to_the_three_halves() -> None:
     """At stationarity log α has a standard deviation ∝ ε^{3/2} for a Gaussian."""
-    settings = SGLDSettings(num_burn_in=120, num_draws=10, thinning=20)
+    settings = SGLDSettings(num_warmup=120, num_draws=10, thinning=20)
     steps = np.array([0.16, 0.04])
     rejected = [1 - np.asarray(sample(settings, step).acceptance, float) for step in steps]
     assert rejected[1].mean() < 0.02
@@ -422,9 +422,9 @@ def test_preconditioning_and_schedule_scale_one_step() -> None:
         np.testing.assert_allclose(result.positions, expected, atol=1e-5)
 
 
-def test_the_schedule_counts_steps_from_the_burn_in() -> None:
+def test_the_schedule_counts_steps_from_the_warm_up() -> None:
     settings = SGLDSettings(
-        num_burn_in=2, num_draws=1, schedule=lambda step: jnp.where(step == 5, 1.0, 1e-20)
+        num_warmup=2, num_draws=1, schedule=lambda step: jnp.where(step == 5, 1.0, 1e-20)
     )
     start = np.ones((8, 2))
     for thinning, moves in [(3, False), (4, True), (9, True)]:
@@ -450,7 +450,7 @@ def test_preconditioning_leaves_the_mean_of_a_gaussian(frozen: bool) -> None:
 def test_preconditioning_tames_unequal_curvatures() -> None:
     """A step that is five times too long for the steep direction diverges unless scaled."""
     narrow = Statistics(np.diag([1.0, 4000.0]), np.zeros(2))
-    settings = SGLDSettings(num_burn_in=300, num_draws=1, thinning=1)
+    settings = SGLDSettings(num_warmup=300, num_draws=1, thinning=1)
     options = {"data": narrow, "beta": 1.0, "gamma": 0.0, "start": np.tile(OPTIMUM, (64, 1))}
     assert np.all(sample(settings, 0.005, **options).diverged)
     scaled = sample(settings._replace(preconditioner=RMSProp()), 0.005, **options)
@@ -471,7 +471,7 @@ def test_a_step_costs_one_gradient() -> None:
 
     counted.defvjp(forward, lambda w, cotangent: (-cotangent * w,))
     target = Target(TARGET.sample_prior, log_prior, lambda w, data: counted(w))
-    settings = SGLDSettings(num_burn_in=7, num_draws=5, thinning=4)
+    settings = SGLDSettings(num_warmup=7, num_draws=5, thinning=4)
     jax.block_until_ready(sample(settings, 0.1, target=target, start=np.ones((1, 2))))
     jax.effects_barrier()
     assert len(calls) == 1 + 7 + 5 * 4
@@ -498,7 +498,7 @@ def test_shapes_and_keys() -> None:
 @pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_a_lost_chain_is_marked_and_stays_alone(batch_size: int | None) -> None:
     data, _, _ = location_case()
-    settings = SGLDSettings(num_burn_in=5, num_draws=4, thinning=2, batch_size=batch_size)
+    settings = SGLDSettings(num_warmup=5, num_draws=4, thinning=2, batch_size=batch_size)
     start = np.ones((16, 1))
     options = {"target": LOCATION, "data": data, "centre": np.ones(1)}
     healthy = sample(settings, 0.01, start=start, **options)
@@ -523,7 +523,7 @@ def batch_of_jobs(target: Target, settings: SGLDSettings, *arguments: Any) -> SG
 @pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_jobs_are_data(batch_size: int | None) -> None:
     """A batch of jobs is what they are alone, and other n, β, γ, w*, ε or keys compile nothing."""
-    settings = SGLDSettings(num_burn_in=5, num_draws=4, thinning=2, batch_size=batch_size)
+    settings = SGLDSettings(num_warmup=5, num_draws=4, thinning=2, batch_size=batch_size)
     keys = jax.random.split(jax.random.key(2), 3)
     data = location_data(100, 0)
     sized = [data._replace(weights=(np.arange(100) < n).astype(float)) for n in (10, 30, 100)]
@@ -558,13 +558,13 @@ FROZEN = RMSProp()
         (SGLDSettings(), (2,), r"\(2,\); allowed is \[chain, d\]"),
         (SGLDSettings(), (0, 2), r"\(0, 2\); allowed is \[chain, d\]"),
         (SGLDSettings(), (4, 3), r"centre has shape \(2,\); allowed is \(3,\)"),
-        (SGLDSettings(num_burn_in=-1), (4, 2), "num_burn_in=-1.* must be at least 0"),
+        (SGLDSettings(num_warmup=-1), (4, 2), "num_warmup=-1.* must be at least 0"),
         (SGLDSettings(num_draws=0), (4, 2), "num_draws=0.* at least 1"),
         (SGLDSettings(thinning=0), (4, 2), "thinning=0.* at least 1"),
         (SGLDSettings(batch_size=4), (4, 2), "batch_size 4 with data of type Statistics"),
         (SGLDSettings(preconditioner=FROZEN._replace(decay=1.0)), (4, 2), r"decay=1\.0.* \[0, 1\)"),
         (SGLDSettings(preconditioner=FROZEN._replace(damping=0)), (4, 2), "damping=0.* positive"),
-        (SGLDSettings(num_burn_in=0, preconditioner=FROZEN), (4, 2), "must have a burn-in"),
+        (SGLDSettings(num_warmup=0, preconditioner=FROZEN), (4, 2), "must have a warm-up"),
     ],
 )
 def test_refuses_what_is_out_of_range(

@@ -34,8 +34,9 @@ from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import CompilationCounter
-from slt_jax.samplers import smc
-from slt_jax.samplers.smc import SMCResult, SMCSettings, next_beta
+from slt_jax.samplers import waste_free
+from slt_jax.samplers.smc import SMCResult, SMCSettings
+from slt_jax.samplers.waste_free import next_beta
 from slt_jax.statistics import Statistics
 
 PROBLEMS = named_problems()
@@ -245,8 +246,8 @@ def test_no_run_changes_the_path_or_another_run(singular: Sampled) -> None:
         in_precision(singular.statistics, np.float32),
         np.tile(np.float32(temperature_nodes(N)), (DATA_SETS, 1)),
     )
-    for found, expected in zip(runs, singular.runs, strict=True):
-        np.testing.assert_array_equal(found[:, :4], expected[:, :4])
+    for actual, expected in zip(runs, singular.runs, strict=True):
+        np.testing.assert_array_equal(actual[:, :4], expected[:, :4])
     np.testing.assert_array_equal(runs.beta, singular.runs.beta)
     assert np.all(runs.log_evidence[:, 4:] != singular.runs.log_evidence[:, 4:])
 
@@ -301,10 +302,12 @@ def test_chains_keep_every_third_state() -> None:
         lambda leaf: jnp.float32(leaf[0]), statistics_along_n(PROBLEMS["linear_3"], KEY, 1, [N])[0]
     )
     ancestors = jax.random.normal(KEY, (SETTINGS.num_chains, 3))
-    visit = jax.jit(smc._visited, static_argnums=(0, 1))
+    visit = jax.jit(waste_free.run_chains, static_argnums=(0, 1))
 
     def states(moves: int) -> np.ndarray:
-        here = smc.Temperature(jnp.float32(0.1), jnp.float32(0.3), jnp.ones(3), jnp.array(moves))
+        here = waste_free.Temperature(
+            jnp.float32(0.1), jnp.float32(0.3), jnp.ones(3), jnp.array(moves)
+        )
         population, acceptance = visit(target, SETTINGS, KEY, ancestors, statistics, here)
         assert 0 < acceptance <= 1
         return np.asarray(population.positions)
@@ -318,13 +321,13 @@ def test_variance_of_weights_counts_chains_not_states() -> None:
     """64 chains of 16 states: independent ones are worth 1024, constant ones 64, equal ones all."""
     weights = np.exp(np.random.default_rng(0).normal(size=(16, 64)))
     constant = np.tile(weights[:1], (16, 1))
-    variance, factor = map(float, smc.weight_variance(jnp.asarray(weights)))
+    variance, factor = map(float, waste_free.weight_variance(jnp.asarray(weights)))
     assert factor == pytest.approx(1, abs=0.4)  # within two of its standard errors
     assert variance == pytest.approx(factor * weights.var() / weights.mean() ** 2 / 1024, rel=1e-4)
-    variance, factor = map(float, smc.weight_variance(jnp.asarray(constant)))
+    variance, factor = map(float, waste_free.weight_variance(jnp.asarray(constant)))
     assert factor == pytest.approx(16, rel=1e-4)
     assert variance == pytest.approx(weights[0].var() / weights[0].mean() ** 2 / 64, rel=1e-4)
-    assert tuple(smc.weight_variance(jnp.ones((16, 64)))) == (0, 1)
+    assert tuple(waste_free.weight_variance(jnp.ones((16, 64)))) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -334,10 +337,10 @@ def test_variance_of_weights_counts_chains_not_states() -> None:
 def test_moves_are_added_where_the_path_is_long_and_states_depend(
     dependence: float, variance: float, moves: int
 ) -> None:
-    found = smc._enough_moves(
+    num_moves = waste_free.enough_moves(
         SMCSettings(), jnp.array(3), jnp.float32(dependence), jnp.float32(variance)
     )
-    assert found == moves
+    assert num_moves == moves
 
 
 def test_forced_nodes_are_visited_exactly(sampled: Sampled) -> None:
@@ -422,8 +425,8 @@ def test_a_nan_job_leaves_the_others_alone(singular: Sampled, value: float) -> N
     bad = 3
     runs = run(singular.problem, poisoned(singular.statistics, bad, value))
     others = np.arange(DATA_SETS) != bad
-    for found, expected in zip(runs, singular.runs, strict=True):
-        np.testing.assert_array_equal(found[others], expected[others])
+    for actual, expected in zip(runs, singular.runs, strict=True):
+        np.testing.assert_array_equal(actual[others], expected[others])
     assert np.isnan(runs.log_evidence[bad]).all()
 
 

@@ -35,8 +35,8 @@ SAMPLERS: tuple[tuple[str, SamplerSettings, float], ...] = (
         ),
         0.3,
     ),
-    ("SGLD", SGLDSettings(num_burn_in=1500, num_draws=1), SMALL_STEP),
-    ("SGLD", SGLDSettings(num_burn_in=1500, num_draws=1), LARGE_STEP),
+    ("SGLD", SGLDSettings(num_warmup=1500, num_draws=1), SMALL_STEP),
+    ("SGLD", SGLDSettings(num_warmup=1500, num_draws=1), LARGE_STEP),
 )
 
 # What is run where the settings above are not enough for chains from the prior to settle.

@@ -60,7 +60,7 @@ def test_bias_of_sgld_is_of_the_order_of_the_step(record):
     name = "linear_3"
     target, data, statistics, oracle = one_data_set(name, 30)
     exact = float(oracle.moments(statistics).excess_energy.value[0])
-    settings = SGLDSettings(num_burn_in=4000, num_draws=400, thinning=100, with_prior=True)
+    settings = SGLDSettings(num_warmup=4000, num_draws=400, thinning=100, with_prior=True)
     run = jax.jit(sgld, static_argnums=(0, 1))
     starts = jax.vmap(target.sample_prior)(jax.random.split(jax.random.key(3), CHAINS_OF_SGLD))
     means = [
