@@ -190,9 +190,9 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
     ``bayes``, ``gibbs`` and ``variance`` [curve, n] with ``_error``, ``bayes_over_gibbs``, and
     ``gibbs_limit`` cn^−σ of the theory, to which E[G_g] tends, NaN where c has no simple form;
-    ``measured`` [curve, measured_n, repeat] with ``_se``; ``fixed_design_free_energy`` [net,
-    prior_scale, large_n, net_design] with ``_error``; and what ``family_constants``, ``spectra``,
-    ``designs``, ``width_exponents`` and ``net_errors`` say.
+    ``measured`` [curve, measured_n, repeat] with ``_se``; ``normalised_fixed_design_free_energy``
+    [net, prior_scale, large_n, net_design] with ``_error``; and what ``family_constants``,
+    ``spectra``, ``designs``, ``width_exponents`` and ``net_errors`` say.
     """
     names = list(location_curves(config))
     exact, measured = (
@@ -263,7 +263,7 @@ def net_errors(nets: xr.Dataset) -> xr.Dataset:
     and noise has no logarithm.
     """
     n = nets["large_n"].to_numpy().astype(float)
-    free_energy = nets["fixed_design_free_energy"]
+    free_energy = nets["normalised_fixed_design_free_energy"]
     values = free_energy.transpose("net", "prior_scale", "large_n", "net_design").to_numpy()
     middle = np.sqrt(n[1:] * n[:-1])
     scaled = np.diff(values, axis=2) / np.diff(np.log(n))[:, None]

@@ -28,7 +28,7 @@ def computed() -> dict[str, xr.Dataset]:
     }
     n = np.array(SMALL.net_sizes, float)
     values = 0.5 * np.log(n)[:, None] * np.array([1.0, 1.01])
-    name = "fixed_design_free_energy"
+    name = "normalised_fixed_design_free_energy"
     made["tanh_1.1"] = xr.Dataset(
         {key: (("large_n", "design"), values) for key in (name, f"{name}_error")},
         coords={"large_n": n},
@@ -77,8 +77,8 @@ def test_errors_of_nets_by_hand() -> None:
     data = results()
     np.testing.assert_allclose(data["scaled_bayes_error"].squeeze()[:, 0], 0.5)
     np.testing.assert_allclose(data["net_local_exponent"], 1.0)
-    nets = data[["fixed_design_free_energy"]]
-    nets["fixed_design_free_energy"][:, :, 1] = nets["fixed_design_free_energy"][:, :, 0]
+    nets = data[["normalised_fixed_design_free_energy"]]
+    nets["normalised_fixed_design_free_energy"][:, :, 1] = nets["normalised_fixed_design_free_energy"][:, :, 0]
     local = study.net_errors(nets)["net_local_exponent"].to_numpy().squeeze()
     assert np.isnan(local[0])
     assert np.isfinite(local[1:]).all()
