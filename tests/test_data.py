@@ -111,7 +111,7 @@ def test_data_are_float64_and_differ():
 
 
 @pytest.mark.parametrize("problem", ADDITIVE, ids=lambda p: p.name)
-def test_summaries_along_n_are_those_of_the_data(problem):
+def test_statistics_along_n_are_those_of_the_data(problem):
     """On both sides of a chunk's end, and with a chunk cut in two by the grid."""
     sizes = (3, CHUNK - 1, CHUNK, CHUNK + 1, LONG)
     along = statistics_along_n(problem, KEY, 2, sizes)
@@ -122,7 +122,7 @@ def test_summaries_along_n_are_those_of_the_data(problem):
             assert_same(replicate_of(stacked, r), statistics_of(problem, data, weights))
 
 
-def test_summaries_of_a_model_without_statistics_are_padded():
+def test_statistics_of_a_model_without_statistics_are_padded():
     sizes = (1, 4, 8)
     along = statistics_along_n(COIN, KEY, 2, sizes)
     for r in range(2):
@@ -139,14 +139,14 @@ def test_summaries_of_a_model_without_statistics_are_padded():
                 )
 
 
-def test_summaries_do_not_depend_on_the_grid():
+def test_statistics_do_not_depend_on_the_grid():
     """Grids that share some n and cut the chunks elsewhere agree there."""
     one = statistics_along_n(LINEAR, KEY, 2, (10, 5000, LONG))
     other = statistics_along_n(LINEAR, KEY, 2, (1, 10, 11, 300, LONG))
     assert_same([one[0], one[2]], [other[1], other[4]])
 
 
-def test_summaries_do_not_depend_on_the_number_of_replicates():
+def test_statistics_do_not_depend_on_the_number_of_replicates():
     few = statistics_along_n(LINEAR, KEY, 2, (5000,))[0]
     many = statistics_along_n(LINEAR, KEY, 3, (5000,))[0]
     for r in range(2):
@@ -204,8 +204,8 @@ def test_scaled_multiplies_every_weight(problem):
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
-def test_summaries_are_used_outside_float64(problem):
-    """What the package returns can be scaled and read where 64-bit types are switched off."""
+def test_statistics_are_used_outside_float64(problem):
+    """Statistics can be scaled and read where 64-bit types are switched off."""
     statistics = statistics_of(problem, beginning(short_data(problem), 6))
     assert np.isfinite(float(statistics.log_likelihood_at_optimum))
     assert float(scaled(statistics, 0.5).log_likelihood_at_optimum) == pytest.approx(

@@ -310,7 +310,7 @@ def test_simulated_data_are_valid(problem):
 
 @EVERY
 def test_data_outside_the_support_are_refused(problem):
-    """Where a model does not take every real number, the first entry that it does not is named."""
+    """The first entry that is outside the support of a model is named."""
     datum, support = datum_of(problem), problem.model.support()
     inside = {name: np.ones((3, *shape.shape)) for name, shape in datum._asdict().items()}
     validate_data(problem, Data(**inside))
@@ -341,7 +341,7 @@ def evaluate_along_y(model: Model, params, x, y):
 
 
 def is_discrete(values: np.ndarray) -> bool:
-    """Whether values are whole numbers all of them, which no draw of a density is."""
+    """Say if all values are whole numbers, which no draw of a density is."""
     return bool(np.all(values == np.round(values)))
 
 
@@ -575,7 +575,7 @@ def logistic_gains(data: Data, w) -> np.ndarray:
 
 
 def test_default_model_needs_no_statistics():
-    """A model of two methods and a prior is summarised, weighted and scaled like any other."""
+    """A model of two methods and a prior is reduced, weighted and scaled like any other."""
     data = Data(*(part[:20] for part in data_of(LOGISTIC)))
     weights = np.random.default_rng(5).uniform(0, 2, 20)
     statistics = statistics_of(LOGISTIC, data, weights)

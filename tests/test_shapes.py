@@ -1,4 +1,4 @@
-"""What a user's model returns in a wrong shape is refused before it meets data."""
+"""A user's model that returns a wrong shape is refused before it meets data."""
 
 import dataclasses
 

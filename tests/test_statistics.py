@@ -283,7 +283,7 @@ def test_a_sum_over_data_is_noticed():
 
 
 def temporary_bytes(problem: Problem, n: int, chains: int) -> int:
-    """What a compiled gradient needs beside its arguments and results; nothing is run."""
+    """Return the memory of a compiled gradient beside arguments and results; nothing is run."""
     program = jax.jit(gradients(problem)).lower(*shapes(problem, n, chains))
     return program.compile().memory_analysis().temp_size_in_bytes
 

@@ -122,7 +122,7 @@ def _interpolation_errors(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     steepness = np.geomspace(0.5, 1e4, 400)
     x = np.unique(np.concatenate([np.geomspace(1e-6, 1.0, 1000), np.linspace(0.0, 1.0, 2000)]))
     error = np.max(np.abs(_interpolation_error(num_nodes, x, steepness)), axis=0)
-    # What is left of the smallest is rounding; there the poles of tanh(bx) say what it is.
+    # The smallest errors seen are rounding; there the poles of tanh(bx) bound the true ones.
     ellipse = np.pi / (2 * steepness) + np.sqrt(1 + (np.pi / (2 * steepness)) ** 2)
     bound = np.log(4 * num_nodes / (ellipse - 1)) - 2 * num_nodes * np.log(ellipse)
     seen = np.log(np.maximum(error, ROUNDING))

@@ -117,7 +117,7 @@ def test_scaled_multiplies_every_weight():
 
 
 @pytest.mark.slow
-def test_summaries_along_n_are_those_of_the_first_data():
+def test_statistics_along_n_are_those_of_the_first_data():
     sizes = (1, 4, 9)
     params = {"a": np.ones(2), "b": np.array([1.0, -0.4]), "c": np.array([0.1, 0.2])}
     along = statistics_along_n(TEACHER, jax.random.key(1), 2, sizes)

@@ -44,7 +44,7 @@ def test_groups_have_the_names_that_arviz_knows() -> None:
 
 
 class InferenceData:
-    """What ArviZ 0.23 makes of datasets by group."""
+    """The class that ArviZ 0.23 makes of datasets by group."""
 
     def __init__(self, attrs: dict[str, Any], **groups: xr.Dataset) -> None:
         self.attrs, self.groups = attrs, groups

@@ -1,4 +1,4 @@
-"""What the numerical checks of the theorems share."""
+"""The common part of the numerical checks of the theorems."""
 
 import math
 from collections.abc import Callable

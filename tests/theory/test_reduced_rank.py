@@ -113,7 +113,7 @@ def test_local_transposition_exchanges_the_factors():
 
 
 def test_local_smooth_points_cost_half_the_codimension():
-    """Where a + b − r = H, {B A = C} is smooth: the map (A, B) → B A has rank N a + M b − a b."""
+    """{B A = C} is smooth where a + b − r = H: the map (A, B) → B A has rank N a + M b − a b."""
     rng = np.random.default_rng(0)
     for m, n, h, r in [case for case in ALL_CASES if max(case) < 4]:
         for a, b in ranks_of_factors(m, n, h, r):
