@@ -86,23 +86,45 @@ def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int =
         raise ValueError(f"log_n={log_n.tolist()}; allowed: 8 or more > 0, equally spaced")
     if log_z.ndim != 2 or log_z.shape[1] != len(log_n) or not np.isfinite(log_z).all():
         raise ValueError(f"log_z of shape {log_z.shape}; allowed: finite, [R, {len(log_n)}]")
-    orders = np.arange(1, checked_integer("largest", largest, 1) + 1)
-    replicates = len(log_z)
+    largest = checked_integer("largest", largest, 1)
     mean = logsumexp(log_z, axis=0)
+    left_out = _left_out(log_z)
+    best, plausible, noise = _compare(log_n, mean, left_out, largest)
+    m = best if multiplicity is None else checked_integer("multiplicity", multiplicity, 1)
+    late = slice(len(log_n) // 3, None)
+    plain, corrected = (_fit(log_n, mean, m, pole) for pole in (False, True))
+    drift = plain.coefficient - _fit(log_n[late], mean[late], m).coefficient
+    seen = plain.squares - corrected.squares > 9.0 * noise
+    neglected = (plain.coefficient - corrected.coefficient) / 2 if seen else 0.0
+    jackknife = [_fit(log_n, rest, m).coefficient for rest in left_out]
+    variance = (len(log_z) - 1) * np.var(jackknife) if jackknife else 0.0
+    error = float(np.sqrt(variance + max(drift**2, neglected**2)))
+    return Measurement(plain.coefficient, error, m, plausible)
+
+
+def _left_out(log_z: Floats) -> Floats:
+    """Return the log of the sum without each replicate, [R, I]; nothing if there is only one."""
+    replicates = len(log_z)
+    if replicates == 1:
+        return np.zeros(0)
+    return np.array([logsumexp(np.delete(log_z, r, axis=0), axis=0) for r in range(replicates)])
+
+
+def _compare(
+    log_n: Floats, mean: Floats, left_out: Floats, largest: int
+) -> tuple[int, tuple[int, ...], float]:
+    """Return the best multiplicity, all plausible ones, and the variance of an increment."""
+    orders = np.arange(1, largest + 1)
+    replicates = max(1, len(left_out))
     late = slice(len(log_n) // 3, None)
     compared = late if len(log_n[late]) >= _MIN_LATE else slice(None)
     without, squares = (
         np.array([_fit(log_n[compared], mean[compared], int(m), pole).squares for m in orders])
         for pole in (False, True)
     )
-    left_out = np.array(
-        [logsumexp(np.delete(log_z, r, axis=0), axis=0) for r in range(replicates)]
-        if replicates > 1
-        else []
-    )
     if replicates > 1:
         # A mean of exponentials can rest on few of the replicates, as their spread does not say.
-        noise = (replicates - 1) * np.diff(left_out, axis=1).var(axis=0).mean()
+        noise = float((replicates - 1) * np.diff(left_out, axis=1).var(axis=0).mean())
         misfits = squares / noise + 4.0 * (orders > 1)
         possible = misfits <= misfits.min() + 9.0
     else:
@@ -111,19 +133,7 @@ def measure(scaling: Scaling, *, multiplicity: int | None = None, largest: int =
         chosen = without if without.min() < _SAME_RATIO * squares.min() else squares
         misfits = np.log(chosen) + np.log(30.0) * (orders > 1)
         possible = chosen <= _EXCLUDED_RATIO * chosen.min()
-    plausible = tuple(int(m) for m in orders[possible])
-    if multiplicity is None:
-        m = int(orders[np.argmin(misfits)])
-    else:
-        m = checked_integer("multiplicity", multiplicity, 1)
-    plain, corrected = (_fit(log_n, mean, m, pole) for pole in (False, True))
-    drift = plain.coefficient - _fit(log_n[late], mean[late], m).coefficient
-    seen = plain.squares - corrected.squares > 9.0 * noise
-    neglected = (plain.coefficient - corrected.coefficient) / 2 if seen else 0.0
-    jackknife = [_fit(log_n, rest, m).coefficient for rest in left_out]
-    variance = (replicates - 1) * np.var(jackknife) if jackknife else 0.0
-    error = float(np.sqrt(variance + max(drift**2, neglected**2)))
-    return Measurement(plain.coefficient, error, m, plausible)
+    return int(orders[np.argmin(misfits)]), tuple(int(m) for m in orders[possible]), noise
 
 
 def check(theory: Theory, scaling: Scaling, *, standard_errors: float = 4.0) -> Check:
