@@ -115,8 +115,9 @@ def effective_sample_size(draws: ArrayLike) -> Floats:
 
     Source: Vehtari et al. 2021, section 3.2.
 
-    >>> 3000 < effective_sample_size(np.random.default_rng(0).normal(size=(4, 1000))) < 5000
-    np.True_
+    >>> draws = np.random.default_rng(0).normal(size=(4, 1000))
+    >>> 3000 < float(effective_sample_size(draws)) < 5000
+    True
     """
     array, finite = _read(draws)
     half = array.shape[1] // 2
@@ -245,11 +246,11 @@ def compare_starts(
     worst = float(np.max(r_hat(joined)))
     median, spread = np.median(first, axis=1), np.std(first, axis=1)
     pooled = second.reshape(-1, *second.shape[2:])
-    far = [
+    distant = [
         np.min(np.abs(pooled - centre), axis=0) > MISSED_BEYOND * scale
         for centre, scale in zip(median, spread, strict=True)
     ]
-    missed = float(np.mean([np.any(quantity) for quantity in far]))
+    missed = float(np.mean([np.any(quantity) for quantity in distant]))
     wrong = []
     if not worst <= limits.max_r_hat:
         wrong.append(f"R-hat {worst:.3f} of both starts is above {limits.max_r_hat:g}")
