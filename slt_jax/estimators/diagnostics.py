@@ -115,8 +115,9 @@ def effective_sample_size(draws: ArrayLike) -> Floats:
 
     Source: Vehtari et al. 2021, section 3.2.
 
-    >>> 3000 < effective_sample_size(np.random.default_rng(0).normal(size=(4, 1000))) < 5000
-    np.True_
+    >>> draws = np.random.default_rng(0).normal(size=(4, 1000))
+    >>> 3000 < float(effective_sample_size(draws)) < 5000
+    True
     """
     array, finite = _read(draws)
     half = array.shape[1] // 2
@@ -166,17 +167,7 @@ def judge(
     worst_ess = float(np.min(effective_sample_size(draws)))
     mean_acceptance = None if acceptance is None else float(np.mean(np.asarray(acceptance)))
     divergences = None if num_divergent is None else int(np.sum(np.asarray(num_divergent)))
-    constant = _is_constant(array)
-    still = (np.ptp(array, axis=1) == 0) & finite & ~constant
-    stuck = int(np.sum(np.any(still.reshape(len(array), -1), axis=1)))
-
-    wrong = []
-    if not np.all(finite):
-        wrong.append("draws are not finite")
-    if stuck:
-        wrong.append(f"{stuck} of {array.shape[0]} chains never moved")
-    if np.all(constant) and acceptance is None:
-        wrong.append("no draw ever changes, and no acceptance says that chains move")
+    wrong = _chains_at_rest(array, finite, acceptance is not None)
     # Written so that NaN fails.
     if not worst_r_hat <= limits.max_r_hat:
         wrong.append(f"R-hat {worst_r_hat:.3f} is above {limits.max_r_hat:g}")
@@ -204,6 +195,21 @@ def judge(
         converged=not wrong,
         reason="; ".join(wrong) or "converged",
     )
+
+
+def _chains_at_rest(array: Floats, finite: NDArray[np.bool_], has_acceptance: bool) -> list[str]:
+    """List what is wrong with draws that are not finite or never change."""
+    constant = _is_constant(array)
+    still = (np.ptp(array, axis=1) == 0) & finite & ~constant
+    stuck = int(np.sum(np.any(still.reshape(len(array), -1), axis=1)))
+    wrong = []
+    if not np.all(finite):
+        wrong.append("draws are not finite")
+    if stuck:
+        wrong.append(f"{stuck} of {array.shape[0]} chains never moved")
+    if np.all(constant) and not has_acceptance:
+        wrong.append("no draw ever changes, and no acceptance says that chains move")
+    return wrong
 
 
 class StartComparison(NamedTuple):
@@ -240,11 +246,11 @@ def compare_starts(
     worst = float(np.max(r_hat(joined)))
     median, spread = np.median(first, axis=1), np.std(first, axis=1)
     pooled = second.reshape(-1, *second.shape[2:])
-    far = [
+    distant = [
         np.min(np.abs(pooled - centre), axis=0) > MISSED_BEYOND * scale
         for centre, scale in zip(median, spread, strict=True)
     ]
-    missed = float(np.mean([np.any(quantity) for quantity in far]))
+    missed = float(np.mean([np.any(quantity) for quantity in distant]))
     wrong = []
     if not worst <= limits.max_r_hat:
         wrong.append(f"R-hat {worst:.3f} of both starts is above {limits.max_r_hat:g}")

@@ -49,8 +49,8 @@ def gibbs_fluctuation(
 ) -> Estimate:
     """Estimate ν by ν̂ = βn E[G_g − B_g].
 
-    It rests on nE[G_g] → λ/β + ν and nE[B_g] → λ/β + ν(1 − 1/β). Arguments, error and refusals as
-    in ``bayes_fluctuation``.
+    It rests on nE[G_g] → λ/β + ν and nE[B_g] → λ/β + ν(1 − 1/β). Arguments,
+    standard error and errors raised are those of ``bayes_fluctuation``.
 
     >>> round(float(gibbs_fluctuation([0.02, 0.03], [0.01, 0.02], n=100).value), 6)
     1.0

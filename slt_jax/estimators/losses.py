@@ -109,7 +109,8 @@ def gibbs_generalisation_loss(
 ) -> Estimate:
     """Estimate E_w[L(w)] per datum by held-out data.
 
-    It is G_g for l relative to w₀. Weights, error and refusals as in ``bayes_generalisation_loss``.
+    It is G_g for l relative to w₀. Weights, standard error and errors raised are those of
+    ``bayes_generalisation_loss``.
     """
     by_datum = moments.means.mean(axis=(-2, -3))
     return _held_out(moments, _gibbs(moments, weights), by_datum, reference, weights)

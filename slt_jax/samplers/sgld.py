@@ -177,7 +177,7 @@ def reference_step(
     the variance of the prior and the inverse square of the gradient, and chains that diverge go
     back to where their round began.
 
-    Arguments and refusals as of ``sgld``; the schedule of the settings is left out.
+    Arguments and errors raised are those of ``sgld``; the schedule of the settings is left out.
     """
     short = settings._replace(
         num_warmup=STEPS_OF_A_ROUND // 2,

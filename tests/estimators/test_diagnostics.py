@@ -116,8 +116,10 @@ def test_rank_statistics_ignore_monotone_changes_and_float32() -> None:
 
 
 def test_a_drift_of_chains_is_told_from_chance() -> None:
-    """Of 400 ensembles that have settled, a share p has a p-value below p within 5 standard errors;
-    one that all move by half a standard deviation is found, however long their memory."""
+    """A share p of 400 settled ensembles has a p-value below p, within 5 standard errors.
+
+    A drift of half a standard deviation is seen, however long the memory of chains.
+    """
     draws = autoregressive(0.9, 16, 200, 400)
     p_values = drift_p_value(draws)
     for p in (0.5, 0.1, 0.01):

@@ -210,7 +210,7 @@ def test_a_path_that_stops_early_has_no_integral() -> None:
 
 
 def test_the_path_of_a_lost_run_is_nan_and_no_warning() -> None:
-    """What SMC returns for data that hold NaN: it stays at β = 0 with NaN energies."""
+    """SMC of data that hold NaN stays at β = 0 with NaN energies."""
     lost = padded(np.array([0.0])), padded(np.array([np.nan])), padded(np.array([np.nan]))
     assert np.isnan(integrate_path(*lost, np.nan))
 

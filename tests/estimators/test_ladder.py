@@ -140,7 +140,7 @@ def test_integration_is_exact_within_its_error() -> None:
 
 
 def test_discretisation_error_is_that_of_fourth_order() -> None:
-    """Of exact moments: |I − I′|/15 is the error, to a tenth once panels are narrow."""
+    """With exact moments |I − I′|/15 is the error, to a tenth once panels are narrow."""
     for panels, tolerance in ((16, 0.1), (32, 0.02)):
         beta = np.geomspace(1e-3, 1, panels + 1)
         energy, variance = moments(beta)
