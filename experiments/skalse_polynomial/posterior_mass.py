@@ -16,7 +16,7 @@ from scipy.linalg import cholesky
 from scipy.special import ndtr
 
 from slt_jax.oracles import Exact
-from slt_jax.oracles.pushforward import STEP, log_modulus_density
+from slt_jax.oracles.laws.products import STEP, log_modulus_density
 from slt_jax.oracles.quadrature import Rule
 
 SAFETY = 10.0

@@ -12,7 +12,8 @@ from scipy.special import erf, ndtri
 
 from slt_jax import theory
 from slt_jax.model import FeatureRegression
-from slt_jax.oracles.structures import BoxLatent, Coordinate, Direct
+from slt_jax.oracles.laws.box import BoxLatent, Coordinate
+from slt_jax.oracles.structures import Direct
 from slt_jax.problem import Problem, Truth
 from slt_jax.statistics import Params, RegressionStatistics
 
@@ -51,11 +52,10 @@ class NormalOnParabola(FeatureRegression):
         """w is integrated; K has at most 20/σ² nats per unit of w² on |w| ≤ 2."""
         w = 2 * float(erf(np.asarray(optimum["u"]) / np.sqrt(2)))
         coordinate = Coordinate(-2.0, 2.0, singular=(0.0, -abs(w), abs(w)))
-        return Direct(_from_uniform, BoxLatent((coordinate,), information=20 / self.noise**2))
+        return Direct(BoxLatent((coordinate,), information=20 / self.noise**2))
 
-
-def _from_uniform(latent: Array) -> Params:
-    return {"u": jax.scipy.special.ndtri((latent[0] + 2) / 4)}
+    def from_latent(self, latent: Array) -> Params:
+        return {"u": jax.scipy.special.ndtri((latent[0] + 2) / 4)}
 
 
 @dataclass(frozen=True, kw_only=True)

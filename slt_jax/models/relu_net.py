@@ -11,15 +11,12 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Regression
-from slt_jax.oracles.structures import (
-    CellsLatent,
-    Collapse,
-    HalvesLatent,
-    KinksLatent,
-    LinearBlock,
-    normal_coordinate,
-)
+from slt_jax.model import FeatureRegression, Regression
+from slt_jax.oracles.laws.box import normal_coordinate
+from slt_jax.oracles.laws.breakpoints import BreakpointsLatent
+from slt_jax.oracles.laws.halves import HalvesLatent
+from slt_jax.oracles.laws.units import UnitsLatent
+from slt_jax.oracles.structures import Collapse, LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data, Params
 from slt_jax.validation import Positive, Size
@@ -55,7 +52,10 @@ class ReluNet(FeatureRegression):
 
     def exact(self, optimum: Params) -> Collapse:
         """Given b, the two coefficients are independent normals: any H is two dimensions."""
-        return Collapse(jnp.diag, HalvesLatent(self.hidden_dim, self.prior_scale), self.prior_scale)
+        return Collapse(HalvesLatent(self.hidden_dim, self.prior_scale), self.prior_scale)
+
+    def basis(self, latent: Array) -> Array:
+        return jnp.diag(latent)
 
 
 def _halves(values: Array) -> Array:
@@ -74,7 +74,8 @@ class SortedStatistics(NamedTuple):
 
     ``x`` [n]; ``moments`` [n + 1, 2, 5] = Σ_{i<k} a_i (1, x_i, x_i², r_i, x_i r_i) with
     r_i = y_i − f(x_i, w₀), each as a float32 number and what is left of it; ``optimum`` = w₀;
-    ``log_likelihood_at_optimum`` = Σ a_i ℓ_i(w₀) in total nats; ``moments`` are to be multiplied by ``beta``.
+    ``log_likelihood_at_optimum`` = Σ a_i ℓ_i(w₀) in total nats; ``moments`` are to be multiplied by
+    ``beta``.
     """
 
     x: Array
@@ -132,24 +133,25 @@ class BiasedReluNet(Regression):
         """Outputs are collapsed; what is left of one unit are its length and angle, and of two
         their weights."""
         a, b, c = (np.asarray(optimum[name], float) for name in "abc")
-        latent: KinksLatent | CellsLatent
+        law: BreakpointsLatent | UnitsLatent
         if self.hidden_dim == 1:
             true = np.arctan2(c, b)[a * np.hypot(b, c) != 0]
-            latent = KinksLatent(_with_bias, self.prior_scale, tuple(map(float, true)))
+            angles = tuple(map(float, true))
+            law = BreakpointsLatent(bias=True, scale=self.prior_scale, angles=angles)
         elif self.hidden_dim == 2:
             coordinates = tuple(normal_coordinate(self.prior_scale, true) for true in (b, c))
-            latent = CellsLatent(coordinates, num_units=2)
+            law = UnitsLatent(coordinates, num_units=2)
         else:
             return None
-        return LinearBlock(
-            MethodOf(self, "_units"), latent, self.prior_scale, MethodOf(self, "_sums")
-        )
+        return LinearBlock(law, self.prior_scale, has_sums=True)
 
-    def _units(self, latent: Array, x: Array) -> Array:
+    def design(self, latent: Array, x: Array) -> Array:
         b, c = latent.reshape(-1, 2).T
         return jax.nn.relu(b * x + c)
 
-    def _sums(self, latent: Array, statistics: SortedStatistics) -> tuple[Array, Array, Array]:
+    def design_sums(
+        self, latent: Array, statistics: SortedStatistics
+    ) -> tuple[Array, Array, Array]:
         """A pair of units is a product of two lines where both are active."""
         b, c = latent.reshape(-1, 2).T
         units = _Units.of(b, c, statistics)
@@ -224,10 +226,6 @@ class _Units(NamedTuple):
         """Σ a_i u_g(x_i) r_i [G]."""
         _, _, _, r, x_r = statistics.between(self.first, self.last).T
         return self.b * x_r + self.c * r
-
-
-def _with_bias(x: Array) -> Array:
-    return jnp.stack([x, jnp.ones_like(x)])
 
 
 def _kinks(params: Params, x: Array) -> Array:

@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slt_jax.oracles.evaluation import Evaluation, Term
-from slt_jax.oracles.exact import SAFETY, Exact
+from slt_jax.oracles.evaluation import SAFETY, Evaluation, Exact, Term
 from slt_jax.oracles.expectation import HeldOut
 from slt_jax.oracles.moments import RuleSums
 from slt_jax.oracles.oracle import Oracle
-from slt_jax.oracles.pieces import statistics_in_parts
+from slt_jax.oracles.shards import statistics_in_parts
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
 

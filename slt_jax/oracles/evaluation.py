@@ -5,14 +5,41 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slt_jax.oracles.exact import SAFETY, Exact
 from slt_jax.oracles.moments import RuleSums
 
+SAFETY = 10.0
 SMALLEST = 1e-12
 # Differences of cells do not cancel, so that less of a margin is needed than for their sum.
 SAFETY_OF_CELLS = 3.0
 
 Term = Callable[[RuleSums], np.ndarray]
+
+
+class Exact(NamedTuple):
+    """A number per data set and a bound on its error, both float64 arrays of one shape."""
+
+    value: np.ndarray
+    error: np.ndarray
+
+    def scaled(self, factor: float) -> "Exact":
+        """The quantity times a factor."""
+        return Exact(factor * self.value, abs(factor) * self.error)
+
+    def plus(self, other: "Exact") -> "Exact":
+        """The sum; bounds add."""
+        return Exact(self.value + other.value, self.error + other.error)
+
+    def minus(self, other: "Exact") -> "Exact":
+        """The difference; bounds add."""
+        return self.plus(other.scaled(-1.0))
+
+    def shifted(self, constant: np.ndarray | float) -> "Exact":
+        """The quantity plus a number known without error."""
+        return Exact(self.value + constant, self.error)
+
+    def of_data_set(self, index: int) -> "Exact":
+        """The quantity of one data set of several."""
+        return Exact(self.value[index], self.error[index])
 
 
 class Evaluation(NamedTuple):
@@ -21,8 +48,8 @@ class Evaluation(NamedTuple):
     ``scattered`` [R] is Σ_c |I_c − I'_c|/Σ_c I_c of the integrals over cells c by both rules, where
     these have cells: what one misses that no node lies near is made up for by what another has too
     much. ``rounding`` [R] bounds what the n-sized terms that cancel leave behind, and
-    ``log_likelihood_at_optimum`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which data sets have
-    rules of one kind.
+    ``log_likelihood_at_optimum`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which
+    data sets have rules of one kind.
     """
 
     fine: RuleSums

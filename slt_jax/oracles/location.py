@@ -20,7 +20,7 @@ from numpy.polynomial.legendre import leggauss
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma
 
-from slt_jax.oracles.exact import SAFETY, Exact
+from slt_jax.oracles.evaluation import SAFETY, Exact
 from slt_jax.oracles.quadrature import graded_edges, panel_rule
 
 Floats = NDArray[np.float64]

@@ -40,7 +40,7 @@ from experiments.skalse_polynomial.regression import (
 )
 from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
-from slt_jax.oracles.pushforward import log_modulus_density
+from slt_jax.oracles.laws.products import log_modulus_density
 from slt_jax.report import main as cli
 from slt_jax.report import plotting
 from slt_jax.run.sweep import Batch

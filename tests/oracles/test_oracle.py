@@ -14,7 +14,7 @@ from scipy.stats import norm
 from slt_jax.data import scaled, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.reduced_rank import ReducedRankRegression
-from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.oracles.quadrature import panel_rule
 from slt_jax.oracles.structures import Collapse
@@ -38,12 +38,12 @@ SCALAR = tuple(
     if jax.eval_shape(PROBLEMS[name].simulate, jax.random.key(0))[1].size == 1
     and (name not in EXPENSIVE or name in ("skalse_0", "tanh_3"))
 )
-# The fast suite asks the first problem of each kind of model and latent, and two more: a matrix of
+# The fast suite asks the first problem of each kind of model and law, and two more: a matrix of
 # two columns, and an optimum that is not zero. Deep nets, which cost most, are in ``test_layers``
 # and ``test_brute_force``.
 FAST = {
     *{
-        (type(p.model), type(p.model.exact(p.optimum).latent)): name
+        (type(p.model), type(p.model.exact(p.optimum).law)): name
         for name, p in reversed(PROBLEMS.items())
         if not name.startswith("deep_linear")
     }.values(),

@@ -9,12 +9,13 @@ import numpyro.distributions as dist
 import pytest
 
 from slt_jax.data import simulate, statistics_along_n
-from slt_jax.model import MethodOf, Model, Regression
+from slt_jax.model import Model, Regression
 from slt_jax.models import named_problems
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for, training_criteria
 from slt_jax.oracles.checks import evidence_integral
-from slt_jax.oracles.structures import BoxLatent, Coordinate, Direct, LinearBlock
+from slt_jax.oracles.laws.box import BoxLatent, Coordinate
+from slt_jax.oracles.structures import Direct, LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 
@@ -39,9 +40,9 @@ class LogisticRegression(Model):
 
     def exact(self, optimum):
         axes = tuple(Coordinate(-8.5, 8.5, 1.0, (0.0, float(w))) for w in optimum["w"])
-        return Direct(MethodOf(self, "_params"), BoxLatent(axes))
+        return Direct(BoxLatent(axes))
 
-    def _params(self, latent):
+    def from_latent(self, latent):
         return {"w": latent}
 
 
@@ -62,15 +63,13 @@ class PlainProduct(Regression):
         return params["w"][0] * params["w"][1] * x
 
     def exact(self, optimum):
-        return LinearBlock(factor_times_input, BoxLatent((axis_of(optimum),)))
+        return LinearBlock(BoxLatent((axis_of(optimum),)))
 
+    def design(self, latent, x):
+        return latent * x
 
-def factor_times_input(latent, x):
-    return latent * x
-
-
-def both_parameters(latent):
-    return {"w": latent}
+    def from_latent(self, latent):
+        return {"w": latent}
 
 
 def axis_of(optimum) -> Coordinate:
@@ -87,7 +86,7 @@ def test_three_structures_of_one_product():
     featured = oracle_for(Problem("product", MonomialRegression(), optimum), 3)
     plain = oracle_for(Problem("plain", PlainProduct(), optimum), 3)
     axis = axis_of(optimum)
-    direct = plain._replace(structure=Direct(both_parameters, BoxLatent((axis, axis))))
+    direct = plain._replace(structure=Direct(BoxLatent((axis, axis))))
     data = data_of(featured.problem, 150)
     expected = training_criteria(featured, data, 0.5)
     for other in (plain, direct):
