@@ -96,7 +96,7 @@ class Model(abc.ABC):
         return None
 
     def from_latent(self, latent: Array) -> Params:
-        """The parameters at a latent [l], for the structure ``Direct``."""
+        """The parameters at a latent [l], for ``Direct``."""
         raise NotImplementedError(f"{type(self).__name__} has no parameters of a latent")
 
     def entropy(self, params: Params) -> Array | None:
@@ -126,7 +126,7 @@ class Model(abc.ABC):
         return sum(int(jnp.prod(jnp.array(p.shape()))) for p in self.priors().values())
 
     def statistics(self, optimum: Params, data: Data, weights: Array) -> Statistics:
-        """What the likelihood needs of weighted data; here the data themselves."""
+        """Reduce weighted data to what the likelihood needs; here to the data themselves."""
 
         def term(datum: Data) -> Array:
             return self.log_likelihood(optimum, datum.x, datum.y)
@@ -194,7 +194,7 @@ class Regression(Model):
         return None
 
     def design(self, latent: Array, x: Array) -> Array:
-        """What the block multiplies [k] at a latent [l] and one x, for ``LinearBlock``."""
+        """The factors [k] of the block at a latent [l] and one x, for ``LinearBlock``."""
         raise NotImplementedError(f"{type(self).__name__} has no design of a latent")
 
     def design_sums(self, latent: Array, statistics: Any) -> tuple[Array, Array, Array]:
@@ -241,7 +241,7 @@ class FeatureRegression(Regression):
         """c(w), shape [p, q]."""
 
     def basis(self, latent: Array) -> Array:
-        """What the block multiplies [p, k] at a latent [l], for the structure ``Collapse``."""
+        """The matrix [p, k] that multiplies the block at a latent [l], for ``Collapse``."""
         raise NotImplementedError(f"{type(self).__name__} has no basis of a latent")
 
     def offset(self, latent: Array) -> Array | None:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slt_jax.oracles.criteria import (
         GeneralisationErrors,
+        HeldOut,
         PointwiseMoments,
         TrainingCriteria,
         generalisation_errors,
         pointwise_moments,
+        quadrature_points,
+        simulated_points,
         training_criteria,
         wbic,
     )
     from slt_jax.oracles.evaluation import Exact
-    from slt_jax.oracles.expectation import HeldOut, quadrature_points, simulated_points
     from slt_jax.oracles.oracle import ExactMoments, Oracle, oracle_for
 
 # Loaded when they are asked for: models import the laws, and the oracles import models.
@@ -22,15 +24,15 @@ _MODULES = {
     "Exact": "evaluation",
     "ExactMoments": "oracle",
     "GeneralisationErrors": "criteria",
-    "HeldOut": "expectation",
+    "HeldOut": "criteria",
     "Oracle": "oracle",
     "PointwiseMoments": "criteria",
     "TrainingCriteria": "criteria",
     "generalisation_errors": "criteria",
     "oracle_for": "oracle",
     "pointwise_moments": "criteria",
-    "quadrature_points": "expectation",
-    "simulated_points": "expectation",
+    "quadrature_points": "criteria",
+    "simulated_points": "criteria",
     "training_criteria": "criteria",
     "wbic": "criteria",
 }

@@ -14,7 +14,7 @@ UNROLLED_BLOCK = 6
 
 
 class BlockStatistics(NamedTuple):
-    """What the data say about the block at one latent value, at β = 1; sums over data.
+    """Sums over data that determine the posterior of the block at one latent, at β = 1.
 
     ``precision`` [k, k] = (s²/σ²) BᵀMB; ``score`` [k, q] = (s/σ²) Bᵀ(U − Mδ₀) with
     δ₀ = offset − c(w₀); ``energy`` = (1/2σ²) tr δ₀ᵀ(Mδ₀ − 2U), in total nats.
@@ -92,7 +92,7 @@ def block_posterior(reduced: BlockStatistics, beta: Array) -> BlockPosterior:
 
 
 class DatumLaw(NamedTuple):
-    """The law of g = ℓ_j(w) − ℓ_j(w₀) under the posterior of the block at each node, nats.
+    """The law of g = ℓ_j(w) − ℓ_j(w₀) under the posterior of the block at each node, in nats.
 
     Under a Gaussian block g = gain − ½ Σ_c (d_c + √ρ ξ_c)² with q standard normal ξ_c:
     ``gain`` [n, 1] is ½ Σ_c of the squared residuals at w₀, ``distance`` [n, node] = Σ_c d_c² and

@@ -1,4 +1,4 @@
-"""Sums by two rules, and what their difference says about the error of anything made of them."""
+"""Exact quantities of posteriors: sums by two rules, whose difference bounds the error of each."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -103,11 +103,11 @@ class Evaluation(NamedTuple):
 
     def _largest(self, values: np.ndarray) -> np.ndarray:
         """The largest of values [..., R] in each group, repeated at all data sets of the group."""
-        found = np.empty_like(values)
+        largest = np.empty_like(values)
         for group in np.unique(self.group):
             own = self.group == group
-            found[..., own] = np.max(values[..., own], axis=-1, keepdims=True)
-        return found
+            largest[..., own] = np.max(values[..., own], axis=-1, keepdims=True)
+        return largest
 
     def _rounding_of_moments(self) -> np.ndarray:
         """Energies are off by the rounding each, and their squares by what that makes of them."""
@@ -154,7 +154,7 @@ class Evaluation(NamedTuple):
 
 
 def _stacked(sums: Sequence[RuleSums]) -> RuleSums:
-    """Those of all data sets but for the cells, which each has its own."""
+    """Stack the sums of data sets, but for those of cells, of which each has its own."""
     each = (one._replace(log_masses=np.zeros(0)) for one in sums)
     return RuleSums(*(np.stack(part) for part in zip(*each, strict=True)))
 

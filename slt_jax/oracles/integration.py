@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from slt_jax.model import Model
 from slt_jax.oracles.interpolation import NodeErrors
 from slt_jax.oracles.laws.charts import Chart
 from slt_jax.oracles.laws.cuts import Cut
 from slt_jax.oracles.laws.law import NodeBlock, Resolution
 from slt_jax.oracles.moments import Posterior, RuleSums, rule_sums
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.oracles.shards import Points, shards_of
-from slt_jax.oracles.structures import Structure
+from slt_jax.oracles.shards import Points
 from slt_jax.oracles.subdivision import MOST_DIMENSIONS, Cells, Values, cell_blocks, cells_of
 
 # Of what a fixed rule leaves out, relative to what it holds, and of nats by which two orders of it
@@ -47,27 +45,6 @@ MARGIN = 3.0
 Rules = Sequence[Iterable[NodeBlock]]
 
 
-class DataSet(NamedTuple):
-    """One data set at β, given as statistics that add up."""
-
-    structure: Structure[Any]
-    model: Model
-    all_statistics: Sequence[Any]
-    beta: float
-
-    def posterior(self, steepest: float | None = None) -> Posterior:
-        """The posterior, whose shards serve latents up to ``steepest`` and those of the prior."""
-        parts = (shards_of(part, self.structure, steepest) for part in self.all_statistics)
-        shards = list(itertools.chain.from_iterable(parts))
-        return Posterior(self.structure, self.model, shards, self.beta)
-
-    def node_errors(
-        self, posterior: Posterior, steepest: float | None = None, *, rough: bool = False
-    ) -> NodeErrors | None:
-        """Bounds on errors of the evidence at nodes that its ``posterior`` has."""
-        return self.structure.node_errors(posterior, self.all_statistics, steepest, rough=rough)
-
-
 class TwoSums(NamedTuple):
     """The sums of one data set by a fine and by a coarse rule."""
 
@@ -76,12 +53,12 @@ class TwoSums(NamedTuple):
 
     @property
     def apart(self) -> float:
-        """By how many nats the two free energies differ."""
+        """The difference of the two free energies, in nats."""
         return float(abs(self.fine.free_energy - self.coarse.free_energy))
 
     @property
     def is_settled(self) -> bool:
-        """Whether the rules hold the posterior and see what there is of it."""
+        """True where the rules hold the posterior and see what there is of it."""
         # A likelihood that is NaN is refused later.
         return bool(
             self.fine.log_left_out[0] <= LOG_LEFT_OUT
@@ -91,7 +68,7 @@ class TwoSums(NamedTuple):
 
     @property
     def is_held(self) -> bool:
-        """Whether what the rules leave out and may be off by is small, if not as usual."""
+        """True where the rules leave out and may be off by little, if not by as little as usual."""
         return bool(
             self.fine.log_left_out[0] <= LOG_LEFT_OUT
             and self.apart <= HELD
@@ -100,29 +77,28 @@ class TwoSums(NamedTuple):
 
 
 def integrated(
-    data_set: DataSet,
     posterior: Posterior,
     shared: Rules | None,
     resolutions: Sequence[Resolution],
     points: Points | None,
 ) -> tuple[TwoSums, bool]:
-    """The sums of a data set, and whether they are those of the rule that its law lays out.
+    """Sum over a data set's posterior, and say whether by the rule that its law lays out.
 
     ``shared`` are the rules that all data sets share, None if each has its own. Where the data put
     the posterior beyond the rule, or narrow it so much that this does not see it, it is followed;
     the rule's sums stand where nothing better is found. Raises UnsettledError if the rule leaves
     out what no other follows.
     """
-    fixed = _by_fixed_rule(data_set, posterior, shared, resolutions, points)
+    fixed = _by_fixed_rule(posterior, shared, resolutions, points)
     if fixed is not None and fixed.is_settled:
         return fixed, True
     log_beyond = 0.0 if fixed is None else float(fixed.fine.log_left_out[0])
     try:
-        cells = followed(data_set, posterior, resolutions, log_beyond)
+        cells = followed(posterior, resolutions, log_beyond)
     except UnsettledError as error:
         why = str(error)
     else:
-        errors = data_set.node_errors(cells.posterior, cells.steepest)
+        errors = posterior.structure.node_errors(cells.posterior)
         fine, coarse = _sums(cells.posterior, cells.rules, points, errors, cuts=())
         doubt = fine.doubt + cells.in_doubt
         sums = TwoSums(fine._replace(log_left_out=cells.log_left_out, doubt=doubt), coarse)
@@ -137,16 +113,15 @@ def integrated(
 
 
 def _by_fixed_rule(
-    data_set: DataSet,
     posterior: Posterior,
     shared: Rules | None,
     resolutions: Sequence[Resolution],
     points: Points | None,
 ) -> TwoSums | None:
     """The sums by the rule that the law lays out, None where there is none."""
-    law = data_set.structure.law
+    structure, law = posterior.structure, posterior.structure.law
     if shared is None:
-        errors = data_set.node_errors(posterior)
+        errors = structure.node_errors(posterior)
         try:
             rules = law.rules([posterior], resolutions)
             return _sums(posterior, rules, points, errors, law.cuts())
@@ -154,11 +129,11 @@ def _by_fixed_rule(
             return None
     if not shared:
         return None
-    rough = data_set.node_errors(posterior, rough=True)
+    rough = structure.node_errors(posterior, rough=True)
     sums = _sums(posterior, shared, points, rough, law.cuts())
     if not sums.fine.doubt > ROUGH:
         return sums
-    return _sums(posterior, shared, points, data_set.node_errors(posterior), law.cuts())
+    return _sums(posterior, shared, points, structure.node_errors(posterior), law.cuts())
 
 
 def _sums(
@@ -180,18 +155,17 @@ class Followed(NamedTuple):
     """A posterior, and a rule for it per resolution in blocks.
 
     ``log_left_out`` [3] as in ``RuleSums``; ``in_doubt`` is the share of the integral that the
-    cells were left to be in doubt of. The posterior's shards serve latents up to ``steepest``.
+    cells were left to be in doubt of.
     """
 
     posterior: Posterior
     rules: Rules
     log_left_out: np.ndarray
     in_doubt: float
-    steepest: float | None
 
 
 def followed(
-    data_set: DataSet, posterior: Posterior, resolutions: Sequence[Resolution], log_beyond: float
+    posterior: Posterior, resolutions: Sequence[Resolution], log_beyond: float
 ) -> Followed:
     """Rules for the posterior of one data set, wherever it lies.
 
@@ -199,11 +173,11 @@ def followed(
     is known: the higher, the farther away. Raises UnsettledError for a law that has no chart, where
     cells do not settle, and where it reaches beyond 4·10⁴ prior standard deviations.
     """
-    nats, steepest = min(max(FIRST, 2 * log_beyond), FARTHEST), None
+    nats = min(max(FIRST, 2 * log_beyond), FARTHEST)
     coarse = resolutions[-1]
     before: Sequence[Cells | None] = ()
     while True:
-        charts = data_set.structure.law.charts(nats)
+        charts = posterior.structure.law.charts(nats)
         if not charts or any(chart.dimension > MOST_DIMENSIONS for chart in charts):
             raise UnsettledError("no other rule follows it")
         # Of what they leave in doubt no more than this is allowed, and it is part of the bound.
@@ -224,11 +198,12 @@ def followed(
                 )
             continue
         size = _size(covers, log_z)
-        if steepest is None or size > steepest:
-            steepest = MARGIN * size
-            finer = data_set.posterior(steepest)
-            if not _same(posterior.shards, finer.shards):
-                posterior, before = finer, [cells for cells, _ in covers]
+        if posterior.steepest is None or size > posterior.steepest:
+            finer = posterior.reaching(MARGIN * size)
+            same = _same(posterior.shards, finer.shards)
+            posterior = finer
+            if not same:
+                before = [cells for cells, _ in covers]
                 continue
         break
     rules = [_blocks(charts, posterior, covers, each) for each in resolutions]
@@ -236,7 +211,7 @@ def followed(
     in_doubt = sum(chart.doubt for chart in charts)
     if charts[0].dimension <= FEW:
         in_doubt += sum(_in_doubt(values, log_z) for _, values in covers)
-    return Followed(posterior, rules, log_left_out, in_doubt, steepest)
+    return Followed(posterior, rules, log_left_out, in_doubt)
 
 
 def _log_left_out(

@@ -17,7 +17,7 @@ import numpy as np
 from slt_jax.model import FeatureRegression
 from slt_jax.oracles.block import BlockStatistics
 from slt_jax.oracles.shards import NODES
-from slt_jax.statistics import RegressionStatistics, WeightedData
+from slt_jax.statistics import RegressionStatistics
 
 if TYPE_CHECKING:
     from slt_jax.oracles.moments import Posterior
@@ -35,7 +35,7 @@ NodeErrors = Callable[[np.ndarray, BlockStatistics, np.ndarray], np.ndarray]
 
 
 class Strip(NamedTuple):
-    """Where functions of a datum are analytic: within ``singularity``/|w| of the real axis.
+    """A strip in which functions of a datum are analytic: within ``singularity``/|w| of the axis.
 
     |w| is the largest entry of the latent, and ``steepest`` as large as the prior makes it.
     """
@@ -61,7 +61,7 @@ class Strip(NamedTuple):
 
 
 class Interpolation(NamedTuple):
-    """How far the columns of a design, interpolated in x, are from what they stand for.
+    """Errors of the columns of a design that are interpolated in x.
 
     ``largest`` maps latents [N, l] to the length [N] of the vector of the columns' largest errors,
     ``at_points`` to their errors [N, point, k] at points that see the largest ones to a factor 2.
@@ -131,49 +131,41 @@ class _DesignErrors:
 
 
 def feature_errors(
-    posterior: Posterior,
-    scale: float,
-    statistics: RegressionStatistics,
-    interpolation: Interpolation,
-    *,
-    rough: bool,
+    posterior: Posterior, interpolation: Interpolation, *, rough: bool
 ) -> NodeErrors:
     """Bounds where the columns of a basis are interpolated by features."""
-    model = posterior.model
+    (statistics,), model = posterior.statistics, posterior.model
     # Features that interpolate have squares that sum to a half or more, but where the error is
     # small too.
     count = 2 * float(np.trace(statistics.gram))
     constant = count * abs(math.log(2 * math.pi * model.noise**2))
     squares = (2 * abs(float(statistics.log_likelihood_at_optimum)) + constant) * model.noise**2
-    sizes = _sizes(scale, model.noise, count, squares, best_gain(model, statistics))
+    sizes = _sizes(posterior, count, squares, best_gain(model, statistics))
     off_by = functools.partial(_off_at, interpolation.at_points)
     return _DesignErrors(interpolation.largest, off_by, sizes, posterior.beta, rough)
 
 
-def design_errors(
-    posterior: Posterior, scale: float, statistics: WeightedData, off: DesignError, *, rough: bool
-) -> NodeErrors:
+def design_errors(posterior: Posterior, off: DesignError, *, rough: bool) -> NodeErrors:
     """Bounds where a design is interpolated in x, with errors ``off``."""
+    (statistics,) = posterior.statistics
     weights, y = np.asarray(statistics.weights), np.asarray(statistics.data.y)
     squares = float(weights @ np.sum(y.reshape(len(y), -1) ** 2, axis=1))
-    noise = posterior.model.noise
-    sizes = _sizes(scale, noise, float(np.sum(weights)), squares, squares / (2 * noise**2))
-    off_by = functools.partial(_off_by_length, off)
-    return _DesignErrors(off, off_by, sizes, posterior.beta, rough)
+    gain = squares / (2 * posterior.model.noise**2)
+    sizes = _sizes(posterior, float(np.sum(weights)), squares, gain)
+    return _DesignErrors(off, functools.partial(_off_by_length, off), sizes, posterior.beta, rough)
 
 
-def moved_density(
-    off: DesignError,
-    statistics: WeightedData,
-    beta: float,
-    nodes: np.ndarray,
-    reduced: BlockStatistics,
-    logs: np.ndarray,
-) -> np.ndarray:
-    """Bounds where a log-likelihood is interpolated in y: no larger than (|y| + |mean|)²."""
-    del reduced, logs
+def density_errors(posterior: Posterior, off: DesignError) -> NodeErrors:
+    """Bounds where a log-likelihood is interpolated in y: it is no larger than (|y| + |mean|)²."""
+    (statistics,) = posterior.statistics
     weight, largest = float(np.sum(statistics.weights)), float(np.max(np.abs(statistics.data.y)))
-    return beta * weight * off(nodes) * (1 + (largest + _steepness(nodes)) ** 2)
+
+    def moved(nodes: np.ndarray, reduced: BlockStatistics, logs: np.ndarray) -> np.ndarray:
+        del reduced, logs
+        size = 1 + (largest + _steepness(nodes)) ** 2
+        return posterior.beta * weight * off(nodes) * size
+
+    return moved
 
 
 def best_gain(model: FeatureRegression, statistics: RegressionStatistics) -> float:
@@ -184,8 +176,8 @@ def best_gain(model: FeatureRegression, statistics: RegressionStatistics) -> flo
     return max(0.0, float(np.sum(best * score)) / (2 * model.noise**2))
 
 
-def _sizes(scale: float, noise: float, count: float, squares: float, gain: float) -> Sizes:
-    variance = noise**2
+def _sizes(posterior: Posterior, count: float, squares: float, gain: float) -> Sizes:
+    variance, scale = posterior.model.noise**2, posterior.structure.scale
     return Sizes(math.sqrt(count * squares) / variance, count / variance, gain, scale)
 
 

@@ -22,7 +22,7 @@ from slt_jax.oracles.block import (
 from slt_jax.oracles.interpolation import NodeErrors
 from slt_jax.oracles.laws.cuts import Cut
 from slt_jax.oracles.laws.law import BLOCK, NodeBlock, at_once
-from slt_jax.oracles.shards import Points, total_weight
+from slt_jax.oracles.shards import Points, shards_of, stand_for_more, total_weight
 from slt_jax.oracles.structures import Structure
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.statistics import Data, Params
@@ -32,12 +32,39 @@ LIKELY = 16
 
 
 class Posterior(NamedTuple):
-    """The posterior at β of one data set, given as statistics that add up: its ``shards``."""
+    """The posterior at β of one data set, given as ``statistics`` that add up.
+
+    So do its ``shards``, which serve latents up to ``steepest`` and those that the prior suggests.
+    """
 
     structure: Structure[Any]
     model: Any
     shards: Sequence[Any]
     beta: float
+    statistics: Sequence[Any] = ()
+    steepest: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        structure: Structure[Any],
+        model: Model,
+        statistics: Sequence[Any],
+        beta: float,
+        steepest: float | None = None,
+    ) -> "Posterior":
+        """Cut the data into shards."""
+        shards = [shard for part in statistics for shard in shards_of(part, structure, steepest)]
+        return cls(structure, model, shards, beta, statistics, steepest)
+
+    def reaching(self, steepest: float) -> "Posterior":
+        """The same posterior, whose shards serve latents up to ``steepest``."""
+        return Posterior.of(self.structure, self.model, self.statistics, self.beta, steepest)
+
+    @property
+    def is_moment_matched(self) -> bool:
+        """True where pseudo-data stand for more data."""
+        return any(stand_for_more(self.shards, part) for part in self.statistics)
 
     @property
     def size(self) -> float:
@@ -45,7 +72,7 @@ class Posterior(NamedTuple):
         return sum(map(total_weight, self.shards))
 
     def statistics_at(self, nodes: Array) -> BlockStatistics:
-        """What the data say about the block at nodes [N, l], leading axis [N]."""
+        """Statistics of the block at nodes [N, l], leading axis [N]."""
         at = (self.structure, self.model)
         return _added([compiled_statistics(*at, shard, nodes) for shard in self.shards])
 
@@ -193,7 +220,7 @@ def _streamed(
 
 
 def _order_of(places: np.ndarray) -> np.ndarray:
-    """Where 0, 1, … stand among places, of which some are −1."""
+    """The positions of 0, 1, … among places, of which some are −1."""
     return np.argsort(places, kind="stable")[np.sum(places < 0) :]
 
 
@@ -214,7 +241,7 @@ def _added(parts: Sequence[BlockStatistics]) -> BlockStatistics:
 def statistics_of_block(
     structure: Structure[Any], model: Model, statistics: Any, nodes: Array
 ) -> BlockStatistics:
-    """What one shard says at a block of nodes, leading axis [node]."""
+    """Statistics of the block by one shard at some nodes, leading axis [node]."""
     return jax.vmap(lambda node: structure.node_statistics(model, node, statistics))(nodes)
 
 

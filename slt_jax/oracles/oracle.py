@@ -10,7 +10,7 @@ import numpy as np
 from slt_jax.data import in_doubles, real_weights
 from slt_jax.model import FeatureRegression, Model
 from slt_jax.oracles.evaluation import Evaluation, Exact
-from slt_jax.oracles.integration import DataSet, Rules, integrated
+from slt_jax.oracles.integration import Rules, integrated
 from slt_jax.oracles.interpolation import best_gain
 from slt_jax.oracles.laws.law import RESOLUTIONS, Resolution
 from slt_jax.oracles.moments import Posterior
@@ -108,8 +108,8 @@ class Oracle(NamedTuple):
 
     @in_float64
     def num_nodes(self, statistics: Any, beta: float = 1.0) -> int:
-        """How many values of the latent the integral of one data set is a sum over."""
-        posterior = self._data_set([statistics], beta).posterior()
+        """The number of values of the latent that the integral of one data set is a sum over."""
+        posterior = self._posterior([statistics], beta)
         blocks, *_ = self.structure.law.rules([posterior], self._resolutions()[:1])
         return sum(int(np.sum(np.isfinite(block.log_weights))) for block in blocks)
 
@@ -120,13 +120,11 @@ class Oracle(NamedTuple):
         points: Points | None = None,
     ) -> Evaluation:
         """The evaluation of data sets, each given as statistics that add up."""
-        data_sets = [self._data_set(parts, beta) for parts in all_statistics]
-        posteriors = [data_set.posterior() for data_set in data_sets]
+        posteriors = [self._posterior(parts, beta) for parts in all_statistics]
         resolutions, shared = self._resolutions(), self._shared_rules(posteriors)
         try:
             answers = [
-                integrated(data_set, posterior, shared, resolutions, points)
-                for data_set, posterior in zip(data_sets, posteriors, strict=True)
+                integrated(posterior, shared, resolutions, points) for posterior in posteriors
             ]
         except UnsettledError as error:
             raise ValueError(f"{self.problem.name}: {error}") from None
@@ -141,8 +139,8 @@ class Oracle(NamedTuple):
             fine, coarse, rounding, log_likelihood_at_optimum, np.array(group), beta
         )
 
-    def _data_set(self, all_statistics: Sequence[Any], beta: float) -> DataSet:
-        return DataSet(self.structure, self.model, all_statistics, beta)
+    def _posterior(self, statistics: Sequence[Any], beta: float) -> Posterior:
+        return Posterior.of(self.structure, self.model, statistics, beta)
 
     def _resolutions(self) -> tuple[Resolution, Resolution]:
         resolution = RESOLUTIONS[self.refinement]

@@ -106,8 +106,8 @@ def shards_of(
     ]
 
 
-def is_condensed(shards: Sequence[Any], statistics: Any) -> bool:
-    """Whether pseudo-data stand for more data in the shards of statistics."""
+def stand_for_more(shards: Sequence[Any], statistics: Any) -> bool:
+    """True if the data of shards are fewer than those of the statistics that they add up to."""
     if not isinstance(statistics, WeightedData):
         return False
     kept = sum(np.count_nonzero(shard.weights) for shard in shards)

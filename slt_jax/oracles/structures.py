@@ -1,4 +1,4 @@
-"""How a model's parameters split into a Gaussian block and the latent rest.
+"""Splits of a model's parameters into a Gaussian block and the latent rest.
 
 The block is integrated out in closed form, given the latent; the law of the latent says how that
 is integrated. The functions themselves (``basis``, ``offset``, ``design``, …) are methods of the
@@ -23,12 +23,12 @@ from slt_jax.oracles.block import BlockPosterior, BlockStatistics, DatumLaw
 from slt_jax.oracles.interpolation import (
     NodeErrors,
     Strip,
+    density_errors,
     design_errors,
     feature_errors,
-    moved_density,
 )
 from slt_jax.oracles.laws.law import Law
-from slt_jax.oracles.shards import is_condensed, moment_matched
+from slt_jax.oracles.shards import moment_matched
 from slt_jax.statistics import Data, Params, RegressionStatistics, WeightedData
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class Structure(abc.ABC, Generic[M]):
 
     @abc.abstractmethod
     def node_statistics(self, model: M, latent: Array, statistics: Any) -> BlockStatistics:
-        """What data say about the block at one latent [l]; what several shards say adds up."""
+        """Statistics of the block at one latent [l]; those of several shards add up."""
 
     @abc.abstractmethod
     def datum_law(
         self, model: M, optimum: Params, nodes: Array, posterior: BlockPosterior, data: Data
     ) -> DatumLaw:
-        """How each of n data fits at nodes [node, l] and the posteriors of the block there."""
+        """The law of each of n data's fit at nodes [node, l], given the block's posteriors."""
 
     @abc.abstractmethod
     def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
@@ -70,18 +70,10 @@ class Structure(abc.ABC, Generic[M]):
         """Data at a noise of one, per square of the block's scale; 0 where none is known."""
 
     @abc.abstractmethod
-    def node_errors(
-        self,
-        posterior: Posterior,
-        all_statistics: Sequence[Any],
-        steepest: float | None = None,
-        *,
-        rough: bool = False,
-    ) -> NodeErrors | None:
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
         """Bounds on errors of the evidence at nodes, None where nothing is interpolated.
 
-        ``all_statistics`` add up to those of the data, as do the shards of ``posterior``, which
-        serve latents up to ``steepest``. ``rough`` bounds cost little.
+        ``rough`` bounds cost little.
         """
 
     def fewer(
@@ -93,11 +85,11 @@ class Structure(abc.ABC, Generic[M]):
 
     @property
     def sees_units(self) -> bool:
-        """Whether the data may be seen by the units of a node one by one."""
+        """True where the design of a node is that of its units one by one."""
         return False
 
     def describe(self) -> str:
-        """How log Z is integrated, in words."""
+        """Say in words how log Z is integrated."""
         rest = self.law.describe()
         return "Gaussian block in closed form" + (rest and f", {rest}")
 
@@ -152,20 +144,11 @@ class Collapse(Structure[FeatureRegression]):
     def information(self, posterior: Posterior) -> float:
         return posterior.size * (self.scale / posterior.model.noise) ** 2
 
-    def node_errors(
-        self,
-        posterior: Posterior,
-        all_statistics: Sequence[Any],
-        steepest: float | None = None,
-        *,
-        rough: bool = False,
-    ) -> NodeErrors | None:
-        del steepest
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
         interpolation = posterior.model.interpolation()
         if interpolation is None:
             return None
-        (statistics,) = all_statistics
-        return feature_errors(posterior, self.scale, statistics, interpolation, rough=rough)
+        return feature_errors(posterior, interpolation, rough=rough)
 
 
 @dataclass(frozen=True)
@@ -224,18 +207,11 @@ class LinearBlock(Structure[Regression]):
     def information(self, posterior: Posterior) -> float:
         return posterior.size * (self.scale / posterior.model.noise) ** 2
 
-    def node_errors(
-        self,
-        posterior: Posterior,
-        all_statistics: Sequence[Any],
-        steepest: float | None = None,
-        *,
-        rough: bool = False,
-    ) -> NodeErrors | None:
-        if self.strip is None or not is_condensed(posterior.shards, *all_statistics):
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
+        if self.strip is None or not posterior.is_moment_matched:
             return None
-        (statistics,), off = all_statistics, functools.partial(self.strip.error, steepest)
-        return design_errors(posterior, self.scale, statistics, off, rough=rough)
+        off = functools.partial(self.strip.error, posterior.steepest)
+        return design_errors(posterior, off, rough=rough)
 
     def fewer(
         self, data: Data, weights: np.ndarray, steepest: float | None
@@ -284,19 +260,12 @@ class Direct(Structure[Model]):
         del posterior
         return 0.0
 
-    def node_errors(
-        self,
-        posterior: Posterior,
-        all_statistics: Sequence[Any],
-        steepest: float | None = None,
-        *,
-        rough: bool = False,
-    ) -> NodeErrors | None:
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
         del rough
-        if self.strip is None or not is_condensed(posterior.shards, *all_statistics):
+        if self.strip is None or not posterior.is_moment_matched:
             return None
-        (statistics,), off = all_statistics, functools.partial(self.strip.error, steepest)
-        return functools.partial(moved_density, off, statistics, posterior.beta)
+        off = functools.partial(self.strip.error, posterior.steepest)
+        return density_errors(posterior, off)
 
     def fewer(
         self, data: Data, weights: np.ndarray, steepest: float | None

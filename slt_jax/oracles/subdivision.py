@@ -58,7 +58,7 @@ class Cells(NamedTuple):
     multiplicity: np.ndarray
 
     def parts(self, size: int) -> Iterator["Cells"]:
-        """So many boxes at a time."""
+        """Yield the boxes, ``size`` at a time."""
         for start in range(0, len(self.low), size):
             yield Cells(*(values[start : start + size] for values in self))
 
@@ -172,7 +172,7 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _cells_at_once(units: np.ndarray) -> int:
-    """How many of some cells are laid out at a time: one of two numbers, to compile two."""
+    """The number of cells to lay out at a time: one of two, so that two programs are compiled."""
     count, groups, nodes, _ = units.shape
     most = min(max(1, at_once(AT_ONCE) // nodes**groups), at_once(CELLS_AT_ONCE))
     return min(most, CELLS_AT_ONCE) if count <= CELLS_AT_ONCE else most

@@ -83,11 +83,11 @@ def _in_steps(function: Callable[[Array], Any], rows: Array, step: int, count: A
     """A function of the first ``count`` rows, of ``step`` at a time; zeros for what lies beyond."""
     step = min(step, len(rows))
 
-    def taken(place: Array | int, found: Any) -> Any:
+    def taken(place: Array | int, sums: Any) -> Any:
         start = step * place
         fresh = function(jax.lax.dynamic_slice_in_dim(rows, start, step))
         write = jax.lax.dynamic_update_slice_in_dim
-        return jax.tree.map(lambda leaf, new: write(leaf, new, start, 0), found, fresh)
+        return jax.tree.map(lambda leaf, new: write(leaf, new, start, 0), sums, fresh)
 
     shapes = jax.eval_shape(function, rows[:step])
     zeros = jax.tree.map(lambda s: jnp.zeros((len(rows), *s.shape[1:]), s.dtype), shapes)
@@ -140,10 +140,11 @@ class Combinations(NamedTuple):
 def sums_at(posterior: "Posterior", units: Units) -> UnitSums:
     """Sums over all shards of the data at lists of units and at pairs of them."""
     steps = (at_once(LISTS), at_once(PAIRS))
-    structure, model, (first, *rest), _ = posterior
-    sums = compiled_unit_sums(structure, model, steps, units, first)
+    at = (posterior.structure, posterior.model, steps, units)
+    first, *rest = posterior.shards
+    sums = compiled_unit_sums(*at, first)
     for shard in rest:
-        sums = compiled_more_sums(structure, model, steps, units, shard, sums)
+        sums = compiled_more_sums(*at, shard, sums)
     return sums
 
 
@@ -161,8 +162,8 @@ def more_unit_sums(
 
 def statistics_of_combinations(sums: UnitSums, lists: Array, pairs: Array) -> BlockStatistics:
     """Statistics at all combinations of the units of each cell, leading axis [cell·m^G]."""
-    found = jax.vmap(combined, (None, 0, 0))(sums, lists, pairs)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+    in_cells = jax.vmap(combined, (None, 0, 0))(sums, lists, pairs)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), in_cells)
 
 
 compiled_unit_sums = jit_at_first_call(unit_sums, static_argnums=(0, 1, 2))

@@ -85,7 +85,7 @@ def nodes_of(problem: Problem) -> str:
 
 
 def oracle_route(structure: Structure[Any]) -> str:
-    """How the oracle of a model of this structure integrates it, in words."""
+    """Say in words how the oracle of a model of this structure integrates it."""
     on_request = ", on request with `costly=True`" if structure.law.is_costly else ""
     return structure.describe() + on_request
 

@@ -69,7 +69,7 @@ class BreakpointsLatent(Law):
         return [self._rule(posterior, each) for each in resolutions]
 
     def _rule(self, posterior: "Posterior", resolution: Resolution) -> Iterator[NodeBlock]:
-        """All lengths of some angles at a time."""
+        """Yield all lengths of some angles at a time."""
         z, weights = self._inputs(posterior.shards)
         # Squared output per unit of block and weight, over the noise, at β.
         sensitivity = posterior.beta * (posterior.structure.scale / posterior.model.noise) ** 2
@@ -96,7 +96,7 @@ class BreakpointsLatent(Law):
             )
 
     def _inputs(self, shards: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """What the weights multiply [n, 2] of all data that have weight, and that weight [n]."""
+        """The inputs [n, 2] that the unit's weights multiply, and the a_i [n], where a_i > 0."""
         x = np.concatenate([np.asarray(s.x).reshape(len(s.weights), -1) for s in shards])
         weights = np.concatenate([np.asarray(shard.weights) for shard in shards])
         z = np.column_stack([x, np.ones(len(x))]) if self.bias else x
@@ -132,7 +132,7 @@ def _angle_edges(
 
 
 def _wrapped(angles: np.ndarray) -> np.ndarray:
-    """Into [−π, π)."""
+    """Wrap angles into [−π, π)."""
     return (angles + np.pi) % (2 * np.pi) - np.pi
 
 

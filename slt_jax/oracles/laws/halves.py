@@ -24,7 +24,7 @@ class HalvesLatent(SharedLaw):
     scale: float = 1.0
 
     def rule(self, sharpness: tuple[float, ...], resolution: Resolution) -> LatentRule:
-        """k of H units are positive with probability C(H, k)/2^H; the roots are χ_k and χ_{H−k}."""
+        """Add up k positive of H units, of probability C(H, k)/2^H, with roots χ_k and χ_{H−k}."""
         (curvature,) = sharpness
         finest = finest_panel(curvature * self.scale**2)
         none = Rule(np.zeros(1), np.ones(1))

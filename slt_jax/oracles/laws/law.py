@@ -1,4 +1,4 @@
-"""What a law of the remaining parameters answers, and the rules that it answers with.
+"""The protocol of laws of the remaining parameters, and the quadrature rules that they lay out.
 
 A law is the prior of a *latent*: the parameters, or functions of them, that are left when the
 Gaussian block of a model has been integrated out. It knows how it is integrated, where its rule
@@ -32,8 +32,8 @@ PRIOR_PANEL = 1.8
 
 
 class Resolution(NamedTuple):
-    """How fine a rule is: Gauss order of a product, and order and ratio of graded panels,
-    points of a periodic rule, stride of a trapezoid rule."""
+    """The fineness of rules: Gauss order of a product, order and ratio of graded panels, points of
+    a periodic rule, stride of a trapezoid rule."""
 
     gauss: int
     order: int
@@ -73,7 +73,7 @@ class Factors(Protocol):
     """Parts that nodes are combinations of, so that the data need to be seen by the parts alone."""
 
     def statistics(self, posterior: Posterior) -> BlockStatistics:
-        """What the data say at all nodes, leading axis [N]."""
+        """Statistics of the block at all nodes, leading axis [N]."""
         ...
 
 
@@ -90,7 +90,7 @@ class NodeBlock(NamedTuple):
     cells: np.ndarray | None = None
 
     def statistics(self, posterior: Posterior) -> BlockStatistics:
-        """What the data say at the nodes, leading axis [N]."""
+        """Statistics of the block at the nodes, leading axis [N]."""
         if self.factors is None:
             return posterior.statistics_at(self.nodes)
         return self.factors.statistics(posterior)
@@ -101,12 +101,12 @@ class Law(abc.ABC):
 
     @property
     def is_data_dependent(self) -> bool:
-        """Whether each data set needs a rule of its own."""
+        """True if each data set needs a rule of its own."""
         return False
 
     @property
     def is_costly(self) -> bool:
-        """Whether one data set takes many seconds, so that an oracle is made on request only."""
+        """True if one data set takes many seconds, so that an oracle is made on request only."""
         return False
 
     @abc.abstractmethod
@@ -130,14 +130,14 @@ class Law(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """How the law is integrated, in words; empty where nothing is left to integrate."""
+        """Say in words how the law is integrated; empty where nothing is left to integrate."""
 
 
 class SharedLaw(Law):
     """A law whose rule needs the mean sharpness of the posteriors alone, so that they share it."""
 
     def sharpness(self, posteriors: Sequence[Posterior]) -> Hashable:
-        """What the rule needs of the posteriors: their curvature in total nats, in steps."""
+        """The curvature of the posteriors in total nats, in steps, or what else the rule needs."""
         return in_steps(np.array([np.trace(unit_gram(posteriors))]))
 
     @abc.abstractmethod
@@ -180,7 +180,7 @@ def tensor_rule(rules: Sequence[Rule]) -> LatentRule:
 
 
 def at_once(count: int) -> int:
-    """How many to take at a time of what a processor takes ``count``."""
+    """The number of rows to take at a time on this device, ``count`` on a processor."""
     return count if jax.default_backend() == "cpu" else ACCELERATED * count
 
 

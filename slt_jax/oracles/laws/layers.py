@@ -46,7 +46,7 @@ class LayersLatent(SharedLaw):
     direction: tuple[float, ...] = ()
 
     def rule(self, sharpness: tuple[float, ...], resolution: Resolution) -> LatentRule:
-        """Trapezoid rules in the logarithms of lengths or singular values, and the angle's rule.
+        """Apply trapezoid rules to the logarithms of lengths or singular values, and the angle's.
 
         What is left out weighs less than 10⁻¹⁶ of the least evidence that this curvature allows.
         """
@@ -74,7 +74,7 @@ class LayersLatent(SharedLaw):
         return turned_rule(pairs, np.log(weights[keep]), angle, scale)
 
     def cuts(self) -> tuple[Cut, ...]:
-        """A product is cut where each squared length is e^HIGHEST_PER_LAYER, and one exceeds it."""
+        """Cut where each squared length is e^HIGHEST_PER_LAYER, which one must exceed beyond."""
         longest = math.exp(HIGHEST_PER_LAYER / 2)
         lengths = longest * factors_per(len(self.rows))
         log_tails = math.log(len(self.rows)) + chi.logsf(lengths, self.columns * max(self.rows))
@@ -85,7 +85,7 @@ class LayersLatent(SharedLaw):
         return tuple(cut(row, radius, log_tails) for row in columns)
 
     def charts(self, nats: float) -> tuple[Chart, ...]:
-        """A product of rank one: its length, and its direction if it has two columns."""
+        """Chart a product of rank one by its length, and its direction if it has two columns."""
         if not self._is_bottleneck:
             return ()
         terms = tuple((0.5, degrees) for degrees in sorted(self._widths)) or ((0.5, 1),)
@@ -101,7 +101,7 @@ class LayersLatent(SharedLaw):
 
     @property
     def _is_bottleneck(self) -> bool:
-        """Whether a layer has width one, so that the product has rank one."""
+        """True if a layer has width one, so that the product has rank one."""
         return 1 in (self.columns, *self.rows)
 
     @property

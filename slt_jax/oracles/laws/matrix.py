@@ -37,7 +37,7 @@ class MatrixLatent(SharedLaw):
     direction: tuple[float, ...] = ()
 
     def rule(self, sharpness: tuple[float, ...], resolution: Resolution) -> LatentRule:
-        """Singular values and right singular directions of a Gaussian matrix with ≤ 2 columns.
+        """Lay out singular values and right singular directions of a matrix with ≤ 2 columns.
 
         Nodes are a root R of AᵀA, flattened: one row r(cos θ, sin θ), or diag(s₁, s₂) times a
         rotation.
@@ -86,7 +86,7 @@ class MatrixLatent(SharedLaw):
         return tuple(cut(row, radius * self.scale, log_tails) for row in ((0, 1), (2, 3)))
 
     def charts(self, nats: float) -> tuple[Chart, ...]:
-        """The triangular root of AᵀA, whose entries are independent.
+        """Chart the triangular root of AᵀA, whose entries are independent.
 
         Source: Muirhead, *Aspects of Multivariate Statistical Theory*, Theorem 3.2.14 (Bartlett).
         """

@@ -61,7 +61,7 @@ class OddUnitsLatent(SharedLaw):
         return super().rules(posteriors, resolutions)
 
     def rule(self, sharpness: tuple[float, ...], resolution: Resolution) -> LatentRule:
-        """0 < b₁ < … < b_H, each graded towards its lower neighbour and towards the true units.
+        """Lay out 0 < b₁ < … < b_H, each graded to its lower neighbour and to the true units.
 
         Unordered and unsigned, the region stands for H!·2^H equal ones.
         """

@@ -83,9 +83,9 @@ class LatentGaussian(NamedTuple):
 
 def latent_gaussian(posterior: "Posterior", count: int) -> LatentGaussian:
     """The Gaussian of ``count`` latents that enter c(w) linearly, with a basis that is constant."""
-    structure, model, (statistics,), beta = posterior
+    model, (statistics,), beta = posterior.model, posterior.shards, posterior.beta
     noise, zero = model.noise, jnp.zeros(count)
-    basis = structure.scale * np.asarray(model.basis(zero), float)
+    basis = posterior.structure.scale * np.asarray(model.basis(zero), float)
     columns = [np.asarray(model.offset(unit), float)[:, 0] for unit in jnp.eye(count)]
     places = np.column_stack(columns)
     sums, cross, optimum = map(np.asarray, (statistics.gram, statistics.cross, statistics.optimum))
@@ -174,7 +174,7 @@ def powers_rule(
 def _interval(
     power: int, mean: np.ndarray, width: float, reach: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where a power has a Gaussian density within e^{−reach²/2} of its largest."""
+    """The ends between which a power has a Gaussian density of e^{−reach²/2} of its largest."""
     far = reach * width
     if power % 2:
         return mean - far, mean + far

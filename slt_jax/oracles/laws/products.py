@@ -113,7 +113,7 @@ class PowerLatent(SharedLaw):
     scale: float = 1.0
 
     def rule(self, sharpness: tuple[float, ...], resolution: Resolution) -> LatentRule:
-        """Trapezoid rule in τ = log|t|, spectrally accurate, for both signs of t if it has any."""
+        """Apply the trapezoid rule in τ = log|t|, spectrally accurate, to both signs of t."""
         del sharpness
         grid, density = log_modulus_density(self.exponents, self.scale)
         stride = resolution.trapezoid
