@@ -1,9 +1,9 @@
 """Model families, one file each, and the named problems that they define."""
 
 import functools
-from collections.abc import Sequence
 import importlib
 import pkgutil
+from collections.abc import Sequence
 
 from slt_jax.problem import Problem
 
@@ -19,16 +19,16 @@ def named_problems() -> dict[str, Problem]:
 
 @functools.cache
 def _discovered() -> dict[str, Problem]:
-    """Found once, so that a problem is one constant to compiled functions."""
+    """Import every file once, so that a problem is one constant to compiled functions."""
     package = importlib.import_module(__name__)
-    found: dict[str, Problem] = {}
+    named: dict[str, Problem] = {}
     for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
         module = importlib.import_module(f"{__name__}.{module_info.name}")
         for problem in module.problems():
-            if problem.name in found:
+            if problem.name in named:
                 raise ValueError(f"two problems are called {problem.name!r}; names must be unique")
-            found[problem.name] = problem
-    return found
+            named[problem.name] = problem
+    return named
 
 
 def problems_of(names: Sequence[str]) -> list[Problem]:

@@ -97,7 +97,7 @@ class BooleanNet(Model):
         return 2.0 * bits - 1 if self.signed else 1.0 * bits
 
     def logits(self, params: Params, x: Array) -> Array:
-        """Of all classes, shape [C]; a logistic output is the second of two."""
+        """Logits of all classes, shape [C]; a logistic output is the second of two."""
         sigma = jnp.tanh if self.activation == "tanh" else jax.nn.relu
         hidden = x
         for s in range(1, len(self.widths)):
@@ -151,7 +151,7 @@ class BooleanNet(Model):
 def _problem(
     name: str,
     widths: tuple[int, ...],
-    statistics: str,
+    title: str,
     known: theory.Theory | None = None,
     **teacher: Sequence[object],
 ) -> Problem:
@@ -162,7 +162,7 @@ def _problem(
         model,
         optimum | {parameter: np.array(values, float) for parameter, values in teacher.items()},
         known,
-        title=statistics,
+        title=title,
         showcase=False,
     )
 

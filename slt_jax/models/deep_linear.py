@@ -85,7 +85,7 @@ def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> 
     model = DeepLinearNetwork(widths=tuple(widths))
 
     def turned(key: Array) -> Params:
-        """What is spare of the layers is free but in one of them, and hidden layers are turned."""
+        """Spare entries are free in all layers but one, and hidden layers are turned."""
         key_w, key_layer, *keys = jax.random.split(key, 2 + len(widths))
         free, off = model.sample_prior(key_w), jax.random.randint(key_layer, (), 1, len(widths))
         turns = [
@@ -93,12 +93,12 @@ def deep_linear(widths: Sequence[int], rank: int, *, showcase: bool = False) -> 
             for k, h in zip(keys, widths, strict=True)
         ]
         turns[0], turns[-1] = jnp.eye(widths[0]), jnp.eye(widths[-1])
-        found = {}
+        layers = {}
         for s, (into, out) in enumerate(zip(turns, turns[1:], strict=False), start=1):
             spare = np.outer(np.arange(len(out)) >= rank, np.arange(len(into)) >= rank)
             layer = optimum[f"W{s}"] + jnp.where(spare & (s != off), free[f"W{s}"], 0)
-            found[f"W{s}"] = out @ layer @ into.T
-        return found
+            layers[f"W{s}"] = out @ layer @ into.T
+        return layers
 
     return Problem(
         name=f"deep_linear_{'_'.join(map(str, widths))}_rank_{rank}",

@@ -108,7 +108,7 @@ class NormalMixture(Model):
         return _from_weight(latent) if self.first_mean_fixed else _turned_by_weight(latent)
 
     def entropy(self, params: Params) -> Array:
-        """By the trapezoid rule, which converges geometrically; exact to rounding for |b| < 4."""
+        """Apply the trapezoid rule, which converges geometrically: to rounding for |b| < 4."""
         y = jnp.arange(-ENTROPY_REACH, ENTROPY_REACH, ENTROPY_STEP)
         logs = jax.vmap(self.log_likelihood, (None, None, 0))(params, jnp.zeros((0,)), y)
         return -ENTROPY_STEP * jnp.sum(jnp.exp(logs) * logs)

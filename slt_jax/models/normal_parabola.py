@@ -42,9 +42,9 @@ class NormalOnParabola(FeatureRegression):
     def log_likelihood_ratio(self, params: Params, statistics: RegressionStatistics) -> Array:
         # Across the curve an unrealisable loss has a slope, so that w² − w₀² must not be rounded
         # apart from w − w₀.
-        origin = statistics.optimum[0, 0]
+        optimum = statistics.optimum[0, 0]
         w = self.coefficients(params)[0, 0]
-        delta = (w - origin) * jnp.stack([jnp.ones_like(w), w + origin])
+        delta = (w - optimum) * jnp.stack([jnp.ones_like(w), w + optimum])
         total = statistics.gram[0, 0] * jnp.sum(delta**2) - 2 * jnp.sum(delta * statistics.cross[0])
         return -0.5 * total / self.noise**2
 

@@ -105,7 +105,7 @@ class SortedStatistics(NamedTuple):
 class BiasedReluNet(Regression):
     """f(x) = Σ_{h≤H} a_h relu(b_h x + c_h), all parameters N(0, prior_scale²).
 
-    δ = f(·, w) − f(·, w₀) is a line αx + γ between kinks, at most 2H of them, so that
+    δ = f(·, w) − f(·, w₀) is a line αx + γ between breakpoints, at most 2H of them, so that
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) Σ_pieces Σ_i a_i (δ_i² − 2δ_i r_i)
 
@@ -181,14 +181,16 @@ class BiasedReluNet(Regression):
         )
 
     def log_likelihood_ratio(self, params: Params, statistics: SortedStatistics) -> Array:
-        kinks, origin_kinks = (_kinks(w, statistics.x) for w in (params, statistics.optimum))
-        ends = jnp.array([0, len(statistics.x)], kinks.dtype)
-        edges = jnp.sort(jnp.concatenate([ends, kinks, origin_kinks]))
+        breakpoints, optimal_breakpoints = (
+            _breakpoints(w, statistics.x) for w in (params, statistics.optimum)
+        )
+        ends = jnp.array([0, len(statistics.x)], breakpoints.dtype)
+        edges = jnp.sort(jnp.concatenate([ends, breakpoints, optimal_breakpoints]))
         slope, intercept = (
             here - there
             for here, there in zip(
-                _lines(params, kinks, edges),
-                _lines(statistics.optimum, origin_kinks, edges),
+                _lines(params, breakpoints, edges),
+                _lines(statistics.optimum, optimal_breakpoints, edges),
                 strict=True,
             )
         )
@@ -209,10 +211,10 @@ class _Units(NamedTuple):
     @classmethod
     def of(cls, b: Array, c: Array, statistics: SortedStatistics) -> "_Units":
         """The units of weights b and c [H]."""
-        kinks = _kinks({"b": b, "c": c}, statistics.x)
-        first = jnp.where(b > 0, kinks, 0)
+        breakpoints = _breakpoints({"b": b, "c": c}, statistics.x)
+        first = jnp.where(b > 0, breakpoints, 0)
         everywhere = jnp.where((b > 0) | (c > 0), len(statistics.x), 0)
-        last = jnp.where(b < 0, kinks, everywhere)
+        last = jnp.where(b < 0, breakpoints, everywhere)
         return cls(b, c, first, last)
 
     def products(self, other: "_Units", statistics: SortedStatistics) -> Array:
@@ -228,21 +230,23 @@ class _Units(NamedTuple):
         return self.b * x_r + self.c * r
 
 
-def _kinks(params: Params, x: Array) -> Array:
-    """Number [H] of sorted data on the left of each unit's kink; any where it has none.
+def _breakpoints(params: Params, x: Array) -> Array:
+    """Number [H] of sorted data on the left of each unit's breakpoint; any where it has none.
 
-    A datum exactly at a kink may be on either side: the net is the same, and the derivative
+    A datum exactly at a breakpoint may be on either side: the net is the same, and the derivative
     one of its two.
     """
     b, c = (jax.lax.stop_gradient(params[name]) for name in "bc")
     return jnp.searchsorted(x, -c / jnp.where(b == 0, 1, b))
 
 
-def _lines(params: Params, kinks: Array, edges: Array) -> tuple[Array, Array]:
+def _lines(params: Params, breakpoints: Array, edges: Array) -> tuple[Array, Array]:
     """Slope and intercept of the net on each piece [P] of sorted data between P + 1 ``edges``."""
     a, b, c = (params[name] for name in "abc")
     starts, stops = edges[:-1, None], edges[1:, None]
-    off = jnp.where(b > 0, starts < kinks, (b < 0) & (kinks < stops)) | ((b == 0) & (c <= 0))
+    off = jnp.where(b > 0, starts < breakpoints, (b < 0) & (breakpoints < stops)) | (
+        (b == 0) & (c <= 0)
+    )
     # A sum, not a matrix product: accelerators round the factors of those to ten bits.
     slope, intercept = (jnp.sum(jnp.where(off, 0, a * weight), axis=1) for weight in (b, c))
     return slope, intercept
@@ -252,7 +256,7 @@ def with_teacher(
     name: str,
     model: ReluNet | BiasedReluNet,
     known: theory.Theory | None,
-    statistics: str,
+    title: str,
     **teacher: Sequence[float],
 ) -> Problem:
     """The problem whose truth is the net of the units given as ``a``, ``b`` and ``c``, or zero.
@@ -269,7 +273,7 @@ def with_teacher(
         )
     for parameter, values in teacher.items():
         optimum[parameter][: len(values)] = values
-    return Problem(name, model, optimum, known, title=statistics, showcase=False)
+    return Problem(name, model, optimum, known, title=title, showcase=False)
 
 
 def problems() -> tuple[Problem, ...]:

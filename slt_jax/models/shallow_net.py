@@ -143,14 +143,14 @@ class ShallowNet(Regression):
         )
         if not same or teacher.hidden_dim > self.hidden_dim or teacher.biases > self.biases:
             raise ValueError(f"{teacher} does not embed in {self}")
-        found = {name: np.zeros(prior.shape()) for name, prior in self.priors().items()}
+        embedded = {name: np.zeros(prior.shape()) for name, prior in self.priors().items()}
         for name, leaf in params.items():
-            found[name][tuple(slice(size) for size in np.shape(leaf))] = leaf
-        return found
+            embedded[name][tuple(slice(size) for size in np.shape(leaf))] = leaf
+        return embedded
 
 
 def teacher_student(
-    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, statistics: str
+    name: str, student: ShallowNet, teacher: ShallowNet, params: Params, title: str
 ) -> Problem:
     """The realisable problem whose truth is ``teacher`` at ``params``, in float64.
 
@@ -168,7 +168,7 @@ def teacher_student(
         student,
         optimum,
         _of_single_unit(student, optimum),
-        title=statistics,
+        title=title,
         showcase=False,
         optimal_set=optimal_set if known else None,
     )

@@ -63,7 +63,7 @@ class Case:
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("block", [0, 1, 3, UNROLLED_BLOCK, UNROLLED_BLOCK + 1, 10])
 def test_block_evidence_is_a_dense_normal(block, outputs, has_offset):
-    """By elimination on scalars up to k = 6, by Cholesky above; rounding of 12 data is 1e-11."""
+    """Elimination on scalars serves up to k = 6, Cholesky above; rounding of 12 data is 1e-11."""
     case = Case(block, outputs, has_offset)
     assert case.by_statistics() == pytest.approx(case.by_dense_normal(), rel=1e-11)
 

@@ -140,5 +140,7 @@ def test_an_input_that_is_always_zero_is_no_input(hidden_dim, n):
         np.pad(statistics.optimum, ((0, 0), (0, 1), (0, 0))),
         statistics.log_likelihood_at_optimum,
     )
-    level = 3 if n < 10**6 or hidden_dim == 1 else 2
-    assert_agree(oracle_for(narrow, 3).moments(statistics), oracle_for(wide, level).moments(padded))
+    refinement = 3 if n < 10**6 or hidden_dim == 1 else 2
+    assert_agree(
+        oracle_for(narrow, 3).moments(statistics), oracle_for(wide, refinement).moments(padded)
+    )

@@ -55,7 +55,7 @@ def test_sums_of_pairs_of_units_are_the_same(activation: Activation):
 @pytest.mark.parametrize(("weight", "most"), [(REACH_IN_PLANE, 1e-13), (6.0, 1e-9)])
 @in_float64
 def test_sums_in_the_plane_are_the_same(weight: float, most: float):
-    """Of two inputs, to 1e-13 of n up to the reach; the digits lost beyond are as few as told."""
+    """They agree to 1e-13 of n up to the reach; the digits lost beyond are as few as told."""
     data, weights = drawn(50_000, input_dim=2)
     fewer, masses = moment_matched(data, weights, SINGULARITY["tanh"] / REACH_IN_PLANE)
     assert len(masses) < len(weights) / 2

@@ -81,7 +81,7 @@ def data_of(problem: Problem, n: int) -> Data:
 
 
 def test_three_structures_of_one_product():
-    """By the density of |w₂| and sufficient statistics, by w₂ and all data, and by both factors."""
+    """The density of |w₂| and sufficient statistics, w₂ and all data, and both factors agree."""
     optimum = {"w": np.full(2, 0.9)}
     featured = oracle_for(Problem("product", MonomialRegression(), optimum), 3)
     plain = oracle_for(Problem("plain", PlainProduct(), optimum), 3)
@@ -103,9 +103,11 @@ def test_three_structures_of_one_product():
     ids=lambda value: getattr(value, "name", value),
 )
 def test_error_bounds_are_true(problem, n):
-    """Of levels 1 and 2 against 3; every problem and n: tests/statistical."""
+    """Refinements 1 and 2 are held to 3; every problem and n: tests/statistical."""
     statistics = statistics_along_n(problem, jax.random.key(72), 3, [n])[0]
-    *claims, best = (oracle_for(problem, level).moments(statistics) for level in (1, 2, 3))
+    *claims, best = (
+        oracle_for(problem, refinement).moments(statistics) for refinement in (1, 2, 3)
+    )
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             rounding = 1e-12 * (1 + np.abs(two.value))

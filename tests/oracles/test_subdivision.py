@@ -1,4 +1,4 @@
-"""Cells that data ask for: exchange of units, other routes to the same integrals, refusals."""
+"""Adaptive subdivision: exchange of units, other routes to the same integrals, refusals."""
 
 import functools
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ def combined(units: np.ndarray, per_pair) -> np.ndarray:
 
 @pytest.mark.parametrize(("coordinates", "num_units"), [(1, 2), (2, 2), (1, 3)])
 def test_cells_are_all_of_the_space_but_for_the_order_of_units(coordinates, num_units):
-    """Of units that attract one another: the cells of all orders fill the box, and no more."""
+    """Units attract one another: the cells of all their orders fill the box, and no more."""
     law = UnitsLatent((AXIS,) * coordinates, num_units)
 
     def attraction(units):
@@ -134,7 +134,7 @@ def test_sums_by_units_are_those_of_nodes():
 @pytest.mark.slow
 @in_float64
 def test_parts_of_the_integral_are_those_of_the_cells():
-    """Of the rule that the search uses, and in the order of the cells, of which a block has few."""
+    """They are by the rule of the search, in the order of cells, of which a block has few."""
     problem = at_zero("pairs", BIASED)
     structure = oracle_for(problem, 1, costly=True).structure
     shards = shards_of(statistics_of(problem, data_of(problem, 40)), structure)
@@ -160,7 +160,7 @@ def test_cells_that_make_up_for_one_another_leave_a_doubt():
 
 @pytest.mark.slow
 def test_criteria_agree_with_ordered_units():
-    """What is asked at each datum sees the nodes one by one, and not by units."""
+    """Criteria at each datum see the nodes one by one, and not by units."""
     graded, in_cells = (
         at_zero("graded", TanhNet()),
         at_zero("cells", ShallowNet(uniform_input=True)),

@@ -31,7 +31,7 @@ def test_moments_of_a_product_of_lengths(degrees, power):
 
 @pytest.mark.parametrize("rows", [(2,), (3,), (2, 2), pytest.param((2, 4), marks=pytest.mark.slow)])
 def test_moments_of_singular_values(rows):
-    """Of mass, of tr AᵀA and of |AᵀA|, ∏H·2 and ∏H(H − 1); and as a curve in s₂ of one matrix.
+    """Mass, tr AᵀA and |AᵀA| are 1, ∏H·2 and ∏H(H − 1); of one matrix, the curve in s₂ too.
 
     For W of H rows |WᵀW| = χ²_H χ²_{H−1}, whose products are those of ``log_square_density``.
     """

@@ -86,10 +86,12 @@ def test_orthonormal_features_are_one_integral_each(true, n):
 
 @pytest.mark.parametrize("n", [pytest.param(10, marks=pytest.mark.slow), 1000])
 def test_error_bounds_are_true(n):
-    """Of levels 1 and 2 against 3, with correlated features; every problem: tests/statistical."""
+    """Refinements 1 and 2 are held to 3, with correlated features; more: tests/statistical."""
     problem = problem_of((3, 2, 1), [1.0, 0.0, 0.5])
     statistics = statistics_along_n(problem, jax.random.key(92), NUM_SETS, [n])[0]
-    *claims, best = (oracle_for(problem, level).moments(statistics) for level in (1, 2, 3))
+    *claims, best = (
+        oracle_for(problem, refinement).moments(statistics) for refinement in (1, 2, 3)
+    )
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             rounding = 1e-12 * (1 + np.abs(two.value))
