@@ -10,7 +10,7 @@ from slt_jax.run import provenance
 
 
 def describe(config: dict[str, Any]) -> dict[str, Any]:
-    """Processor, memory in GiB, load, and what ``provenance.provenance`` says of the configuration."""
+    """Processor, memory in GiB, load, and the provenance of the configuration."""
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cores": os.cpu_count(),

@@ -25,6 +25,7 @@ from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics, W
 from slt_jax.validation import Positive, check_fields, refuse_first
 
 if TYPE_CHECKING:
+    from slt_jax.oracles.interpolation import Interpolation
     from slt_jax.oracles.structures import Structure
 
 SUMMED_AT_ONCE = 16_384
@@ -99,10 +100,18 @@ class Model(abc.ABC):
                 values = np.asarray(part)
                 refuse_first(name, values, constraint(values), f"allowed: {constraint}")
 
-    def exact(self, optimum: Params) -> Structure | None:
-        """The structure by which an oracle integrates this model, or None if it has none."""
+    def exact(self, optimum: Params) -> Structure[Any] | None:
+        """The structure by which an oracle integrates this model, or None if it has none.
+
+        Which of the methods below, as functions of the latent, the model has to have depends on
+        the structure.
+        """
         del optimum
         return None
+
+    def from_latent(self, latent: Array) -> Params:
+        """The parameters at a latent [l], for ``Direct``."""
+        raise NotImplementedError(f"{type(self).__name__} has no parameters of a latent")
 
     def entropy(self, params: Params) -> Array | None:
         """S = −E log p(y | x, w) under q(x) p(y | x, w), nats per datum; None where unknown."""
@@ -214,6 +223,18 @@ class Regression(Model):
         """Return q(x) if its components are independent and equal, else None."""
         return None
 
+    def design(self, latent: Array, x: Array) -> Array:
+        """The factors [k] of the block at a latent [l] and one x, for ``LinearBlock``."""
+        raise NotImplementedError(f"{type(self).__name__} has no design of a latent")
+
+    def design_sums(self, latent: Array, statistics: Any) -> tuple[Array, Array, Array]:
+        """Sums over data at a latent, for ``LinearBlock`` of statistics that are not the data.
+
+        Σ a_i d_i d_iᵀ [k, k], Σ a_i d_i y_iᵀ [k, q] and Σ a_i (|y_i|² − |y_i − f(x_i, w₀)|²), with
+        d_i the design at x_i.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no sums over data")
+
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
         residual = (y - self.predict(params, x)) / self.noise
         return -0.5 * jnp.sum(residual**2 + jnp.log(2 * jnp.pi * self.noise**2))
@@ -265,6 +286,19 @@ class FeatureRegression(Regression):
     def coefficients(self, params: Params) -> Array:
         """c(w), shape [p, q]."""
 
+    def basis(self, latent: Array) -> Array:
+        """The matrix [p, k] that multiplies the block at a latent [l], for ``Collapse``."""
+        raise NotImplementedError(f"{type(self).__name__} has no basis of a latent")
+
+    def offset(self, latent: Array) -> Array | None:
+        """The coefficients [p, q] of a block of zeros at a latent, None where they are zero."""
+        del latent
+        return None
+
+    def interpolation(self) -> Interpolation | None:
+        """Errors of the columns of ``basis`` where the features interpolate; None for no errors."""
+        return None
+
     def predict(self, params: Params, x: Array) -> Array:
         return self.features(x) @ self.coefficients(params)
 
@@ -286,14 +320,3 @@ class FeatureRegression(Regression):
         curved = jnp.einsum("pr,rq->pq", statistics.gram, delta)
         total = jnp.einsum("pq,pq->", delta, curved - 2 * statistics.cross)
         return -0.5 * total / self.noise**2
-
-
-@dataclass(frozen=True)
-class MethodOf:
-    """A model's method of a latent, equal for equal models; bound methods compare by identity."""
-
-    model: Model
-    name: str
-
-    def __call__(self, *arguments: Any) -> Any:
-        return getattr(self.model, self.name)(*arguments)

@@ -65,6 +65,11 @@ class WeightedData(NamedTuple):
         )
 
     @property
+    def x(self) -> Array:
+        """The inputs of the data, shape [n, ...]."""
+        return self.data.x
+
+    @property
     def total_weight(self) -> Array:
         """Σ_i a_i, the number of data when every weight is one."""
         return jnp.sum(self.weights)

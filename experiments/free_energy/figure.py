@@ -68,7 +68,8 @@ def _curve_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
         axis.plot(n, exact.value, color=plotting.BLACK, label=r"exact $F_n$, mean over data sets")
         axis.fill_between(
             n, exact.value - exact.standard_error, exact.value + exact.standard_error,
-            color=plotting.GREY, alpha=0.3, linewidth=0, label="± 1 standard error between data sets",
+            color=plotting.GREY, alpha=0.3, linewidth=0,
+            label="± 1 standard error between data sets",
         )  # fmt: skip
         top.append(float(np.max(exact.value)))
     sampled = np.isfinite(curve["normalised_free_energy"].to_numpy()).all(axis=1)
@@ -94,8 +95,8 @@ def _curve_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
     if not converged.all():
         unconverged = _over_replicates(curve, "normalised_free_energy", sampled).value[~converged]
         axis.plot(
-            m[~converged], unconverged, color=plotting.BLACK, marker="x", markersize=10, linestyle="none",
-            label="not converged",
+            m[~converged], unconverged, color=plotting.BLACK, marker="x", markersize=10,
+            linestyle="none", label="not converged",
         )  # fmt: skip
     if "asymptote" in curve:
         known = curve["exact_learning_coefficient"].item()

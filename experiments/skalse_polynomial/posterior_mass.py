@@ -26,7 +26,7 @@ from slt_jax.data import statistics_of
 from slt_jax.estimators import diagnostics, mean_over_seeds
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.oracles import Exact
-from slt_jax.oracles.pushforward import STEP, log_modulus_density
+from slt_jax.oracles.laws.products import STEP, log_modulus_density
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call

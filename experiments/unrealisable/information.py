@@ -9,8 +9,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from slt_jax.data import validate_data
-from slt_jax.oracles.exact import SAFETY, Exact
-from slt_jax.oracles.expectation import HeldOut
+from slt_jax.oracles.criteria import HeldOut
+from slt_jax.oracles.evaluation import SAFETY, Exact
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data

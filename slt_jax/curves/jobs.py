@@ -28,7 +28,7 @@ from slt_jax.estimators import (
 from slt_jax.estimators.diagnostics import nested_r_hat
 from slt_jax.estimators.estimate import Estimate
 from slt_jax.model import Model
-from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
 from slt_jax.run.devices import JobFunction

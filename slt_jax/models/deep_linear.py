@@ -12,8 +12,10 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf
-from slt_jax.oracles.structures import Collapse, LayersLatent, single_direction
+from slt_jax.model import FeatureRegression
+from slt_jax.oracles.laws.layers import LayersLatent
+from slt_jax.oracles.laws.matrix import single_direction
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, OrMore, Positive
@@ -61,10 +63,10 @@ class DeepLinearNetwork(FeatureRegression):
             return None
         layers = [np.asarray(optimum[name], float) for name in self._layers()]
         direction = single_direction(functools.reduce(lambda A, W: W @ A, layers))
-        latent = LayersLatent(tuple(rows), into, self.prior_scale, direction)
-        return Collapse(MethodOf(self, "_transposed_root"), latent, self.prior_scale)
+        law = LayersLatent(tuple(rows), into, self.prior_scale, direction)
+        return Collapse(law, self.prior_scale)
 
-    def _transposed_root(self, latent: Array) -> Array:
+    def basis(self, latent: Array) -> Array:
         return latent.reshape(-1, self.widths[0]).T
 
     def _layers(self) -> list[str]:

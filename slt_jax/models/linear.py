@@ -9,8 +9,9 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf
-from slt_jax.oracles.structures import Collapse, NoLatent
+from slt_jax.model import FeatureRegression
+from slt_jax.oracles.laws.none import NoLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Positive, Size
@@ -42,9 +43,9 @@ class LinearRegression(FeatureRegression):
         return params["w"][:, None]
 
     def exact(self, optimum: Params) -> Collapse:
-        return Collapse(MethodOf(self, "_identity"), NoLatent(), self.prior_scale)
+        return Collapse(NoLatent(), self.prior_scale)
 
-    def _identity(self, latent: Array) -> Array:
+    def basis(self, latent: Array) -> Array:
         return jnp.eye(self.input_dim, dtype=latent.dtype)
 
 

@@ -11,7 +11,9 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import FeatureRegression
-from slt_jax.oracles.structures import Collapse, NoLatent, PowerLatent, ProductLatent
+from slt_jax.oracles.laws.none import NoLatent
+from slt_jax.oracles.laws.products import PowerLatent, ProductLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, OrMore, Positive
@@ -47,25 +49,21 @@ class MonomialRegression(FeatureRegression):
         """A linear factor is collapsed; without one the product itself is integrated."""
         if 1 not in self.exponents:
             at_zero = not np.any(np.prod(np.asarray(optimum["w"])))
-            latent = PowerLatent(self.exponents, self.prior_scale)
-            return Collapse(_empty, latent, offset=_scale) if at_zero else None
+            law = PowerLatent(self.exponents, self.prior_scale)
+            return Collapse(law) if at_zero else None
         linear = self.exponents.index(1)
         rest = self.exponents[:linear] + self.exponents[linear + 1 :]
         if not rest:
-            return Collapse(_one, NoLatent(), self.prior_scale)
-        return Collapse(_scale, ProductLatent((rest,), self.prior_scale), self.prior_scale)
+            return Collapse(NoLatent(), self.prior_scale)
+        return Collapse(ProductLatent((rest,), self.prior_scale), self.prior_scale)
 
+    def basis(self, latent: Array) -> Array:
+        if 1 not in self.exponents:
+            return jnp.zeros((1, 0), latent.dtype)
+        return latent.reshape(1, 1) if latent.size else jnp.ones((1, 1), latent.dtype)
 
-def _scale(latent: Array) -> Array:
-    return latent.reshape(1, 1)
-
-
-def _one(latent: Array) -> Array:
-    return jnp.ones((1, 1), latent.dtype)
-
-
-def _empty(latent: Array) -> Array:
-    return jnp.zeros((1, 0), latent.dtype)
+    def offset(self, latent: Array) -> Array | None:
+        return None if 1 in self.exponents else latent.reshape(1, 1)
 
 
 def _zero_truth(*exponents: int, showcase: bool = False) -> Problem:

@@ -10,14 +10,10 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import Model
-from slt_jax.oracles.structures import (
-    REACH,
-    BoxLatent,
-    Coordinate,
-    Direct,
-    Strip,
-    normal_coordinate,
-)
+from slt_jax.oracles.interpolation import Strip
+from slt_jax.oracles.laws.box import BoxLatent, Coordinate, normal_coordinate
+from slt_jax.oracles.laws.cuts import REACH
+from slt_jax.oracles.structures import Direct
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive
@@ -106,10 +102,13 @@ class NormalMixture(Model):
             mean = normal_coordinate(self.prior_scale)
             across = normal_coordinate(self.prior_scale, rate=0.25)
             smaller = Coordinate(0.0, 0.5, singular=(0.0,), rate=1.0)
-            return Direct(_turned_by_weight, BoxLatent((mean, across, smaller)), strip)
+            return Direct(BoxLatent((mean, across, smaller)), strip=strip)
         mean = normal_coordinate(self.prior_scale, np.asarray(optimum["b"]))
         weight = Coordinate(0.0, 1.0, singular=(0.0, 1.0), rate=1.0)
-        return Direct(_from_weight, BoxLatent((mean, weight)), strip)
+        return Direct(BoxLatent((mean, weight)), strip=strip)
+
+    def from_latent(self, latent: Array) -> Params:
+        return _from_weight(latent) if self.first_mean_fixed else _turned_by_weight(latent)
 
     def entropy(self, params: Params) -> Array:
         """Integrate S by the trapezoidal rule, which is exact to rounding for |b| < 4."""

@@ -12,7 +12,8 @@ from scipy.special import erf, ndtri
 
 from slt_jax import theory
 from slt_jax.model import FeatureRegression
-from slt_jax.oracles.structures import BoxLatent, Coordinate, Direct
+from slt_jax.oracles.laws.box import BoxLatent, Coordinate
+from slt_jax.oracles.structures import Direct
 from slt_jax.problem import Problem, Truth
 from slt_jax.statistics import Params, RegressionStatistics
 
@@ -43,9 +44,9 @@ class NormalOnParabola(FeatureRegression):
     def log_likelihood_ratio(self, params: Params, statistics: RegressionStatistics) -> Array:
         # Across the curve an unrealisable loss has a slope, so that w² − w₀² must not be rounded
         # apart from w − w₀.
-        origin = statistics.optimum[0, 0]
+        optimum = statistics.optimum[0, 0]
         w = self.coefficients(params)[0, 0]
-        delta = (w - origin) * jnp.stack([jnp.ones_like(w), w + origin])
+        delta = (w - optimum) * jnp.stack([jnp.ones_like(w), w + optimum])
         total = statistics.gram[0, 0] * jnp.sum(delta**2) - 2 * jnp.sum(delta * statistics.cross[0])
         return -0.5 * total / self.noise**2
 
@@ -53,11 +54,10 @@ class NormalOnParabola(FeatureRegression):
         """w is integrated; K has at most 20/σ² nats per unit of w² on |w| ≤ 2."""
         w = 2 * float(erf(np.asarray(optimum["u"]) / np.sqrt(2)))
         coordinate = Coordinate(-2.0, 2.0, singular=(0.0, -abs(w), abs(w)))
-        return Direct(_from_uniform, BoxLatent((coordinate,), information=20 / self.noise**2))
+        return Direct(BoxLatent((coordinate,), information=20 / self.noise**2))
 
-
-def _from_uniform(latent: Array) -> Params:
-    return {"u": jax.scipy.special.ndtri((latent[0] + 2) / 4)}
+    def from_latent(self, latent: Array) -> Params:
+        return {"u": jax.scipy.special.ndtri((latent[0] + 2) / 4)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,15 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Support
-from slt_jax.oracles.structures import Collapse, NoLatent, PowersLatent
+from slt_jax.model import FeatureRegression, Support
+from slt_jax.oracles.laws.none import NoLatent
+from slt_jax.oracles.laws.powers import PowersLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem, Truth
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, OrMore, Positive
 
-Basis = Literal["monomial", "legendre", "fourier"]
+Functions = Literal["monomial", "legendre", "fourier"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +30,13 @@ class PolynomialRegression(FeatureRegression):
 
     f(x) = Σ_i θ_i^{p_i} φ_i(x), x ~ U[−1, 1], θ ~ N(0, prior_scale²), with ``powers`` p ≥ 1.
 
-    The basis φ_0, φ_1, … is 1, x, x², …; or the Legendre polynomials √(2i + 1) P_i; or
+    The ``functions`` φ_0, φ_1, … are 1, x, x², …; or the Legendre polynomials √(2i + 1) P_i; or
     1, √2 cos πx, √2 sin πx, √2 cos 2πx, …. The last two are orthonormal under q(x). Legendre
     polynomials are evaluated on |x| ≤ 1 alone.
     """
 
     powers: Annotated[tuple[Count, ...], OrMore(1)] = (1, 1, 1, 1)
-    basis: Basis = "monomial"
+    functions: Functions = "monomial"
     prior_scale: Positive = 1.0
 
     def priors(self) -> dict[str, dist.Distribution]:
@@ -47,11 +49,13 @@ class PolynomialRegression(FeatureRegression):
         return dist.Uniform(-1.0, 1.0)
 
     def support(self) -> Support:
-        return Support(constraints.interval(-1.0, 1.0)) if self.basis == "legendre" else Support()
+        return (
+            Support(constraints.interval(-1.0, 1.0)) if self.functions == "legendre" else Support()
+        )
 
     def features(self, x: Array) -> Array:
         index = jnp.arange(len(self.powers))
-        match self.basis:
+        match self.functions:
             case "monomial":
                 return x**index
             case "legendre":
@@ -69,22 +73,22 @@ class PolynomialRegression(FeatureRegression):
     def exact(self, optimum: Params) -> Collapse | None:
         """Plain coefficients are collapsed, and powers of parameters, at most four, integrated."""
         powers = tuple(p for p in self.powers if p > 1)
-        plain = MethodOf(self, "_plain")
         if not powers:
-            return Collapse(plain, NoLatent(), self.prior_scale)
+            return Collapse(NoLatent(), self.prior_scale)
         if len(powers) > 4:
             return None
-        latent = PowersLatent(powers, self.prior_scale)
-        return Collapse(plain, latent, self.prior_scale, MethodOf(self, "_powers"))
+        return Collapse(PowersLatent(powers, self.prior_scale), self.prior_scale)
 
-    def _plain(self, latent: Array) -> Array:
+    def basis(self, latent: Array) -> Array:
         """Columns of the identity where a coefficient is a parameter itself."""
         plain = np.array(self.powers) == 1
         return jnp.eye(len(plain), dtype=latent.dtype)[:, plain]
 
-    def _powers(self, latent: Array) -> Array:
+    def offset(self, latent: Array) -> Array | None:
         """The other coefficients in their places, shape [p, 1]."""
         places = np.flatnonzero(np.array(self.powers) > 1)
+        if not len(places):
+            return None
         return jnp.zeros((len(self.powers), 1), latent.dtype).at[places, 0].set(latent)
 
 
@@ -109,10 +113,10 @@ def polynomial(
     """Return the problem whose truth is the model at ``theta``, plus ``beyond`` times the next φ.
 
     Where the next function is orthogonal to the others, K is what it is without it, and the
-    divergence beyond²/2σ². Raises ValueError for ``beyond`` in a basis that is not orthonormal.
+    divergence beyond²/2σ². Raises ValueError for ``beyond`` where they are not orthonormal.
     """
-    if beyond and model.basis == "monomial":
-        raise ValueError(f"beyond = {beyond}: must be 0 in the monomial basis")
+    if beyond and model.functions == "monomial":
+        raise ValueError(f"beyond = {beyond}: must be 0 for monomials")
     extended = dataclasses.replace(model, powers=(*model.powers, 1))
     return Problem(
         name,
@@ -138,7 +142,7 @@ def problems() -> tuple[Problem, ...]:
     The latter is θ₁x⁴ + θ₂²x³ + θ₃³x² + θ₄⁴x + θ₅⁵, whose coefficients have the number of factors
     of Skalse's polynomial and one parameter each.
     """
-    legendre = PolynomialRegression(basis="legendre")
+    legendre = PolynomialRegression(functions="legendre")
     powers = PolynomialRegression(powers=(5, 4, 3, 2, 1))
     plain = np.array([0.5, -0.5, 0.0, 0.5])
     text = "Legendre polynomials of degree ≤ 3"

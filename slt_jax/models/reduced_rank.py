@@ -9,8 +9,9 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf
-from slt_jax.oracles.structures import Collapse, MatrixLatent, single_direction
+from slt_jax.model import FeatureRegression
+from slt_jax.oracles.laws.matrix import MatrixLatent, single_direction
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive
@@ -52,10 +53,10 @@ class ReducedRankRegression(FeatureRegression):
         if self.input_dim > 2:
             return None
         direction = single_direction(np.asarray(optimum["B"]) @ np.asarray(optimum["A"]))
-        latent = MatrixLatent(self.hidden_dim, self.input_dim, self.prior_scale, direction)
-        return Collapse(MethodOf(self, "_transposed_root"), latent, self.prior_scale)
+        law = MatrixLatent(self.hidden_dim, self.input_dim, self.prior_scale, direction)
+        return Collapse(law, self.prior_scale)
 
-    def _transposed_root(self, latent: Array) -> Array:
+    def basis(self, latent: Array) -> Array:
         return latent.reshape(-1, self.input_dim).T
 
 

@@ -11,15 +11,12 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Regression
-from slt_jax.oracles.structures import (
-    CellsLatent,
-    Collapse,
-    HalvesLatent,
-    KinksLatent,
-    LinearBlock,
-    normal_coordinate,
-)
+from slt_jax.model import FeatureRegression, Regression
+from slt_jax.oracles.laws.box import normal_coordinate
+from slt_jax.oracles.laws.breakpoints import BreakpointsLatent
+from slt_jax.oracles.laws.halves import HalvesLatent
+from slt_jax.oracles.laws.units import UnitsLatent
+from slt_jax.oracles.structures import Collapse, LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data, Params
 from slt_jax.validation import Positive, Size
@@ -56,7 +53,10 @@ class ReluNet(FeatureRegression):
 
     def exact(self, optimum: Params) -> Collapse:
         """Given b, the two coefficients are independent normals: any H is two dimensions."""
-        return Collapse(jnp.diag, HalvesLatent(self.hidden_dim, self.prior_scale), self.prior_scale)
+        return Collapse(HalvesLatent(self.hidden_dim, self.prior_scale), self.prior_scale)
+
+    def basis(self, latent: Array) -> Array:
+        return jnp.diag(latent)
 
 
 def _halves(values: Array) -> Array:
@@ -106,7 +106,7 @@ class BiasedReluNet(Regression):
     """A ReLU net with biases, whose likelihood is a sum over few pieces of sorted data.
 
     f(x) = Σ_{h≤H} a_h relu(b_h x + c_h), all parameters N(0, prior_scale²).
-    δ = f(·, w) − f(·, w₀) is a line αx + γ between kinks, at most 2H of them, so that
+    δ = f(·, w) − f(·, w₀) is a line αx + γ between breakpoints, at most 2H of them, so that
 
         Σ a_i(ℓ_i(w) − ℓ_i(w₀)) = −(1/2σ²) Σ_pieces Σ_i a_i (δ_i² − 2δ_i r_i)
 
@@ -134,24 +134,25 @@ class BiasedReluNet(Regression):
         """Outputs are collapsed; what is left of one unit are its length and angle, and of two
         their weights."""
         a, b, c = (np.asarray(optimum[name], float) for name in "abc")
-        latent: KinksLatent | CellsLatent
+        law: BreakpointsLatent | UnitsLatent
         if self.hidden_dim == 1:
             true = np.arctan2(c, b)[a * np.hypot(b, c) != 0]
-            latent = KinksLatent(_with_bias, self.prior_scale, tuple(map(float, true)))
+            angles = tuple(map(float, true))
+            law = BreakpointsLatent(bias=True, scale=self.prior_scale, angles=angles)
         elif self.hidden_dim == 2:
             coordinates = tuple(normal_coordinate(self.prior_scale, true) for true in (b, c))
-            latent = CellsLatent(coordinates, num_units=2)
+            law = UnitsLatent(coordinates, num_units=2)
         else:
             return None
-        return LinearBlock(
-            MethodOf(self, "_units"), latent, self.prior_scale, MethodOf(self, "_sums")
-        )
+        return LinearBlock(law, self.prior_scale, has_sums=True)
 
-    def _units(self, latent: Array, x: Array) -> Array:
+    def design(self, latent: Array, x: Array) -> Array:
         b, c = latent.reshape(-1, 2).T
         return jax.nn.relu(b * x + c)
 
-    def _sums(self, latent: Array, statistics: SortedStatistics) -> tuple[Array, Array, Array]:
+    def design_sums(
+        self, latent: Array, statistics: SortedStatistics
+    ) -> tuple[Array, Array, Array]:
         """A pair of units is a product of two lines where both are active."""
         b, c = latent.reshape(-1, 2).T
         units = _Units.of(b, c, statistics)
@@ -181,14 +182,16 @@ class BiasedReluNet(Regression):
         )
 
     def log_likelihood_ratio(self, params: Params, statistics: SortedStatistics) -> Array:
-        kinks, origin_kinks = (_kinks(w, statistics.x) for w in (params, statistics.optimum))
-        ends = jnp.array([0, len(statistics.x)], kinks.dtype)
-        edges = jnp.sort(jnp.concatenate([ends, kinks, origin_kinks]))
+        breakpoints, optimal_breakpoints = (
+            _breakpoints(w, statistics.x) for w in (params, statistics.optimum)
+        )
+        ends = jnp.array([0, len(statistics.x)], breakpoints.dtype)
+        edges = jnp.sort(jnp.concatenate([ends, breakpoints, optimal_breakpoints]))
         slope, intercept = (
             here - there
             for here, there in zip(
-                _lines(params, kinks, edges),
-                _lines(statistics.optimum, origin_kinks, edges),
+                _lines(params, breakpoints, edges),
+                _lines(statistics.optimum, optimal_breakpoints, edges),
                 strict=True,
             )
         )
@@ -209,10 +212,10 @@ class _Units(NamedTuple):
     @classmethod
     def of(cls, b: Array, c: Array, statistics: SortedStatistics) -> "_Units":
         """Find the range of the units with weights b and c [H]."""
-        kinks = _kinks({"b": b, "c": c}, statistics.x)
-        first = jnp.where(b > 0, kinks, 0)
+        breakpoints = _breakpoints({"b": b, "c": c}, statistics.x)
+        first = jnp.where(b > 0, breakpoints, 0)
         everywhere = jnp.where((b > 0) | (c > 0), len(statistics.x), 0)
-        last = jnp.where(b < 0, kinks, everywhere)
+        last = jnp.where(b < 0, breakpoints, everywhere)
         return cls(b, c, first, last)
 
     def products(self, other: "_Units", statistics: SortedStatistics) -> Array:
@@ -228,25 +231,23 @@ class _Units(NamedTuple):
         return self.b * x_r + self.c * r
 
 
-def _with_bias(x: Array) -> Array:
-    return jnp.stack([x, jnp.ones_like(x)])
+def _breakpoints(params: Params, x: Array) -> Array:
+    """Count the sorted data on the left of each unit's breakpoint, [H]; any number without one.
 
-
-def _kinks(params: Params, x: Array) -> Array:
-    """Count the sorted data on the left of each unit's kink, [H]; any number without a kink.
-
-    A datum exactly at a kink may be on either side: the net is the same, and the derivative
+    A datum exactly at a breakpoint may be on either side: the net is the same, and the derivative
     one of its two.
     """
     b, c = (jax.lax.stop_gradient(params[name]) for name in "bc")
     return jnp.searchsorted(x, -c / jnp.where(b == 0, 1, b))
 
 
-def _lines(params: Params, kinks: Array, edges: Array) -> tuple[Array, Array]:
+def _lines(params: Params, breakpoints: Array, edges: Array) -> tuple[Array, Array]:
     """Return slope and intercept of the net on each piece [P] of data between P + 1 ``edges``."""
     a, b, c = (params[name] for name in "abc")
     starts, stops = edges[:-1, None], edges[1:, None]
-    off = jnp.where(b > 0, starts < kinks, (b < 0) & (kinks < stops)) | ((b == 0) & (c <= 0))
+    off = jnp.where(b > 0, starts < breakpoints, (b < 0) & (breakpoints < stops)) | (
+        (b == 0) & (c <= 0)
+    )
     # A sum, not a matrix product: accelerators round the factors of those to ten bits.
     slope, intercept = (jnp.sum(jnp.where(off, 0, a * weight), axis=1) for weight in (b, c))
     return slope, intercept

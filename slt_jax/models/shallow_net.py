@@ -11,16 +11,13 @@ import numpyro.distributions as dist
 from jax import Array
 
 from slt_jax import theory
-from slt_jax.model import MethodOf, Regression
-from slt_jax.oracles.structures import (
-    REACH,
-    BoxLatent,
-    CellsLatent,
-    KinksLatent,
-    LinearBlock,
-    Strip,
-    normal_coordinate,
-)
+from slt_jax.model import Regression
+from slt_jax.oracles.interpolation import Strip
+from slt_jax.oracles.laws.box import normal_coordinate
+from slt_jax.oracles.laws.breakpoints import BreakpointsLatent
+from slt_jax.oracles.laws.cuts import REACH
+from slt_jax.oracles.laws.units import UnitsLatent
+from slt_jax.oracles.structures import LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive, Size
@@ -31,7 +28,6 @@ SINGULARITY = {"tanh": np.pi / 2, "silu": np.pi, "softplus": np.pi}
 # that their prior makes up for: 1e-13 of n at 4.5, 5e-11 at 6, where it is e^−18 of its peak.
 REACH_IN_PLANE = 3.5
 MOST_WEIGHTS = 4
-MOST_IN_PANELS = 2
 
 Activation = Literal["tanh", "relu", "silu", "softplus"]
 
@@ -96,22 +92,16 @@ class ShallowNet(Regression):
         if not 0 < H * weights <= MOST_WEIGHTS:
             return None
         if self.activation == "relu" and (H, weights) == (1, 2):
-            return self._with_kinks(optimum)
+            return self._with_breakpoints(optimum)
         per_unit = [np.asarray(optimum["b"])]
         if self.biases:
             per_unit.append(np.asarray(optimum["c"])[:, None])
         at_optimum = np.column_stack(per_unit)
-        # A tanh unit is odd in its weights, and its output absorbs the sign of the first.
-        in_panels = H == 1 and weights <= MOST_IN_PANELS
-        folded = self.activation == "tanh" and not in_panels
         coordinates = tuple(
-            normal_coordinate(self.prior_scale, (*true, *-true), half=folded and place == 0)
-            for place, true in enumerate(at_optimum.T)
+            normal_coordinate(self.prior_scale, (*true, *-true)) for true in at_optimum.T
         )
-        latent = BoxLatent(coordinates) if in_panels else CellsLatent(coordinates, H)
         return LinearBlock(
-            MethodOf(self, "_units"),
-            latent,
+            UnitsLatent(coordinates, H, odd=self.activation == "tanh"),
             self.prior_scale,
             strip=self._analytic_strip(optimum),
             odd=self.activation == "tanh" and not self.biases,
@@ -125,20 +115,16 @@ class ShallowNet(Regression):
         steepest = max(reach * self.prior_scale, float(np.max(np.abs(optimum["b"]))))
         return Strip(SINGULARITY[self.activation] / self.sharpness, steepest)
 
-    def _with_kinks(self, optimum: Params) -> LinearBlock:
+    def _with_breakpoints(self, optimum: Params) -> LinearBlock:
         """The two weights of a ReLU are a length and an angle."""
         names = "bc" if self.biases else "b"
         weights = np.concatenate([np.ravel(optimum[name]) for name in names])
         live = np.any(optimum["a"]) and np.any(weights)
         angles = (float(np.arctan2(weights[1], weights[0])),) if live else ()
-        latent = KinksLatent(MethodOf(self, "_weighted"), self.prior_scale, angles)
-        return LinearBlock(MethodOf(self, "_units"), latent, self.prior_scale)
+        law = BreakpointsLatent(self.biases, self.prior_scale, angles)
+        return LinearBlock(law, self.prior_scale)
 
-    def _weighted(self, x: Array) -> Array:
-        """Return the two inputs of a unit, one for each weight; a bias has the input 1."""
-        return jnp.append(x, 1.0) if self.biases else x
-
-    def _units(self, latent: Array, x: Array) -> Array:
+    def design(self, latent: Array, x: Array) -> Array:
         """σ_k of each of some units, whose weights the latent lists one unit after the other."""
         # Entry by entry, as XLA does not vectorise sums over a short last axis: with them the sums
         # over data of an oracle take five times as long.

@@ -12,7 +12,8 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.model import FeatureRegression
-from slt_jax.oracles.structures import Collapse, ProductLatent
+from slt_jax.oracles.laws.products import ProductLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
 from slt_jax.validation import Positive
@@ -51,11 +52,10 @@ class SkalsePolynomial(FeatureRegression):
     def exact(self, optimum: Params) -> Collapse:
         """The first factor of each product is collapsed; the others enter as four moduli."""
         remaining = tuple((1,) * (count - 1) for count in self.factors[1:])
-        return Collapse(_scales, ProductLatent(remaining, self.prior_scale), self.prior_scale)
+        return Collapse(ProductLatent(remaining, self.prior_scale), self.prior_scale)
 
-
-def _scales(latent: Array) -> Array:
-    return jnp.diag(jnp.concatenate([jnp.ones((1,), latent.dtype), latent]))
+    def basis(self, latent: Array) -> Array:
+        return jnp.diag(jnp.concatenate([jnp.ones((1,), latent.dtype), latent]))
 
 
 def _problem(truth: str, degree: int | None) -> Problem:

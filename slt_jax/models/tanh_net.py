@@ -12,19 +12,15 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from slt_jax import theory
-from slt_jax.model import FeatureRegression, MethodOf, Support
-from slt_jax.oracles.structures import (
-    CellsLatent,
-    Collapse,
-    Interpolation,
-    UnitsLatent,
-    normal_coordinate,
-)
+from slt_jax.model import FeatureRegression, Support
+from slt_jax.oracles.interpolation import Interpolation
+from slt_jax.oracles.laws.odd_units import OddUnitsLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem, Truth
 from slt_jax.statistics import Params
 from slt_jax.validation import Count, Positive, Size
 
-MOST_UNITS, MOST_IN_PANELS = 4, 3
+MOST_UNITS = 4
 # Differences of tanh and its interpolant that are smaller are not those of the interpolant.
 ROUNDING = 1e-13
 
@@ -66,7 +62,7 @@ class TanhNet(FeatureRegression):
         return odd_chebyshev @ _analysis_matrix(self.num_nodes).astype(odd_chebyshev.dtype)
 
     def coefficients(self, params: Params) -> Array:
-        return self._units(params["b"]) @ params["a"][:, None]
+        return self.basis(params["b"]) @ params["a"][:, None]
 
     def predict(self, params: Params, x: Array) -> Array:
         return (jnp.tanh(params["b"] * x) @ params["a"]).reshape(1)
@@ -77,13 +73,11 @@ class TanhNet(FeatureRegression):
             return None
         active = np.asarray(optimum["a"]) * np.asarray(optimum["b"]) != 0
         peaks = tuple(sorted({abs(float(b)) for b in np.asarray(optimum["b"])[active]}))
-        latent: UnitsLatent | CellsLatent = UnitsLatent(self.hidden_dim, self.prior_scale, peaks)
-        if self.hidden_dim > MOST_IN_PANELS:
-            weight = normal_coordinate(self.prior_scale, peaks, half=True)
-            latent = CellsLatent((weight,), self.hidden_dim)
-        units = MethodOf(self, "_units")
-        errors = Interpolation(MethodOf(self, "_largest_errors"), MethodOf(self, "_errors_between"))
-        return Collapse(units, latent, self.prior_scale, interpolation=errors)
+        law = OddUnitsLatent(self.hidden_dim, self.prior_scale, peaks)
+        return Collapse(law, self.prior_scale)
+
+    def interpolation(self) -> Interpolation:
+        return Interpolation(self._largest_errors, self._errors_between)
 
     def _largest_errors(self, b: np.ndarray) -> np.ndarray:
         """Length [N] of the vector of the largest errors, over x, of units with b [N, H]."""
@@ -100,9 +94,9 @@ class TanhNet(FeatureRegression):
         errors = _interpolation_error(self.num_nodes, x, units)
         return np.moveaxis(errors[:, which.reshape(b.shape)], 0, 1)
 
-    def _units(self, b: Array) -> Array:
-        nodes = jnp.asarray(_odd_nodes(self.num_nodes), b.dtype)
-        return jnp.tanh(nodes[:, None] * b)
+    def basis(self, latent: Array) -> Array:
+        nodes = jnp.asarray(_odd_nodes(self.num_nodes), latent.dtype)
+        return jnp.tanh(nodes[:, None] * latent)
 
 
 def _odd_nodes(num_nodes: int) -> np.ndarray:

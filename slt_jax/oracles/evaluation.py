@@ -1,18 +1,52 @@
-"""Sums by two rules, and what their difference says about the error of anything made of them."""
+"""Exact quantities of posteriors: sums by two rules, whose difference bounds the error of each."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from slt_jax.oracles.exact import SAFETY, Exact
 from slt_jax.oracles.moments import RuleSums
 
+SAFETY = 10.0
 SMALLEST = 1e-12
 # Differences of cells do not cancel, so that less of a margin is needed than for their sum.
 SAFETY_OF_CELLS = 3.0
 
 Term = Callable[[RuleSums], np.ndarray]
+
+
+class Exact(NamedTuple):
+    """A number per data set and a bound on its error, both float64 arrays of one shape.
+
+    >>> import numpy as np
+    >>> from slt_jax import Exact
+    >>> energy = Exact(np.array([2.0, 3.0]), np.array([1e-9, 2e-9]))
+    >>> energy.scaled(0.5).minus(energy)
+    Exact(value=array([-1. , -1.5]), error=array([1.5e-09, 3.0e-09]))
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+
+    def scaled(self, factor: float) -> "Exact":
+        """The quantity times a factor."""
+        return Exact(factor * self.value, abs(factor) * self.error)
+
+    def plus(self, other: "Exact") -> "Exact":
+        """The sum; bounds add."""
+        return Exact(self.value + other.value, self.error + other.error)
+
+    def minus(self, other: "Exact") -> "Exact":
+        """The difference; bounds add."""
+        return self.plus(other.scaled(-1.0))
+
+    def shifted(self, constant: np.ndarray | float) -> "Exact":
+        """The quantity plus a number known without error."""
+        return Exact(self.value + constant, self.error)
+
+    def of_data_set(self, index: int) -> "Exact":
+        """The quantity of one data set of several."""
+        return Exact(self.value[index], self.error[index])
 
 
 class Evaluation(NamedTuple):
@@ -21,8 +55,8 @@ class Evaluation(NamedTuple):
     ``scattered`` [R] is Σ_c |I_c − I'_c|/Σ_c I_c of the integrals over cells c by both rules, where
     these have cells: what one misses that no node lies near is made up for by what another has too
     much. ``rounding`` [R] bounds what the n-sized terms that cancel leave behind, and
-    ``log_likelihood_at_optimum`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which data sets have
-    rules of one kind.
+    ``log_likelihood_at_optimum`` [R] is Σ_i a_i ℓ_i(w₀), in total nats. ``group`` [R] says which
+    data sets have rules of one kind.
     """
 
     fine: RuleSums
@@ -76,11 +110,11 @@ class Evaluation(NamedTuple):
 
     def _largest(self, values: np.ndarray) -> np.ndarray:
         """The largest of values [..., R] in each group, repeated at all data sets of the group."""
-        found = np.empty_like(values)
+        largest = np.empty_like(values)
         for group in np.unique(self.group):
             own = self.group == group
-            found[..., own] = np.max(values[..., own], axis=-1, keepdims=True)
-        return found
+            largest[..., own] = np.max(values[..., own], axis=-1, keepdims=True)
+        return largest
 
     def _rounding_of_moments(self) -> np.ndarray:
         """Energies are off by the rounding each, and their squares by what that makes of them."""
@@ -127,7 +161,7 @@ class Evaluation(NamedTuple):
 
 
 def _stacked(sums: Sequence[RuleSums]) -> RuleSums:
-    """Those of all data sets but for the cells, which each has its own."""
+    """Stack the sums of data sets, but for those of cells, of which each has its own."""
     each = (one._replace(log_masses=np.zeros(0)) for one in sums)
     return RuleSums(*(np.stack(part) for part in zip(*each, strict=True)))
 

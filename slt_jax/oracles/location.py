@@ -20,7 +20,7 @@ from numpy.polynomial.legendre import leggauss
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma
 
-from slt_jax.oracles.exact import SAFETY, Exact
+from slt_jax.oracles.evaluation import SAFETY, Exact
 from slt_jax.oracles.quadrature import graded_edges, panel_rule
 
 Floats = NDArray[np.float64]
@@ -56,7 +56,7 @@ class Curve(Protocol):
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether w → −w changes the sign of the first mean alone."""
+        """True where w → −w changes the sign of the first mean alone."""
         ...
 
 
@@ -277,7 +277,7 @@ def _posterior(curve: Curve, n: float, xi: Floats, order: int) -> Floats:
 def _maximum(
     log_density: Callable[[Floats], Floats], far: float, finest: float, rows: int
 ) -> Floats:
-    """Where a log density is largest between 0 and ``far``, by grids that zoom in, shape [rows]."""
+    """The maximum [rows] of a log density between 0 and ``far``, by grids that zoom in."""
     grid = np.concatenate([[0.0], far * np.geomspace(finest / 8, 1, 64)])
     grid = np.broadcast_to(grid, (rows, len(grid)))
     row = np.arange(rows)

@@ -1,8 +1,6 @@
 """The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
 
-import functools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,25 +9,14 @@ import numpy as np
 
 from slt_jax.data import in_doubles, real_weights
 from slt_jax.model import FeatureRegression, Model
-from slt_jax.oracles.adapted import adapted_blocks, is_adapted, is_costly
-from slt_jax.oracles.collapse import total_weight, unit_gram
-from slt_jax.oracles.cuts import Cut, cuts_of
-from slt_jax.oracles.evaluation import Evaluation
-from slt_jax.oracles.exact import Exact
-from slt_jax.oracles.follow import followed
-from slt_jax.oracles.interpolation import best_gain, node_errors
-from slt_jax.oracles.latents import (
-    RESOLUTIONS,
-    Curvature,
-    LatentRule,
-    Resolution,
-    coarser,
-    latent_rule,
-)
-from slt_jax.oracles.moments import NodeBlock, NodeErrors, Points, RuleSums, node_blocks, rule_sums
-from slt_jax.oracles.pieces import of_replicate, pieces_of, points_of, statistics_in_parts
+from slt_jax.oracles.evaluation import Evaluation, Exact
+from slt_jax.oracles.integration import Rules, integrated
+from slt_jax.oracles.interpolation import best_gain
+from slt_jax.oracles.laws.law import RESOLUTIONS, Resolution
+from slt_jax.oracles.moments import Posterior
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.oracles.structures import BoxLatent, Collapse, Latent, ProductLatent, Structure
+from slt_jax.oracles.shards import Points, of_replicate, points_of, statistics_in_parts
+from slt_jax.oracles.structures import Collapse, Structure
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.shapes import datum_of
@@ -37,14 +24,6 @@ from slt_jax.statistics import Data, RegressionStatistics
 from slt_jax.validation import refuse_first
 
 ROUNDING = 1e-13
-# Of what a fixed rule leaves out, relative to what it holds, and of nats by which two orders of it
-# differ: more, and the posterior is followed to where the data put it.
-LOG_LEFT_OUT, MOST_APART = math.log(1e-10), 0.02
-# Nats of a bound on interpolation that is looked at more closely.
-ROUGH = 1e-6
-# Nats by which an answer may be off that is given all the same, with its bound.
-HELD = 0.3
-OUT_OF_REACH = "the data put the posterior beyond the reach of the exact rule"
 
 
 class ExactMoments(NamedTuple):
@@ -79,16 +58,16 @@ class Oracle(NamedTuple):
 
     problem: Problem
     model: Model
-    structure: Structure
+    structure: Structure[Any]
     refinement: int
 
     @in_float64
     def log_evidence(self, statistics: Any) -> Exact:
         """log Z(a) − Σ a_i ℓ_i(w₀) of weighted data, in total nats.
 
-        ``statistics`` is the model's statistics of one weighted data set, or of R on a leading axis.
-        Add ``statistics.reference`` for log Z(a) itself. Raises ValueError for NaN or infinite
-        statistics.
+        ``statistics`` are the model's of one weighted data set, or of R on a leading axis. Add
+        ``statistics.log_likelihood_at_optimum`` for log Z(a) itself. Raises ValueError for NaN or
+        infinite statistics.
         """
         exact = self.moments(statistics).normalised_free_energy
         return Exact(-exact.value, exact.error)
@@ -102,7 +81,7 @@ class Oracle(NamedTuple):
         _validate_beta(beta)
         statistics = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), statistics)
         if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(statistics)):
-            raise ValueError("the data statistics holds NaN or infinite statistics")
+            raise ValueError("the statistics of the data are NaN or infinite")
         if statistics.log_likelihood_at_optimum.ndim == 0:
             batch = self.moments(jax.tree.map(lambda leaf: leaf[None], statistics), beta)
             return ExactMoments(*(Exact(value[0], error[0]) for value, error in batch))
@@ -137,12 +116,10 @@ class Oracle(NamedTuple):
 
     @in_float64
     def num_nodes(self, statistics: Any, beta: float = 1.0) -> int:
-        """How many values of the latent the integral of one data set is a sum over."""
-        pieces, resolutions = self._pieces([statistics]), self._resolutions()[:1]
-        (blocks,) = self._shared_rules([pieces], beta, resolutions) or adapted_blocks(
-            self.structure, self.model, pieces, beta, resolutions
-        )
-        return sum(int(np.sum(np.isfinite(log_weights))) for _, log_weights, *_ in blocks)
+        """The number of values of the latent that the integral of one data set is a sum over."""
+        posterior = self._posterior([statistics], beta)
+        blocks, *_ = self.structure.law.rules([posterior], self._resolutions()[:1])
+        return sum(int(np.sum(np.isfinite(block.log_weights))) for block in blocks)
 
     def _by_two_rules(
         self,
@@ -151,13 +128,15 @@ class Oracle(NamedTuple):
         points: Points | None = None,
     ) -> Evaluation:
         """The evaluation of data sets, each given as statistics that add up."""
-        pieces = [self._pieces(parts) for parts in all_statistics]
-        shared = self._shared_rules(pieces, beta, self._resolutions())
-        sums, group = [], []
-        for parts, whole in zip(all_statistics, pieces, strict=True):
-            fixed = self._by_fixed_rule(parts, whole, beta, shared, points)
-            group.append(isinstance(fixed, list) and _is_settled(*fixed))
-            sums.append(fixed if group[-1] else self._followed(parts, beta, points, fixed))
+        posteriors = [self._posterior(parts, beta) for parts in all_statistics]
+        resolutions, shared = self._resolutions(), self._shared_rules(posteriors)
+        try:
+            answers = [
+                integrated(posterior, shared, resolutions, points) for posterior in posteriors
+            ]
+        except UnsettledError as error:
+            raise ValueError(f"{self.problem.name}: {error}") from None
+        sums, group = zip(*answers, strict=True)
         fine, coarse = zip(*sums, strict=True)
         cancelling = np.array([sum(map(self._cancelling_size, parts)) for parts in all_statistics])
         log_likelihood_at_optimum = np.array(
@@ -168,175 +147,41 @@ class Oracle(NamedTuple):
             fine, coarse, rounding, log_likelihood_at_optimum, np.array(group), beta
         )
 
+    def _posterior(self, statistics: Sequence[Any], beta: float) -> Posterior:
+        return Posterior.of(self.structure, self.model, statistics, beta)
+
     def _resolutions(self) -> tuple[Resolution, Resolution]:
         resolution = RESOLUTIONS[self.refinement]
-        return resolution, coarser(resolution)
+        return resolution, resolution.coarser()
 
-    def _pieces(self, all_statistics: Sequence[Any], steepest: float | None = None) -> list[Any]:
-        return [p for part in all_statistics for p in pieces_of(part, self.structure, steepest)]
-
-    def _sums(
-        self,
-        pieces: Sequence[Any],
-        beta: float,
-        rules: Sequence[Iterable[NodeBlock]],
-        points: Points | None,
-        node_errors: NodeErrors | None,
-        cuts: Sequence[Cut],
-    ) -> list[RuleSums]:
-        """The sums of one data set by each rule; the first looks beyond its cuts."""
-        at = (self.structure, self.model, pieces, beta)
-        fine, coarse = rules
-        return [
-            rule_sums(*at, fine, points, cuts, node_errors),
-            rule_sums(*at, coarse, points),
-        ]
-
-    def _by_fixed_rule(
-        self,
-        all_statistics: Sequence[Any],
-        pieces: Sequence[Any],
-        beta: float,
-        shared: Sequence[Iterable[NodeBlock]] | None,
-        points: Points | None,
-    ) -> list[RuleSums] | UnsettledError:
-        """The sums by the rule that the prior suggests, or why there are none."""
-        of_data = (self.structure, self.model, all_statistics, pieces, beta)
-        cuts = cuts_of(self.structure.latent)
-        if shared is None:
-            at = (self.structure, self.model, pieces, beta)
-            try:
-                rules = adapted_blocks(*at, self._resolutions())
-                return self._sums(pieces, beta, rules, points, node_errors(*of_data), cuts)
-            except UnsettledError as error:
-                return error
-        if not shared:
-            return UnsettledError("the optimum lies beyond it")
-        rough = node_errors(*of_data, rough=True)
-        sums = self._sums(pieces, beta, shared, points, rough, cuts)
-        if not sums[0].doubt > ROUGH:
-            return sums
-        return self._sums(pieces, beta, shared, points, node_errors(*of_data), cuts)
-
-    def _followed(
-        self,
-        all_statistics: Sequence[Any],
-        beta: float,
-        points: Points | None,
-        fixed: list[RuleSums] | UnsettledError,
-    ) -> list[RuleSums]:
-        """The sums of a data set that puts its posterior beyond the fixed rule, or narrows it so
-        much that this does not see it.
-
-        They are those of the fixed rule where nothing better is found. Raises ValueError if that
-        leaves out what no other follows.
-        """
-        log_beyond = float(fixed[0].log_left_out[0]) if isinstance(fixed, list) else 0.0
-        pieces_at = functools.partial(self._pieces, all_statistics)
-        at = (self.structure, self.model, pieces_at, beta)
-        try:
-            found = followed(*at, self._resolutions(), log_beyond)
-        except UnsettledError as error:
-            why = str(error)
-        else:
-            of_data = (self.structure, self.model, all_statistics, found.pieces, beta)
-            errors = node_errors(*of_data, found.steepest)
-            fine, coarse = self._sums(found.pieces, beta, found.rules, points, errors, cuts=())
-            in_doubt = fine.doubt + found.in_doubt
-            fine = fine._replace(log_left_out=found.log_left_out, doubt=in_doubt)
-            if _is_held(fine, coarse):
-                return [fine, coarse]
-            apart = abs(fine.free_energy - coarse.free_energy)
-            why = f"followed there, it is in doubt by {max(apart, in_doubt):.1g} nats"
-            if fine.doubt > apart:
-                why += ", as the likelihood is interpolated between too few nodes"
-        if isinstance(fixed, list) and _is_held(*fixed):
-            return fixed
-        raise ValueError(f"{self.problem.name}: {OUT_OF_REACH}; {why}")
-
-    def _shared_rules(
-        self, replicates: Sequence[Sequence[Any]], beta: float, resolutions: Sequence[Resolution]
-    ) -> list[list[NodeBlock]] | None:
+    def _shared_rules(self, posteriors: Sequence[Posterior]) -> Rules | None:
         """A rule per resolution, in blocks, that all data sets share; None if each has its own.
 
         It is empty where no rule holds the optimum, and each data set is followed.
         """
-        if is_adapted(self.structure.latent):
+        law = self.structure.law
+        if law.is_data_dependent:
             return None
         try:
-            return [node_blocks(self._rule(replicates, beta, each)) for each in resolutions]
+            return law.rules(posteriors, self._resolutions())
         except UnsettledError:
             return []
 
-    def _rule(
-        self, replicates: Sequence[Sequence[Any]], beta: float, resolution: Resolution
-    ) -> LatentRule:
-        """The rule for the replicates' mean curvature, in steps of 2 % so that rules are reused."""
-        structure, latent = self.structure, self.structure.latent
-        targets, adapted = np.zeros(0), np.zeros(0)
-        if not isinstance(structure, Collapse):
-            assert isinstance(latent, BoxLatent)
-            size = np.mean([sum(map(total_weight, pieces)) for pieces in replicates])
-            alone = np.array([beta * size * latent.information])
-            return _cached_rule(latent, Curvature(_in_steps(alone), ()), (), resolution)
-        mean = np.mean([np.asarray(pieces[0].gram) for pieces in replicates], axis=0)
-        gram = unit_gram(structure, _noise(self.model), beta, mean)
-        alone = np.array([np.trace(gram)])
-        if isinstance(latent, ProductLatent):
-            last = slice(-len(latent.exponents), None)
-            origin = np.asarray(replicates[0][0].optimum)
-            targets = np.abs(origin)[last, 0] / structure.scale
-            with_prior = gram + np.eye(len(gram))
-            alone = np.diag(with_prior)[last]
-            adapted = 1 / np.diag(np.linalg.inv(with_prior))[last]
-        curvature = Curvature(_in_steps(alone), _in_steps(adapted))
-        return _cached_rule(latent, curvature, tuple(targets.tolist()), resolution)
-
-    def _cancelling_size(self, piece: Any) -> float:
+    def _cancelling_size(self, statistics: Any) -> float:
         """Size of the terms in a log density that cancel, in total nats."""
-        if not isinstance(piece, RegressionStatistics):
-            return abs(float(piece.log_likelihood_at_optimum))
+        if not isinstance(statistics, RegressionStatistics):
+            return abs(float(statistics.log_likelihood_at_optimum))
         assert isinstance(self.model, FeatureRegression)
-        origin, gram, cross = map(np.asarray, (piece.optimum, piece.gram, piece.cross))
-        size = np.sum(np.abs(origin) * (np.abs(gram @ origin) + np.abs(cross)))
-        return float(size) / self.model.noise**2 + best_gain(self.model, piece)
-
-
-def _noise(model: Model) -> float:
-    assert isinstance(model, FeatureRegression)  # which ``oracle_for`` has seen to
-    return model.noise
-
-
-def _is_settled(fine: RuleSums, coarse: RuleSums) -> bool:
-    """Whether a fixed rule holds the posterior and sees what there is of it."""
-    # A likelihood that is NaN is refused later.
-    return bool(
-        fine.log_left_out[0] <= LOG_LEFT_OUT
-        and not abs(fine.free_energy - coarse.free_energy) > MOST_APART
-        and fine.doubt <= MOST_APART
-    )
-
-
-def _is_held(fine: RuleSums, coarse: RuleSums) -> bool:
-    """Whether what a fixed rule leaves out and may be off by is small, if not as small as usual."""
-    apart = abs(fine.free_energy - coarse.free_energy)
-    return bool(fine.log_left_out[0] <= LOG_LEFT_OUT and apart <= HELD and fine.doubt <= HELD)
+        optimum, gram, cross = map(
+            np.asarray, (statistics.optimum, statistics.gram, statistics.cross)
+        )
+        size = np.sum(np.abs(optimum) * (np.abs(gram @ optimum) + np.abs(cross)))
+        return float(size) / self.model.noise**2 + best_gain(self.model, statistics)
 
 
 def _validate_beta(beta: float) -> None:
     if not (np.isfinite(beta) and beta >= 0):
         raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
-
-
-def _in_steps(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(np.exp(0.02 * np.round(np.log(values + 1e-3) / 0.02)).tolist())
-
-
-@functools.lru_cache(maxsize=64)
-def _cached_rule(
-    latent: Latent, curvature: Curvature, targets: tuple[float, ...], resolution: Resolution
-) -> LatentRule:
-    return latent_rule(latent, curvature, targets, resolution)
 
 
 def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -> Oracle | None:
@@ -361,6 +206,6 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
         return None
     if isinstance(structure, Collapse) and not isinstance(problem.model, FeatureRegression):
         return None
-    if is_costly(structure.latent) and not costly:
+    if structure.law.is_costly and not costly:
         return None
     return Oracle(problem, problem.model, structure, refinement)

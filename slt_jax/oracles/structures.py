@@ -1,253 +1,318 @@
-"""What an oracle is told about a model: the block that has a closed form, and the latent rest.
+"""Splits of a model's parameters into a Gaussian block and the latent rest.
 
-A structure says how the parameters split into a Gaussian block, which is integrated out, and a
-latent, of whose law every type here is one. How each law is integrated is the oracles' affair.
+The block is integrated out in closed form, given the latent; the law of the latent says how that
+is integrated. The functions themselves (``basis``, ``offset``, ``design``, …) are methods of the
+model, so that structures are plain values: hashable, and equal for equal models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import abc
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# In standard deviations: what lies beyond is 2e-17 of a normal law.
-REACH = 8.5
-
-
-class NoLatent(NamedTuple):
-    """Every parameter is in the Gaussian block: the model is conjugate."""
-
-
-class ProductLatent(NamedTuple):
-    """Latent l is |∏_j w_{lj}^{e_lj}| of independent N(0, scale²) parameters, given by exponents.
-
-    Each multiplies one entry of the Gaussian block, which absorbs the sign; the last latents
-    belong to the last features.
-    """
-
-    exponents: tuple[tuple[int, ...], ...]
-    scale: float = 1.0
-
-
-class PowerLatent(NamedTuple):
-    """The product ∏_j w_j^{e_j} with its sign; where no block multiplies it, the truth is 0."""
-
-    exponents: tuple[int, ...]
-    scale: float = 1.0
-
-
-class PowersLatent(NamedTuple):
-    """Powers w_j^{p_j} of independent N(0, scale²) parameters, each a coefficient by itself.
-
-    The ``offset`` of its structure is linear in them and the ``basis`` constant.
-    """
-
-    exponents: tuple[int, ...]
-    scale: float = 1.0
-
-
-class UnitsLatent(NamedTuple):
-    """``num_units`` exchangeable scalars b_h ~ N(0, scale²) whose sign the Gaussian block absorbs.
-
-    ``reach`` bounds the |b| beyond which the prior mass is neglected (in units of ``scale``);
-    ``peaks`` are the positive |b| at which the optimum has units.
-    """
-
-    num_units: int
-    scale: float
-    peaks: tuple[float, ...] = ()
-    reach: float = 7.0
-
-
-class MatrixLatent(NamedTuple):
-    """A rows × columns matrix A of N(0, scale²) entries that enters through AᵀA only.
-
-    ``direction`` is the row space of the optimum (columns of length ``columns``), empty if the
-    truth is zero: the posterior is peaked around it.
-    """
-
-    rows: int
-    columns: int
-    scale: float = 1.0
-    direction: tuple[float, ...] = ()
-
-
-class LayersLatent(NamedTuple):
-    """A product W_m…W_1 of N(0, scale²) matrices that enters through AᵀA only, as ``MatrixLatent``.
-
-    ``rows`` [m] are those of W_1 to W_m, and W_1 has ``columns``.
-    """
-
-    rows: tuple[int, ...]
-    columns: int
-    scale: float = 1.0
-    direction: tuple[float, ...] = ()
-
-
-class HalvesLatent(NamedTuple):
-    """Root sums of squares of the positive and of the negative of ``num_units`` N(0, scale²)."""
-
-    num_units: int
-    scale: float = 1.0
-
-
-class Coordinate(NamedTuple):
-    """A scalar on [low, high]: N(0, scale²), or uniform where ``scale`` is None.
-
-    A normal law is cut to the interval: all of it but rounding must be there, or, where the
-    Gaussian block absorbs the sign, the half above 0. ``singular`` are the points that the set of
-    optima lies at, and n^−``rate`` the order of the narrowest structure of the posterior next to
-    them.
-    """
-
-    low: float
-    high: float
-    scale: float | None = None
-    singular: tuple[float, ...] = (0.0,)
-    rate: float = 0.5
-
-
-def normal_coordinate(
-    scale: float, singular: Iterable[float] = (0.0,), *, half: bool = False, rate: float = 0.5
-) -> Coordinate:
-    """A coordinate of law N(0, scale²), or its ``half`` above 0, that may be singular at 0 too."""
-    reach = REACH * scale
-    points = sorted({0.0, *map(float, singular)})
-    return Coordinate(0.0 if half else -reach, reach, scale, tuple(points), rate)
-
-
-class BoxLatent(NamedTuple):
-    """Independent coordinates, at most three, along which the set of optima lies.
-
-    ``information`` bounds the total nats per datum and squared distance to that set.
-    """
-
-    coordinates: tuple[Coordinate, ...]
-    information: float = 1.0
-
-
-class CellsLatent(NamedTuple):
-    """``num_units`` exchangeable units, each of the same independent coordinates, four in all.
-
-    A latent lists the coordinates unit by unit. The rule is made of cells where the data ask for
-    them: what is singular need lie on no axis. The ``design`` or ``basis`` of its structure takes
-    the coordinates of any number of units, and has one entry or column for each.
-    """
-
-    coordinates: tuple[Coordinate, ...]
-    num_units: int = 1
-
-
-class KinksLatent(NamedTuple):
-    """Two N(0, scale²) weights of a unit that is homogeneous in them, with kinks.
-
-    The kinks lie where the weights are orthogonal to a datum, ``inputs`` of whose x are the two
-    numbers that they multiply. ``angles`` are the directions of the true units.
-    """
-
-    inputs: Callable[[Array], Array]
-    scale: float = 1.0
-    angles: tuple[float, ...] = ()
-
-
-Latent = (
-    NoLatent
-    | ProductLatent
-    | PowerLatent
-    | PowersLatent
-    | UnitsLatent
-    | MatrixLatent
-    | LayersLatent
-    | HalvesLatent
-    | BoxLatent
-    | CellsLatent
-    | KinksLatent
+from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.oracles.block import BlockPosterior, BlockStatistics, DatumLaw
+from slt_jax.oracles.interpolation import (
+    NodeErrors,
+    Strip,
+    density_errors,
+    design_errors,
+    feature_errors,
 )
+from slt_jax.oracles.laws.law import Law
+from slt_jax.oracles.shards import moment_matched
+from slt_jax.statistics import Data, Params, RegressionStatistics, WeightedData
 
+if TYPE_CHECKING:
+    from slt_jax.oracles.moments import Posterior
 
-def single_direction(linear_map: np.ndarray) -> tuple[float, ...]:
-    """Row space of a map [output, input] of rank one, as a unit vector; empty for other ranks."""
-    _, singular_values, rows = np.linalg.svd(np.asarray(linear_map, float))
-    rank = int(np.sum(singular_values > 1e-6 * max(1.0, singular_values[0])))
-    return tuple(float(v) for v in rows[0]) if rank == 1 else ()
-
-
-class Strip(NamedTuple):
-    """Where functions of a datum are analytic: within ``singularity``/|w| of the real axis.
-
-    |w| is the largest entry of the latent, and ``steepest`` as large as the prior makes it.
-    """
-
-    singularity: float
-    steepest: float
-
-    def half_width(self, steepest: float | None = None) -> float:
-        """Half of the width of the strip at latents up to ``steepest``."""
-        return self.singularity / max(self.steepest, steepest or 0.0)
-
-
-class Interpolation(NamedTuple):
-    """How far the columns of a design, interpolated in x, are from what they stand for.
-
-    ``largest`` maps latents [N, l] to the length [N] of the vector of the columns' largest errors,
-    ``at_points`` to their errors [N, point, k] at points that see the largest ones to a factor 2.
-    """
-
-    largest: Callable[[np.ndarray], np.ndarray]
-    at_points: Callable[[np.ndarray], np.ndarray]
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
-class Collapse:
+class Structure(abc.ABC, Generic[M]):
+    """A split of the parameters of a model of type M, with the ``law`` of the latent.
+
+    The entries of the block, if there is one, are independent N(0, scale²).
+    """
+
+    law: Law
+    scale: float = 1.0
+
+    @abc.abstractmethod
+    def node_statistics(self, model: M, latent: Array, statistics: Any) -> BlockStatistics:
+        """Statistics of the block at one latent [l]; those of several shards add up."""
+
+    @abc.abstractmethod
+    def datum_law(
+        self, model: M, optimum: Params, nodes: Array, posterior: BlockPosterior, data: Data
+    ) -> DatumLaw:
+        """The law of each of n data's fit at nodes [node, l], given the block's posteriors."""
+
+    @abc.abstractmethod
+    def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
+        """The mean curvature [p, p] of posteriors in total nats per square of a coefficient.
+
+        Coefficients are in units of the block's scale. Without features it is [1, 1], the number
+        of data times β.
+        """
+
+    @abc.abstractmethod
+    def information(self, posterior: Posterior) -> float:
+        """Data at a noise of one, per square of the block's scale; 0 where none is known."""
+
+    @abc.abstractmethod
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
+        """Bounds on errors of the evidence at nodes, None where nothing is interpolated.
+
+        ``rough`` bounds cost little.
+        """
+
+    def fewer(
+        self, data: Data, weights: np.ndarray, steepest: float | None
+    ) -> tuple[Data, np.ndarray]:
+        """Weighted data that stand for those given at latents up to ``steepest``."""
+        del steepest
+        return data, weights
+
+    @property
+    def sees_units(self) -> bool:
+        """True where the design of a node is that of its units one by one."""
+        return False
+
+    def describe(self) -> str:
+        """Say in words how log Z is integrated."""
+        rest = self.law.describe()
+        return "Gaussian block in closed form" + (rest and f", {rest}")
+
+
+@dataclass(frozen=True)
+class Collapse(Structure[FeatureRegression]):
     """Exact structure c(w) = offset(latent) + basis(latent) @ block, block ~ N(0, scale²) i.i.d.
 
     The block is integrated out in closed form and the latent by quadrature. ``basis`` maps a
-    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q]; None means zero. ``interpolation``
-    is there where the features only interpolate.
+    latent [l] to [p, k] (k may be 0) and ``offset`` to [p, q].
     """
 
-    basis: Callable[[Array], Array]
-    latent: Latent
-    scale: float = 1.0
-    offset: Callable[[Array], Array] | None = None
-    interpolation: Interpolation | None = None
+    def node_statistics(
+        self, model: FeatureRegression, latent: Array, statistics: RegressionStatistics
+    ) -> BlockStatistics:
+        """Reduce statistics of p features to the k block parameters."""
+        basis = model.basis(latent)
+        delta = _offset(model, latent, statistics.optimum)
+        gram_delta = statistics.gram @ delta
+        noise = model.noise
+        return BlockStatistics(
+            precision=(self.scale / noise) ** 2 * (basis.T @ statistics.gram @ basis),
+            score=self.scale / noise**2 * (basis.T @ (statistics.cross - gram_delta)),
+            energy=jnp.sum(delta * (gram_delta - 2 * statistics.cross)) / (2 * noise**2),
+        )
+
+    def datum_law(
+        self,
+        model: FeatureRegression,
+        optimum: Params,
+        nodes: Array,
+        posterior: BlockPosterior,
+        data: Data,
+    ) -> DatumLaw:
+        # Nodes come last and one axis at a time: as batches of tiny products the same takes four
+        # times as long.
+        features = jax.vmap(model.features)(data.x) / model.noise
+        at_optimum = model.coefficients(optimum)
+        basis = self.scale * jax.vmap(model.basis)(nodes)
+        offset = jax.vmap(lambda node: _offset(model, node, at_optimum))(nodes)
+        centres = jnp.einsum("bpk,bkq->qpb", basis, posterior.mean)
+        centres += jnp.einsum("bpq->qpb", offset)
+        axes = jnp.einsum("bpk,bjk->jpb", basis, posterior.root)
+        fits = [features @ centre for centre in centres]
+        return _datum_law(model, optimum, data, fits, [features @ axis for axis in axes])
+
+    def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
+        mean = np.mean([np.asarray(each.shards[0].gram) for each in posteriors], axis=0)
+        first = posteriors[0]
+        return np.asarray(first.beta * (self.scale / first.model.noise) ** 2 * mean)
+
+    def information(self, posterior: Posterior) -> float:
+        return posterior.size * (self.scale / posterior.model.noise) ** 2
+
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
+        interpolation = posterior.model.interpolation()
+        if interpolation is None:
+            return None
+        return feature_errors(posterior, interpolation, rough=rough)
 
 
 @dataclass(frozen=True)
-class LinearBlock:
+class LinearBlock(Structure[Regression]):
     """Exact structure f(x, w) = blockᵀ design(latent, x), block [k, q] ~ N(0, scale²) i.i.d.
 
     For a regression that is linear in some parameters without fixed features: the block is
     integrated out in closed form at a cost of n for each value of the latent. ``design`` maps a
-    latent [l] and one x to [k]. ``sums`` maps a latent and statistics that is not of all data to
-    Σ a_i d_i d_iᵀ [k, k], Σ a_i d_i y_iᵀ [k, q] and Σ a_i (|y_i|² − |y_i − f(x_i, w₀)|²), with d_i
-    the design at x_i. Where x is few numbers, ``strip`` says where the design is analytic in each.
-    ``odd``: the design at −x is minus that at x, and so is the optimum.
+    latent [l] and one x to [k]. With ``has_sums`` the model's statistics are not the data, and its
+    ``design_sums`` has the sums over them. Where x is few numbers, ``strip`` says where the design
+    is analytic in each. ``odd``: the design at −x is minus that at x, and so is the optimum.
     """
 
-    design: Callable[[Array, Array], Array]
-    latent: BoxLatent | CellsLatent | KinksLatent
-    scale: float = 1.0
-    sums: Callable[[Array, Any], tuple[Array, Array, Array]] | None = None
+    has_sums: bool = False
     strip: Strip | None = None
     odd: bool = False
 
+    def node_statistics(self, model: Regression, latent: Array, statistics: Any) -> BlockStatistics:
+        if self.has_sums:
+            gram, cross, squares = model.design_sums(latent, statistics)
+            return BlockStatistics(
+                precision=(self.scale / model.noise) ** 2 * gram,
+                score=self.scale / model.noise**2 * cross,
+                energy=squares / (2 * model.noise**2),
+            )
+        x, y = statistics.data
+        design = self.scale / model.noise * jax.vmap(model.design, (None, 0))(latent, x)
+        weighted = statistics.weights[:, None] * design
+        score = weighted.T @ y / model.noise
+        return BlockStatistics(weighted.T @ design, score, block_energy(model, statistics))
+
+    def datum_law(
+        self,
+        model: Regression,
+        optimum: Params,
+        nodes: Array,
+        posterior: BlockPosterior,
+        data: Data,
+    ) -> DatumLaw:
+        over_data = jax.vmap(jax.vmap(model.design, (0, None)), (None, 0))
+        design = self.scale / model.noise * jnp.moveaxis(over_data(nodes, data.x), 2, 0)
+        optimal = jax.vmap(model.predict, (None, 0))(optimum, data.x) / model.noise
+        mean, root = jnp.moveaxis(posterior.mean, 0, 2), jnp.moveaxis(posterior.root, 0, 2)
+        outputs, size = optimal.shape[1], len(design)
+        fits = [
+            sum((design[k] * mean[k, c] for k in range(size)), -optimal[:, c, None])
+            for c in range(outputs)
+        ]
+        zero = jnp.zeros_like(design[0])
+        axes = [sum((design[k] * root[j, k] for k in range(size)), zero) for j in range(size)]
+        return _datum_law(model, optimum, data, fits, axes)
+
+    def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
+        return _number_of_data(posteriors)
+
+    def information(self, posterior: Posterior) -> float:
+        return posterior.size * (self.scale / posterior.model.noise) ** 2
+
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
+        if self.strip is None or not posterior.is_moment_matched:
+            return None
+        off = functools.partial(self.strip.error, posterior.steepest)
+        return design_errors(posterior, off, rough=rough)
+
+    def fewer(
+        self, data: Data, weights: np.ndarray, steepest: float | None
+    ) -> tuple[Data, np.ndarray]:
+        if self.odd:
+            data = _folded(data)
+        if self.strip is None:
+            return data, weights
+        return moment_matched(data, weights, self.strip.half_width(steepest))
+
+    @property
+    def sees_units(self) -> bool:
+        return not self.has_sums
+
 
 @dataclass(frozen=True)
-class Direct:
+class Direct(Structure[Model]):
     """Exact structure without a Gaussian block: all parameters are a function of the latent.
 
-    ``params`` maps a latent [l] to the parameters w, and may be any change of variables under
+    ``from_latent`` maps a latent [l] to the parameters w, and may be any change of variables under
     which the prior of w is the law of the latent. Where a datum is one number y, ``strip`` says
     where its log-likelihood is analytic in y.
     """
 
-    params: Callable[[Array], Mapping[str, Any]]
-    latent: BoxLatent
     strip: Strip | None = None
 
+    def node_statistics(self, model: Model, latent: Array, statistics: Any) -> BlockStatistics:
+        gain = model.log_likelihood_ratio(model.from_latent(latent), statistics)
+        return BlockStatistics(jnp.zeros((0, 0)), jnp.zeros((0, 1)), -gain)
 
-Structure = Collapse | LinearBlock | Direct
+    def datum_law(
+        self, model: Model, optimum: Params, nodes: Array, posterior: BlockPosterior, data: Data
+    ) -> DatumLaw:
+        del posterior
+        params = jax.vmap(model.from_latent)(nodes)
+        over_nodes = jax.vmap(model.log_likelihood, (0, None, None))
+        at_nodes = jax.vmap(over_nodes, (None, 0, 0))(params, *data)
+        at_optimum = jax.vmap(model.log_likelihood, (None, 0, 0))(optimum, *data)
+        gains = at_nodes - at_optimum[:, None]
+        return DatumLaw(gains, jnp.zeros_like(gains), jnp.zeros_like(gains), 0)
+
+    def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
+        return _number_of_data(posteriors)
+
+    def information(self, posterior: Posterior) -> float:
+        del posterior
+        return 0.0
+
+    def node_errors(self, posterior: Posterior, *, rough: bool = False) -> NodeErrors | None:
+        del rough
+        if self.strip is None or not posterior.is_moment_matched:
+            return None
+        off = functools.partial(self.strip.error, posterior.steepest)
+        return density_errors(posterior, off)
+
+    def fewer(
+        self, data: Data, weights: np.ndarray, steepest: float | None
+    ) -> tuple[Data, np.ndarray]:
+        if self.strip is None:
+            return data, weights
+        return moment_matched(data, weights, self.strip.half_width(steepest))
+
+    def describe(self) -> str:
+        return self.law.describe()
+
+
+def _offset(model: FeatureRegression, latent: Array, at_optimum: Array) -> Array:
+    """δ₀ = offset − c(w₀), shape [p, q]."""
+    offset = model.offset(latent)
+    return -at_optimum if offset is None else offset - at_optimum
+
+
+def block_energy(model: Regression, statistics: WeightedData) -> Array:
+    """The energy of a block of zeros, at which the model is zero, relative to w₀."""
+    x, y = statistics.data
+    optimal = jax.vmap(model.predict, (None, 0))(statistics.optimum, x)
+    squares = jnp.sum(y**2 - (y - optimal) ** 2, axis=1)
+    return statistics.weights @ squares / (2 * model.noise**2)
+
+
+def _datum_law(
+    model: Regression, optimum: Params, data: Data, fits: list[Array], axes: list[Array]
+) -> DatumLaw:
+    """The law of fits E f − f(w₀) of each output and k axes of Cov f, [n, node] in units of the
+    noise."""
+    residuals = (data.y - jax.vmap(model.predict, (None, 0))(optimum, data.x)) / model.noise
+    zero = jnp.zeros((len(data.y), fits[0].shape[1]))
+    return DatumLaw(
+        gain=0.5 * jnp.sum(residuals**2, axis=1, keepdims=True),
+        distance=sum(((residuals[:, c, None] - fit) ** 2 for c, fit in enumerate(fits)), zero),
+        spread=sum((axis**2 for axis in axes), zero),
+        outputs=residuals.shape[1],
+    )
+
+
+def _number_of_data(posteriors: Sequence[Posterior]) -> np.ndarray:
+    size = np.mean([each.size for each in posteriors])
+    return np.array([[posteriors[0].beta * size]])
+
+
+def _folded(data: Data) -> Data:
+    """The data (−x, −y) for those (x, y) that have a negative first entry of x."""
+    sign = np.where(data.x[:, :1] < 0, -1.0, 1.0)
+    return jax.tree.map(lambda leaf: sign * leaf, data)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -11,24 +12,7 @@ from slt_jax import theory
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.oracles import oracle_for
-from slt_jax.oracles.adapted import is_costly
-from slt_jax.oracles.structures import (
-    BoxLatent,
-    CellsLatent,
-    Collapse,
-    Direct,
-    KinksLatent,
-    Latent,
-    LayersLatent,
-    LinearBlock,
-    MatrixLatent,
-    NoLatent,
-    PowerLatent,
-    PowersLatent,
-    ProductLatent,
-    Structure,
-    UnitsLatent,
-)
+from slt_jax.oracles.structures import Structure
 from slt_jax.problem import Problem
 from slt_jax.run.store import replace_file
 
@@ -100,49 +84,10 @@ def nodes_of(problem: Problem) -> str:
     return f"{oracle.num_nodes(statistics_of(problem, data)):,}"
 
 
-def oracle_route(structure: Structure) -> str:
-    """Describe in words how an oracle integrates a model of this structure."""
-    if isinstance(structure.latent, NoLatent):
-        return "closed form"
-    rest = _latent_route(structure.latent)
-    if is_costly(structure.latent):
-        rest += ", for who asks with `costly=True`"
-    match structure:
-        case Collapse() | LinearBlock():
-            return f"Gaussian block in closed form, {rest}"
-        case Direct():
-            return rest
-
-
-def _latent_route(latent: Latent) -> str:
-    match latent:
-        case ProductLatent():
-            return f"Gauss rule of {_counted(len(latent.exponents), 'pushed-forward product')}"
-        case PowerLatent():
-            return "push-forward of a product"
-        case PowersLatent():
-            return f"steps of {len(latent.exponents)} parameters, laid out by the data"
-        case UnitsLatent():
-            return f"graded panels in {_counted(latent.num_units, 'ordered input weight')}"
-        case MatrixLatent():
-            return f"singular values and directions of a {latent.rows} × {latent.columns} matrix"
-        case LayersLatent():
-            shape = f"{latent.rows[-1]} × {latent.columns} product of {len(latent.rows)} matrices"
-            found = "length" if 1 in (latent.columns, *latent.rows) else "singular values"
-            return f"{found} and directions of a {shape}"
-        case CellsLatent():
-            dimension = latent.num_units * len(latent.coordinates)
-            return f"cells in {_counted(dimension, 'dimension')}, laid out by the data"
-        case KinksLatent():
-            return "length and direction of the weights, split at the kinks of the data"
-        case BoxLatent():
-            return f"graded panels in {_counted(len(latent.coordinates), 'dimension')}"
-        case _:
-            return "root sums of squares of the weights of each sign"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def oracle_route(structure: Structure[Any]) -> str:
+    """Say in words how the oracle of a model of this structure integrates it."""
+    on_request = ", on request with `costly=True`" if structure.law.is_costly else ""
+    return structure.describe() + on_request
 
 
 def main(arguments: list[str] | None = None) -> None:

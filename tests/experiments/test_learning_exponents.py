@@ -78,7 +78,9 @@ def test_errors_of_nets_by_hand() -> None:
     np.testing.assert_allclose(data["scaled_bayes_error"].squeeze()[:, 0], 0.5)
     np.testing.assert_allclose(data["net_local_exponent"], 1.0)
     nets = data[["normalised_fixed_design_free_energy"]]
-    nets["normalised_fixed_design_free_energy"][:, :, 1] = nets["normalised_fixed_design_free_energy"][:, :, 0]
+    nets["normalised_fixed_design_free_energy"][:, :, 1] = nets[
+        "normalised_fixed_design_free_energy"
+    ][:, :, 0]
     local = study.net_errors(nets)["net_local_exponent"].to_numpy().squeeze()
     assert np.isnan(local[0])
     assert np.isfinite(local[1:]).all()

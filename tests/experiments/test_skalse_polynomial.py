@@ -30,7 +30,7 @@ from experiments.skalse_polynomial.truths import FUNCTIONS, TRUTHS, gram, of_tru
 from experiments.skalse_polynomial.verdict import judge_one_datum, verdict
 from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
-from slt_jax.oracles.pushforward import log_modulus_density
+from slt_jax.oracles.laws.products import log_modulus_density
 from slt_jax.report.verdict import Verdict
 from slt_jax.run.sweep import run_tasks
 

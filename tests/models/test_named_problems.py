@@ -53,9 +53,7 @@ def test_named_problems_are_always_the_same_ones() -> None:
 
 
 def test_a_name_that_no_problem_has() -> None:
-    with pytest.raises(
-        ValueError, match=r"^problem 'tanh3': did you mean tanh_3, .*\?$"
-    ):
+    with pytest.raises(ValueError, match=r"^problem 'tanh3': did you mean tanh_3, .*\?$"):
         problems_of(["linear_3", "tanh3"])
     with pytest.raises(ValueError, match=r"^problem '~': choose from .*\blinear_3\b"):
         problems_of(["~"])

@@ -15,7 +15,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 def features(basis: str, count: int) -> np.ndarray:
     """φ_i at the nodes, shape [node, i]."""
-    model = PolynomialRegression(powers=count * (1,), basis=basis)
+    model = PolynomialRegression(powers=count * (1,), functions=basis)
     with jax.enable_x64(True):
         return np.asarray(jax.vmap(model.features)(NODES))
 
@@ -48,7 +48,7 @@ def test_coefficients_are_powers():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"basis": "hermite"}, "hermite"),
+        ({"functions": "hermite"}, "hermite"),
         ({"powers": ()}, "1 or more"),
         ({"powers": (1, 0)}, r"powers\[1\]"),
     ],
@@ -61,7 +61,7 @@ def test_impossible_models_are_refused(fields, message):
 @pytest.mark.parametrize("basis", ["monomial", "legendre", "fourier"])
 def test_data_beyond_the_interval(basis):
     """Refused where a feature would be that of ±1, and else the features are those of x."""
-    model = PolynomialRegression(powers=(1, 1, 1), basis=basis)
+    model = PolynomialRegression(powers=(1, 1, 1), functions=basis)
     problem, x = Problem("p", model, {"theta": np.array([0.2, 0.3, 0.5])}), 1.5
     data = Data(np.array([0.5, x]), np.ones((2, 1)))
     if basis == "legendre":

@@ -21,8 +21,9 @@ from slt_jax.models.relu_net import BiasedReluNet, ReluNet
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.skalse import SkalsePolynomial
 from slt_jax.models.tanh_net import TanhNet
+from slt_jax.oracles.laws.none import NoLatent
+from slt_jax.oracles.laws.powers import PowersLatent
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.oracles.structures import NoLatent, PowersLatent
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 
@@ -119,7 +120,7 @@ def one_per_model(problems) -> list[Problem]:
 
 
 def marked(problems) -> list:
-    """The first problem of each structure and latent, and the others marked slow.
+    """The first problem of each structure and law, and the others marked slow.
 
     So are powers, of which six data leave many nodes: ``test_powers`` has other routes for them.
     Models without a latent are left to ``test_linear_regression_in_closed_form``.
@@ -127,7 +128,7 @@ def marked(problems) -> list:
     seen, found = {NoLatent}, []
     for problem in problems:
         structure = problem.model.exact(problem.optimum)
-        kind = type(structure.latent)
+        kind = type(structure.law)
         key = kind if kind is NoLatent else (type(structure), kind, type(problem.model))
         slow = key in seen or kind is PowersLatent
         found.append(pytest.param(problem, marks=[pytest.mark.slow] if slow else []))
@@ -219,7 +220,7 @@ def test_evidence_by_prior_draws(problem):
     with false alarm 2e-9 for each of 8 numbers, plus the oracle's own error and 1e-4 for rounding.
     """
     sets = data_sets(problem, NUM_DATA, NUM_SETS)
-    powers = isinstance(problem.model.exact(problem.optimum).latent, PowersLatent)
+    powers = isinstance(problem.model.exact(problem.optimum).law, PowersLatent)
     large = powers or isinstance(problem.model, SkalsePolynomial)
     oracle = oracle_for(problem, 1 if large else 2, costly=True)
     exact = oracle.moments(statistics_of(problem, sets))

@@ -101,7 +101,7 @@ def extrapolated(quotients: list[np.ndarray], error: float) -> tuple[np.ndarray,
 
 @pytest.mark.parametrize("name", KINDS)
 def test_criteria_are_sums_of_pointwise_moments(name):
-    """Of which E_β is one in total; WAIC and the losses by their definitions."""
+    """E_β is one of them in total; WAIC and the losses follow their definitions."""
     data, beta = data_of(name), 0.6
     criteria = training_criteria(oracle_of(name), data, beta)
     each = pointwise_moments(oracle_of(name), data, beta=beta)
@@ -239,7 +239,7 @@ def test_generalisation_error_is_the_growth_of_the_free_energy(name):
 
 @pytest.mark.parametrize("name", ["linear_3", "reduced_rank_2_2_1_0", "skalse_x2", "tanh_1"])
 def test_points_of_the_truth_have_its_entropy(name):
-    """By both rules, −Σ weight·log q(z) = S: residuals are standard normal, weights sum to 1."""
+    """Both rules give −Σ weight·log q(z) = S: residuals are standard normal, weights sum to 1."""
     problem, points = PROBLEMS[name], quadrature_points(PROBLEMS[name])
     with jax.enable_x64(True):
         over_data = jax.vmap(problem.model.log_likelihood, (None, 0, 0))

@@ -9,9 +9,10 @@ import pytest
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.skalse import SkalsePolynomial
-from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.evaluation import Exact
+from slt_jax.oracles.laws.products import PowerLatent
 from slt_jax.oracles.oracle import ExactMoments, Oracle, oracle_for
-from slt_jax.oracles.structures import Collapse, PowerLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 from slt_jax.statistics import RegressionStatistics
 
@@ -49,19 +50,23 @@ def monomial(exponents: tuple[int, ...], w) -> Problem:
     return Problem("monomial", monomial_model(exponents), {"w": np.array(w)})
 
 
-def no_basis(latent):
-    return jnp.zeros((1, 0), latent.dtype)
+class WholeMonomial(MonomialRegression):
+    """Nothing of the product is in a block, though it has a linear factor."""
+
+    def basis(self, latent):
+        return jnp.zeros((1, 0), latent.dtype)
+
+    def offset(self, latent):
+        return latent.reshape(1, 1)
 
 
-def whole_coefficient(latent):
-    return latent.reshape(1, 1)
+whole_model = functools.cache(lambda exponents: WholeMonomial(exponents=exponents))
 
 
 def integrated_whole(exponents: tuple[int, ...]) -> Oracle:
     """The oracle that integrates the product itself, though it has a linear factor."""
-    collapse = Collapse(no_basis, PowerLatent(exponents), offset=whole_coefficient)
     oracle = oracle_for(monomial(exponents, np.zeros(len(exponents))), 3)
-    return oracle._replace(structure=collapse)
+    return oracle._replace(model=whole_model(exponents), structure=Collapse(PowerLatent(exponents)))
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.1])
@@ -135,5 +140,7 @@ def test_an_input_that_is_always_zero_is_no_input(hidden_dim, n):
         np.pad(statistics.optimum, ((0, 0), (0, 1), (0, 0))),
         statistics.log_likelihood_at_optimum,
     )
-    level = 3 if n < 10**6 or hidden_dim == 1 else 2
-    assert_agree(oracle_for(narrow, 3).moments(statistics), oracle_for(wide, level).moments(padded))
+    refinement = 3 if n < 10**6 or hidden_dim == 1 else 2
+    assert_agree(
+        oracle_for(narrow, 3).moments(statistics), oracle_for(wide, refinement).moments(padded)
+    )

@@ -1,4 +1,4 @@
-"""What holds for every oracle of fixed features, whatever its latent: identities, weights, bounds.
+"""Every oracle of fixed features passes the same checks: identities, weights, bounds.
 
 ``test_criteria`` and ``test_structures`` do the same for the other structures.
 """
@@ -14,7 +14,7 @@ from scipy.stats import norm
 from slt_jax.data import scaled, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.reduced_rank import ReducedRankRegression
-from slt_jax.oracles.exact import Exact
+from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.oracles.quadrature import panel_rule
 from slt_jax.oracles.structures import Collapse
@@ -38,12 +38,12 @@ SCALAR = tuple(
     if jax.eval_shape(PROBLEMS[name].simulate, jax.random.key(0))[1].size == 1
     and (name not in EXPENSIVE or name in ("skalse_0", "tanh_3"))
 )
-# The fast suite asks the first problem of each kind of model and latent, and two more: a matrix of
+# The fast suite asks the first problem of each kind of model and law, and two more: a matrix of
 # two columns, and an optimum that is not zero. Deep nets, which cost most, are in ``test_layers``
 # and ``test_brute_force``.
 FAST = {
     *{
-        (type(p.model), type(p.model.exact(p.optimum).latent)): name
+        (type(p.model), type(p.model.exact(p.optimum).law)): name
         for name, p in reversed(PROBLEMS.items())
         if not name.startswith("deep_linear")
     }.values(),
@@ -282,26 +282,27 @@ def test_evidence_is_a_density_of_data(name):
 
 
 def violations(name: str, n: int) -> list[str]:
-    """Where levels 1 and 2 differ from level 3 by more than both bounds, at β = 1 and 1/log n.
+    """The cases in which refinements 1 and 2 differ from 3 by more than both bounds, at two β.
 
     Twice rounding, 1e-12 of the value, is allowed on top.
     """
-    found = []
+    violations = []
     statistics = data_sets(name, n)
     for beta in (1.0,) if name in EXPENSIVE else (1.0, 1 / np.log(n)):
         coarse, middle, fine = (
-            oracle_for(PROBLEMS[name], level).moments(statistics, beta) for level in (1, 2, 3)
+            oracle_for(PROBLEMS[name], refinement).moments(statistics, beta)
+            for refinement in (1, 2, 3)
         )
-        for level, moments in ((1, coarse), (2, middle)):
+        for refinement, moments in ((1, coarse), (2, middle)):
             for quantity, claimed, best in zip(fine._fields, moments, fine, strict=True):
                 distance = np.abs(claimed.value - best.value)
                 allowed = claimed.error + best.error + 1e-12 * (1 + np.abs(best.value))
-                found.extend(
-                    f"{name} n={n} beta={beta:.3g} level={level} {quantity} replicate={r}: "
+                violations.extend(
+                    f"{name} n={n} beta={beta:.3g} refinement={refinement} {quantity} [{r}]: "
                     f"off by {distance[r]:.3g}, bounds {claimed.error[r]:.3g} + {best.error[r]:.3g}"
                     for r in np.flatnonzero(~(distance <= allowed))
                 )
-    return found
+    return violations
 
 
 @pytest.mark.parametrize(
@@ -347,11 +348,11 @@ def test_bad_statistics_are_refused(field, value):
             ask(statistics._replace(**{field: spoiled}))
 
 
-@pytest.mark.parametrize("level", [-1, 0, 4])
-def test_bad_levels_are_refused(level):
+@pytest.mark.parametrize("refinement", [-1, 0, 4])
+def test_bad_refinements_are_refused(refinement):
     with pytest.raises(ValueError) as error:
-        oracle_for(PROBLEMS["linear_3"], level)
-    assert f"refinement = {level}" in str(error.value)
+        oracle_for(PROBLEMS["linear_3"], refinement)
+    assert f"refinement = {refinement}" in str(error.value)
     assert "1 to 3" in str(error.value)
 
 

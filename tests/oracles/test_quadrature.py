@@ -130,7 +130,7 @@ def test_gauss_rule_is_exact_for_the_discrete_measure():
 
 
 def test_gauss_rule_may_use_every_mass():
-    """As many nodes as masses give the measure back."""
+    """A rule of as many nodes as masses gives the measure back."""
     positions, masses = np.array([0.1, 0.5, 0.6, 2.0]), np.array([1.0, 2.0, 0.5, 3.0])
     rule = gauss_rule(positions, masses, 4)
     np.testing.assert_allclose(rule.nodes, positions, rtol=1e-12)

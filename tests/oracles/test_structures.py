@@ -9,12 +9,13 @@ import numpyro.distributions as dist
 import pytest
 
 from slt_jax.data import simulate, statistics_along_n
-from slt_jax.model import MethodOf, Model, Regression
+from slt_jax.model import Model, Regression
 from slt_jax.models import named_problems
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for, training_criteria
 from slt_jax.oracles.checks import evidence_integral
-from slt_jax.oracles.structures import BoxLatent, Coordinate, Direct, LinearBlock
+from slt_jax.oracles.laws.box import BoxLatent, Coordinate
+from slt_jax.oracles.structures import Direct, LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 
@@ -39,9 +40,9 @@ class LogisticRegression(Model):
 
     def exact(self, optimum):
         axes = tuple(Coordinate(-8.5, 8.5, 1.0, (0.0, float(w))) for w in optimum["w"])
-        return Direct(MethodOf(self, "_params"), BoxLatent(axes))
+        return Direct(BoxLatent(axes))
 
-    def _params(self, latent):
+    def from_latent(self, latent):
         return {"w": latent}
 
 
@@ -62,15 +63,13 @@ class PlainProduct(Regression):
         return params["w"][0] * params["w"][1] * x
 
     def exact(self, optimum):
-        return LinearBlock(factor_times_input, BoxLatent((axis_of(optimum),)))
+        return LinearBlock(BoxLatent((axis_of(optimum),)))
 
+    def design(self, latent, x):
+        return latent * x
 
-def factor_times_input(latent, x):
-    return latent * x
-
-
-def both_parameters(latent):
-    return {"w": latent}
+    def from_latent(self, latent):
+        return {"w": latent}
 
 
 def axis_of(optimum) -> Coordinate:
@@ -82,12 +81,12 @@ def data_of(problem: Problem, n: int) -> Data:
 
 
 def test_three_structures_of_one_product():
-    """By the density of |w₂| and sufficient statistics, by w₂ and all data, and by both factors."""
+    """The density of |w₂| and sufficient statistics, w₂ and all data, and both factors agree."""
     optimum = {"w": np.full(2, 0.9)}
     featured = oracle_for(Problem("product", MonomialRegression(), optimum), 3)
     plain = oracle_for(Problem("plain", PlainProduct(), optimum), 3)
     axis = axis_of(optimum)
-    direct = plain._replace(structure=Direct(both_parameters, BoxLatent((axis, axis))))
+    direct = plain._replace(structure=Direct(BoxLatent((axis, axis))))
     data = data_of(featured.problem, 150)
     expected = training_criteria(featured, data, 0.5)
     for other in (plain, direct):
@@ -104,9 +103,11 @@ def test_three_structures_of_one_product():
     ids=lambda value: getattr(value, "name", value),
 )
 def test_error_bounds_are_true(problem, n):
-    """Of levels 1 and 2 against 3; every problem and n: tests/statistical."""
+    """Refinements 1 and 2 are held to 3; every problem and n: tests/statistical."""
     statistics = statistics_along_n(problem, jax.random.key(72), 3, [n])[0]
-    *claims, best = (oracle_for(problem, level).moments(statistics) for level in (1, 2, 3))
+    *claims, best = (
+        oracle_for(problem, refinement).moments(statistics) for refinement in (1, 2, 3)
+    )
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             rounding = 1e-12 * (1 + np.abs(two.value))

@@ -39,7 +39,7 @@ COUNTED: tuple[tuple[str, int, float | tuple[float, int], bool], ...] = (
     ("models/test_normal_parabola.py", 1, 1e-6, False),
     ("models/test_power_law.py", 8, 6.0, True),
     ("oracles/test_brute_force.py", 15 * 8, 6.0, True),
-    ("oracles/test_cells.py", 1, 5.0, True),
+    ("oracles/test_subdivision.py", 1, 5.0, True),
     ("oracles/test_checks.py", 4, 5.0, True),
     ("oracles/test_criteria.py", 2, 5.0, True),
     ("oracles/test_location.py", 8, 5.5, True),

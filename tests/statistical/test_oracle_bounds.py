@@ -34,9 +34,8 @@ from slt_jax.models.shallow_net import Activation, ShallowNet
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.oracles import Exact, Oracle, pointwise_moments, training_criteria
 from slt_jax.oracles import oracle_for as cheap_oracle_for
-from slt_jax.oracles.adapted import is_adapted, is_costly
 from slt_jax.oracles.checks import evidence_integral
-from slt_jax.oracles.structures import CellsLatent, KinksLatent, PowersLatent
+from slt_jax.oracles.laws.powers import PowersLatent
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data, Statistics
 
@@ -69,7 +68,7 @@ def is_long(problem: Problem) -> bool:
     """Whether an oracle takes so long that one must ask for it."""
     structure = problem.model.exact(problem.optimum)
     assert structure is not None
-    return is_costly(structure.latent)
+    return structure.law.is_costly
 
 
 def net(name: str, hidden_dim: int, activation: Activation = "tanh", **fields: Any) -> Problem:
@@ -339,7 +338,7 @@ def test_identities_hold(problem, report):
         "weights": derivatives_in_weights(oracle, data),
         "growth": growth(oracle, data, more),
     }
-    if isinstance(oracle.structure.latent, PowersLatent):
+    if isinstance(oracle.structure.law, PowersLatent):
         integral, error = integral_over_next(oracle, data, more.x[0])
     else:
         integral, error = integral_over_data(problem, keys[2])
@@ -389,10 +388,9 @@ GROUPS = (
 )
 
 
-# Oracles that ``oracle_for`` does not return, and rules that only some latents have.
-APART = {"factorised", "information", "location", "spectrum"}
-ADAPTED = {"adapted", "cells", "kinks", "powers"}
-RULES = {CellsLatent: "cells", KinksLatent: "kinks", PowersLatent: "powers"}
+# An oracle that ``oracle_for`` does not return, and what laws share.
+APART = {"location"}
+SHARED = ("law", "cuts", "charts", "lengths", "log_lengths")
 
 
 def code(problem: Problem) -> str:
@@ -400,11 +398,11 @@ def code(problem: Problem) -> str:
     package = Path(slt_jax.__file__).parent
     structure = problem.model.exact(problem.optimum)
     assert structure is not None
-    own = {"adapted", RULES.get(type(structure.latent))} if is_adapted(structure.latent) else set()
-    others = APART | (ADAPTED - own)
-    rooms = [file for file in sorted((package / "oracles").glob("*.py")) if file.stem not in others]
-    parts = [package / "model.py", package / "structures.py", *rooms]
-    parts.append(Path(inspect.getfile(type(problem.model))))
+    room = package / "oracles"
+    parts = [package / "model.py", package / "statistics.py"]
+    parts += [file for file in sorted(room.glob("*.py")) if file.stem not in APART]
+    parts += [room / "laws" / f"{name}.py" for name in SHARED]
+    parts += [Path(inspect.getfile(type(each))) for each in (structure.law, problem.model)]
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
 
 

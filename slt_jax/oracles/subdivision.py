@@ -1,4 +1,4 @@
-"""A rule in cells that are halved where the posterior of a data set asks for it.
+"""Adaptive subdivision: cells that are halved where the posterior of a data set asks for it.
 
 In four dimensions the posterior lies along sets that no tensor product of panels follows: one unit
 at the true one and the other anywhere, two units that are equal, or one that is dead. So the space
@@ -10,30 +10,22 @@ choose so). Units are exchangeable: of boxes that are permutations of one anothe
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.polynomial.legendre import leggauss, legvander
 
-from slt_jax.model import Model, Regression
-from slt_jax.oracles.charts import MOST_DIMENSIONS, Chart
-from slt_jax.oracles.collapse import Units, pairs_of, total_weight
-from slt_jax.oracles.latents import Resolution
-from slt_jax.oracles.moments import (
-    Combinations,
-    NodeBlock,
-    at_once,
-    compiled_evidence,
-    statistics_at,
-    sums_at,
-)
+from slt_jax.oracles.laws.charts import Chart
+from slt_jax.oracles.laws.law import NodeBlock, Resolution, at_once
+from slt_jax.oracles.moments import Posterior
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.oracles.structures import Direct, LinearBlock, Structure
+from slt_jax.oracles.unit_sums import Combinations, Units, pairs_of, sums_at
 from slt_jax.run.compilation import jit_at_first_call
 
+MOST_DIMENSIONS = 4
 # In three and four dimensions, by the ratio of a resolution, which one of lower order shares.
 SEARCH_ORDER = 4
 TOLERANCES = {4.0: 0.2, 3.0: 0.15, 2.5: 0.1}
@@ -66,7 +58,7 @@ class Cells(NamedTuple):
     multiplicity: np.ndarray
 
     def parts(self, size: int) -> Iterator["Cells"]:
-        """So many boxes at a time."""
+        """Yield the boxes, ``size`` at a time."""
         for start in range(0, len(self.low), size):
             yield Cells(*(values[start : start + size] for values in self))
 
@@ -82,10 +74,7 @@ class Values(NamedTuple):
 
 def cells_of(
     chart: Chart,
-    structure: Structure,
-    model: Model,
-    pieces: Sequence[Any],
-    beta: float,
+    posterior: Posterior,
     coarse: Resolution,
     cells: Cells | None = None,
     allowed: float = 0.0,
@@ -100,8 +89,9 @@ def cells_of(
     """
 
     def evidence(at: float) -> LogDensity:
-        return functools.partial(_log_density, chart, structure, model, pieces, at)
+        return functools.partial(_log_density, chart, posterior._replace(beta=at))
 
+    beta = posterior.beta
     order, tolerance = SEARCH_ORDER, TOLERANCES[coarse.ratio]
     if chart.dimension == MOST_DIMENSIONS - 1:
         # An axis less makes so many fewer cells that they may settle ten times as much.
@@ -114,17 +104,10 @@ def cells_of(
     logs = evidence(beta)(_grid(chart, cells, order)[0])
     finite = logs[np.isfinite(logs)]
     contrast = float(np.ptp(finite)) if finite.size else 0.0
-    for colder in _temperatures(beta, max(beta * _information(structure, model, pieces), contrast)):
+    information = beta * posterior.structure.information(posterior)
+    for colder in _temperatures(beta, max(information, contrast)):
         cells, values = settled_cells(chart, evidence(colder), tolerance, cells, order, allowed)
     return cells, values
-
-
-def _information(structure: Structure, model: Model, pieces: Sequence[Any]) -> float:
-    """Data at a noise of one, per square of the block's scale; none is known without a block."""
-    if isinstance(structure, Direct):
-        return 0.0
-    assert isinstance(model, Regression)
-    return sum(map(total_weight, pieces)) * (structure.scale / model.noise) ** 2
 
 
 def _temperatures(beta: float, information: float) -> list[float]:
@@ -137,13 +120,7 @@ def _temperatures(beta: float, information: float) -> list[float]:
 
 
 def cell_blocks(
-    chart: Chart,
-    structure: Structure,
-    model: Model,
-    pieces: Sequence[Any],
-    cells: Cells,
-    order: int,
-    first: int = 0,
+    chart: Chart, posterior: Posterior, cells: Cells, order: int, first: int = 0
 ) -> Iterator[NodeBlock]:
     """Blocks of all nodes of some cells at a time, of a rule of an order or, in more than two
     dimensions, of two less. Cells are numbered from ``first`` on."""
@@ -151,38 +128,39 @@ def cell_blocks(
     for number, part in enumerate(cells.parts(LAID_OUT)):
         units, logs = _grid(chart, part, order)
         size = _cells_at_once(units)
-        for rows, seen in _some_at_a_time(chart, structure, model, pieces, units):
+        for rows, own, factors in _some_at_a_time(chart, posterior, units):
             short = ((0, size - len(rows)), (0, 0), (0, 0))
             each = np.pad(logs[rows], short, constant_values=-np.inf)
             log_weights = sums_of_all(jnp.asarray(each)).ravel()
             places = first + number * LAID_OUT + rows
             places = np.pad(places, short[0], constant_values=-1)
-            if isinstance(seen, Combinations):
-                nodes = compiled_combinations(jnp.asarray(_filled(units[rows], size)))
-                yield NodeBlock(nodes, log_weights, seen, cells=places)
-            else:
-                yield NodeBlock(seen, log_weights, cells=places)
+            yield NodeBlock(_nodes_of(chart, own), log_weights, factors, places)
 
 
 def _some_at_a_time(
-    chart: Chart, structure: Structure, model: Model, pieces: Sequence[Any], units: np.ndarray
-) -> Iterator[tuple[np.ndarray, Array | Combinations]]:
-    """Rows of cells of units [N, G, m, c], and what ``statistics_at`` sees their nodes by.
+    chart: Chart, posterior: Posterior, units: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, Combinations | None]]:
+    """Rows of cells of units [N, G, m, c], with these units, and the sums over data that serve
+    their nodes, if the data are not seen by nodes.
 
-    That is of one number of cells, the last of which is repeated where they are fewer.
+    The units are of one number of cells, the last of which is repeated where they are fewer.
     """
     size = _cells_at_once(units)
-    if chart.num_units == 1 or not isinstance(structure, LinearBlock) or structure.sums:
+    if chart.num_units == 1 or not posterior.structure.sees_units:
         for rows in _cut(np.arange(len(units)), size):
-            nodes = compiled_combinations(jnp.asarray(_filled(units[rows], size)))
-            yield rows, nodes if chart.place is None else chart.place(nodes)
+            yield rows, _filled(units[rows], size), None
         return
-    assert isinstance(model, Regression)
     for held, pool, lists, pairs in _pools(units):
-        sums = sums_at(structure, model, pieces, pool)
+        sums = sums_at(posterior, pool)
         for here in _cut(np.arange(len(held)), size):
             places = (jnp.asarray(_filled(each[here], size)) for each in (lists, pairs))
-            yield held[here], Combinations(sums, *places)
+            yield held[here], _filled(units[held[here]], size), Combinations(sums, *places)
+
+
+def _nodes_of(chart: Chart, units: np.ndarray) -> Array:
+    """Latents at all combinations of units [N, G, m, c]."""
+    nodes = compiled_combinations(jnp.asarray(units))
+    return nodes if chart.place is None else chart.place(nodes)
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
@@ -194,7 +172,7 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _cells_at_once(units: np.ndarray) -> int:
-    """How many of some cells are laid out at a time: one of two numbers, to compile two."""
+    """The number of cells to lay out at a time: one of two, so that two programs are compiled."""
     count, groups, nodes, _ = units.shape
     most = min(max(1, at_once(AT_ONCE) // nodes**groups), at_once(CELLS_AT_ONCE))
     return min(most, CELLS_AT_ONCE) if count <= CELLS_AT_ONCE else most
@@ -412,21 +390,17 @@ def sums_of_all(logs: AnyArray) -> AnyArray:
     return total
 
 
-def _log_density(
-    chart: Chart,
-    structure: Structure,
-    model: Model,
-    pieces: Sequence[Any],
-    beta: float,
-    units: np.ndarray,
-) -> np.ndarray:
+def _log_density(chart: Chart, posterior: Posterior, units: np.ndarray) -> np.ndarray:
     """Log of the block's evidence [N, m^G] at all combinations of units [N, G, m, c]."""
-    found = np.empty((len(units), units.shape[2] ** units.shape[1]))
-    for rows, nodes in _some_at_a_time(chart, structure, model, pieces, units):
-        reduced = statistics_at(structure, model, pieces, nodes)
-        logs = np.asarray(compiled_evidence(reduced, jnp.float64(beta)))
-        found[rows] = logs.reshape(-1, found.shape[1])[: len(rows)]
-    return found
+    logs = np.empty((len(units), units.shape[2] ** units.shape[1]))
+    for rows, own, factors in _some_at_a_time(chart, posterior, units):
+        if factors is None:
+            at_nodes = posterior.statistics_at(_nodes_of(chart, own))
+        else:
+            at_nodes = factors.statistics(posterior)
+        evidences = posterior.log_evidence(at_nodes)
+        logs[rows] = evidences.reshape(-1, logs.shape[1])[: len(rows)]
+    return logs
 
 
 compiled_combinations = jit_at_first_call(combinations)

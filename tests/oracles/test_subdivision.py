@@ -1,6 +1,7 @@
-"""Cells that data ask for: exchange of units, other routes to the same integrals, refusals."""
+"""Adaptive subdivision: exchange of units, other routes to the same integrals, refusals."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,13 @@ import pytest
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.oracles import cells, follow, oracle_for, training_criteria
-from slt_jax.oracles.charts import prior_chart
+from slt_jax.oracles import integration, oracle_for, subdivision, training_criteria
 from slt_jax.oracles.evaluation import Evaluation
-from slt_jax.oracles.latents import RESOLUTIONS
-from slt_jax.oracles.moments import RuleSums, rule_sums, statistics_at
-from slt_jax.oracles.pieces import pieces_of
-from slt_jax.oracles.structures import CellsLatent, Coordinate
+from slt_jax.oracles.laws.box import Coordinate
+from slt_jax.oracles.laws.law import RESOLUTIONS
+from slt_jax.oracles.laws.units import UnitsLatent
+from slt_jax.oracles.moments import Posterior, RuleSums, rule_sums
+from slt_jax.oracles.shards import shards_of
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
@@ -36,21 +37,21 @@ def data_of(problem: Problem, n: int, seed: int = 81) -> Data:
 def combined(units: np.ndarray, per_pair) -> np.ndarray:
     """A sum over pairs of units at all their combinations, [cell, m^G]."""
     count, groups, _, coordinates = units.shape
-    nodes = np.asarray(cells.combinations(units)).reshape(count, -1, groups, coordinates)
+    nodes = np.asarray(subdivision.combinations(units)).reshape(count, -1, groups, coordinates)
     pairs = [(g, h) for g in range(groups) for h in range(g)]
     return sum(per_pair(nodes[:, :, g] - nodes[:, :, h]) for g, h in pairs)
 
 
 @pytest.mark.parametrize(("coordinates", "num_units"), [(1, 2), (2, 2), (1, 3)])
 def test_cells_are_all_of_the_space_but_for_the_order_of_units(coordinates, num_units):
-    """Of units that attract one another: the cells of all orders fill the box, and no more."""
-    latent = CellsLatent((AXIS,) * coordinates, num_units)
+    """Units attract one another: the cells of all their orders fill the box, and no more."""
+    law = UnitsLatent((AXIS,) * coordinates, num_units)
 
     def attraction(units):
         return combined(units, lambda gap: -20 * np.sum(gap**2, axis=-1))
 
-    chart = prior_chart(latent)
-    found, _ = cells.settled_cells(chart, attraction, 0.3, cells.first_cells(chart))
+    chart = law.prior_chart()
+    found, _ = subdivision.settled_cells(chart, attraction, 0.3, subdivision.first_cells(chart))
     volumes = np.prod(found.high - found.low, axis=(1, 2))
     np.testing.assert_allclose(volumes @ found.multiplicity, 17.0 ** (coordinates * num_units))
     points = np.random.default_rng(0).uniform(-3, 3, (500, num_units, coordinates))
@@ -82,25 +83,28 @@ def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
 
 def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
     """Two of equal mass and width 10⁻³: cells for β = 1 alone are halved towards one of them."""
-    chart, n = prior_chart(CellsLatent((AXIS,) * 2)), 1e6
+    chart, n = UnitsLatent((AXIS,) * 2).prior_chart(), 1e6
     peaks = np.array([[0.71, -1.3], [-1.3, 0.71]])
 
-    def log_density(chart, structure, model, pieces, beta, units):
-        nodes = np.asarray(cells.combinations(units))
-        first, second = (-beta * n / 2 * np.sum((nodes - peak) ** 2, axis=1) for peak in peaks)
+    def log_density(chart, posterior, units):
+        nodes = np.asarray(subdivision.combinations(units))
+        first, second = (
+            -posterior.beta * n / 2 * np.sum((nodes - peak) ** 2, axis=1) for peak in peaks
+        )
         return np.logaddexp(first, second).reshape(len(units), -1)
 
-    at_one = functools.partial(log_density, None, None, None, None, 1.0)
+    structure = SimpleNamespace(information=lambda posterior: n)
+    posterior = Posterior(structure, None, [], 1.0)
+    at_one = functools.partial(log_density, None, posterior)
 
-    def log_integral(found: cells.Cells) -> float:
-        return np.logaddexp.reduce(cells._values(chart, found, at_one).log_integral)
+    def log_integral(cells: subdivision.Cells) -> float:
+        return np.logaddexp.reduce(subdivision._values(chart, cells, at_one).log_integral)
 
-    monkeypatch.setattr(cells, "_log_density", log_density)
-    monkeypatch.setattr(cells, "_information", lambda *_: n)
+    monkeypatch.setattr(subdivision, "_log_density", log_density)
     with jax.enable_x64(True):
-        found = log_integral(cells.cells_of(chart, None, None, [], 1.0, RESOLUTIONS[1])[0])
-        at_once = cells.settled_cells(chart, at_one, 0.002, cells.first_cells(chart))
-        missed = log_integral(at_once[0])
+        found = log_integral(subdivision.cells_of(chart, posterior, RESOLUTIONS[1])[0])
+        first = subdivision.first_cells(chart)
+        missed = log_integral(subdivision.settled_cells(chart, at_one, 0.002, first)[0])
     exact = np.log(2 / n) - 0.5 * np.sum(peaks[0] ** 2)
     assert abs(found - exact) < 1e-3
     assert missed < exact - 0.6
@@ -111,37 +115,36 @@ def test_sums_by_units_are_those_of_nodes():
     """Data, in pieces, seen by units and by each combination of units."""
     problem = at_zero("pairs", BIASED)
     oracle = oracle_for(problem, 1, costly=True)
-    pieces = pieces_of(statistics_of(problem, data_of(problem, 300)), oracle.structure)
-    assert len(pieces) > 1
+    shards = shards_of(statistics_of(problem, data_of(problem, 300)), oracle.structure)
+    assert len(shards) > 1
+    posterior = Posterior(oracle.structure, problem.model, shards, 1.0)
     lists = np.random.default_rng(0).standard_normal((9, 5, 2))
     places = np.random.default_rng(1).integers(0, 9, (80, 2))
-    at = functools.partial(statistics_at, oracle.structure, problem.model, pieces)
-    chart = prior_chart(oracle.structure.latent)
-    seen = cells._some_at_a_time(chart, oracle.structure, problem.model, pieces, lists[places])
-    rows, by_units = zip(*((rows, at(combinations)) for rows, combinations in seen), strict=True)
-    assert sorted(np.concatenate(rows)) == list(range(80))
-    assert len(rows) > 1
-    for here, found in zip(rows, by_units, strict=True):
-        by_nodes = at(cells.combinations(jnp.asarray(lists[places[here]])))
-        for one, two in zip(found, by_nodes, strict=True):
-            np.testing.assert_allclose(one[: len(two)], two, rtol=1e-11, atol=1e-11)
+    chart = oracle.structure.law.prior_chart()
+    seen = list(subdivision._some_at_a_time(chart, posterior, lists[places]))
+    assert sorted(np.concatenate([rows for rows, *_ in seen])) == list(range(80))
+    assert len(seen) > 1
+    for rows, units, combinations in seen:
+        np.testing.assert_array_equal(units[: len(rows)], lists[places[rows]])
+        by_nodes = posterior.statistics_at(subdivision.combinations(jnp.asarray(units)))
+        for one, two in zip(combinations.statistics(posterior), by_nodes, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.slow
 @in_float64
 def test_parts_of_the_integral_are_those_of_the_cells():
-    """Of the rule that the search uses, and in the order of the cells, of which a block has few."""
+    """They are by the rule of the search, in the order of cells, of which a block has few."""
     problem = at_zero("pairs", BIASED)
-    structure, model = oracle_for(problem, 1, costly=True).structure, problem.model
-    pieces = pieces_of(statistics_of(problem, data_of(problem, 40)), structure)
-    chart = prior_chart(structure.latent)
-    found, _ = cells.cells_of(chart, structure, model, pieces, 0.8, RESOLUTIONS[1])
-    density = functools.partial(cells._log_density, chart, structure, model, pieces, 0.8)
-    expected = cells._values(chart, found, density).log_integral
-    order = cells.SEARCH_ORDER + 2
-    blocks = cells.cell_blocks(chart, structure, model, pieces, found, order)
-    sums = rule_sums(structure, model, pieces, 0.8, blocks)
-    assert len(expected) > cells.CELLS_AT_ONCE
+    structure = oracle_for(problem, 1, costly=True).structure
+    shards = shards_of(statistics_of(problem, data_of(problem, 40)), structure)
+    posterior, chart = Posterior(structure, problem.model, shards, 0.8), structure.law.prior_chart()
+    cells, _ = subdivision.cells_of(chart, posterior, RESOLUTIONS[1])
+    density = functools.partial(subdivision._log_density, chart, posterior)
+    expected = subdivision._values(chart, cells, density).log_integral
+    order = subdivision.SEARCH_ORDER + 2
+    sums = rule_sums(posterior, subdivision.cell_blocks(chart, posterior, cells, order))
+    assert len(expected) > subdivision.CELLS_AT_ONCE
     np.testing.assert_allclose(sums.log_masses, expected, atol=1e-9)
     np.testing.assert_allclose(sums.free_energy, -np.logaddexp.reduce(expected), rtol=1e-12)
 
@@ -157,7 +160,7 @@ def test_cells_that_make_up_for_one_another_leave_a_doubt():
 
 @pytest.mark.slow
 def test_criteria_agree_with_ordered_units():
-    """What is asked at each datum sees the nodes one by one, and not by units."""
+    """Criteria at each datum see the nodes one by one, and not by units."""
     graded, in_cells = (
         at_zero("graded", TanhNet()),
         at_zero("cells", ShallowNet(uniform_input=True)),
@@ -203,17 +206,20 @@ def test_what_takes_long_is_there_for_who_asks():
 
 
 def test_more_cells_than_time_allows_are_refused(monkeypatch):
-    monkeypatch.setattr(cells, "MAX_CELLS", 5)
-    monkeypatch.setattr(cells, "MOST_FOLLOWED", 5)
-    monkeypatch.setattr(follow, "DOUBTFUL", 0.0)
+    monkeypatch.setattr(subdivision, "MAX_CELLS", 5)
+    monkeypatch.setattr(subdivision, "MOST_FOLLOWED", 5)
+    monkeypatch.setattr(integration, "DOUBTFUL", 0.0)
     problem = at_zero("two", ShallowNet())
     with pytest.raises(ValueError, match=r"cells leave .* in doubt: 1e-05 is allowed"):
         oracle_for(problem).moments(statistics_of(problem, data_of(problem, 10)))
 
 
 def test_a_density_that_is_not_a_number_is_refused():
-    chart = prior_chart(CellsLatent((AXIS,), 2))
+    chart = UnitsLatent((AXIS,), 2).prior_chart()
     with pytest.raises(ValueError, match="NaN"):
-        cells.settled_cells(
-            chart, lambda units: np.full((len(units), 16), np.nan), 0.1, cells.first_cells(chart)
+        subdivision.settled_cells(
+            chart,
+            lambda units: np.full((len(units), 16), np.nan),
+            0.1,
+            subdivision.first_cells(chart),
         )

@@ -11,9 +11,9 @@ from slt_jax.data import simulate, statistics_of
 from slt_jax.models.normal_mixture import NormalMixture
 from slt_jax.models.shallow_net import REACH_IN_PLANE, SINGULARITY, Activation, ShallowNet
 from slt_jax.oracles import oracle_for
-from slt_jax.oracles.condensed import NODES, condensed
-from slt_jax.oracles.pieces import pieces_of
-from slt_jax.oracles.structures import REACH, LinearBlock
+from slt_jax.oracles.laws.cuts import REACH
+from slt_jax.oracles.shards import NODES, moment_matched, shards_of
+from slt_jax.oracles.structures import LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
@@ -36,7 +36,7 @@ def test_sums_of_pairs_of_units_are_the_same(activation: Activation):
     """Σ a u(x)v(x) and Σ a y u(x) of units up to the end of their reach, to 1e-12 of Σ a|u||v|."""
     model = ShallowNet(activation=activation)
     data, weights = drawn(20_000)
-    fewer, masses = condensed(data, weights, SINGULARITY[activation] / REACH)
+    fewer, masses = moment_matched(data, weights, SINGULARITY[activation] / REACH)
     slopes = np.linspace(-REACH, REACH, 12)
 
     def sums(data: Data, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,9 +55,9 @@ def test_sums_of_pairs_of_units_are_the_same(activation: Activation):
 @pytest.mark.parametrize(("weight", "most"), [(REACH_IN_PLANE, 1e-13), (6.0, 1e-9)])
 @in_float64
 def test_sums_in_the_plane_are_the_same(weight: float, most: float):
-    """Of two inputs, to 1e-13 of n up to the reach; the digits lost beyond are as few as told."""
+    """They agree to 1e-13 of n up to the reach; the digits lost beyond are as few as told."""
     data, weights = drawn(50_000, input_dim=2)
-    fewer, masses = condensed(data, weights, SINGULARITY["tanh"] / REACH_IN_PLANE)
+    fewer, masses = moment_matched(data, weights, SINGULARITY["tanh"] / REACH_IN_PLANE)
     assert len(masses) < len(weights) / 2
     angles = np.linspace(0, np.pi, 7)
     directions = weight * np.stack([np.cos(angles), np.sin(angles)])
@@ -72,13 +72,13 @@ def test_sums_in_the_plane_are_the_same(weight: float, most: float):
 @in_float64
 def test_as_many_pseudo_data_at_any_n():
     strip = np.pi / 2 / REACH
-    assert all(len(condensed(*drawn(n), strip)[1]) < 1000 for n in (2000, 200_000))
+    assert all(len(moment_matched(*drawn(n), strip)[1]) < 1000 for n in (2000, 200_000))
 
 
 @in_float64
 def test_few_data_are_kept():
     data, weights = drawn(NODES)
-    kept, masses = condensed(data, weights, strip=100.0)
+    kept, masses = moment_matched(data, weights, strip=100.0)
     order = np.argsort(np.asarray(data.x)[:, 0])
     np.testing.assert_array_equal(kept.x, np.asarray(data.x)[order])
     np.testing.assert_array_equal(kept.y, np.asarray(data.y)[order])
@@ -104,8 +104,8 @@ def test_answers_are_those_of_all_data(model, n):
     )
     of_all = oracle._replace(structure=dataclasses.replace(oracle.structure, **without))
     statistics = statistics_of(problem, simulate(problem, jax.random.key(95), n))
-    assert len(pieces_of(statistics, oracle.structure)) < len(
-        pieces_of(statistics, of_all.structure)
+    assert len(shards_of(statistics, oracle.structure)) < len(
+        shards_of(statistics, of_all.structure)
     )
     for one, two in zip(oracle.moments(statistics), of_all.moments(statistics), strict=True):
         assert abs(one.value - two.value) < 1e-9

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import gamma, k0
 from scipy.stats import norm
 
-from slt_jax.oracles.pushforward import STEP, log_modulus_density
+from slt_jax.oracles.laws.products import STEP, log_modulus_density
 
 CASES = [
     ((1,), 1.0),

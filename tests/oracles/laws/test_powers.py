@@ -11,11 +11,17 @@ from experiments.skalse_polynomial.factorised import Block, factorised_moments
 from slt_jax.data import simulate, statistics_along_n, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.polynomial import PolynomialRegression
-from slt_jax.oracles import oracle_for, powers
-from slt_jax.oracles.collapse import block_statistics, log_block_evidence
-from slt_jax.oracles.latents import RESOLUTIONS, Curvature, latent_rule
-from slt_jax.oracles.powers import LatentGaussian, latent_gaussian, powers_rule
-from slt_jax.oracles.structures import PowersLatent
+from slt_jax.oracles import oracle_for
+from slt_jax.oracles.block import log_block_evidence
+from slt_jax.oracles.laws import powers
+from slt_jax.oracles.laws.law import RESOLUTIONS
+from slt_jax.oracles.laws.powers import (
+    LatentGaussian,
+    PowersLatent,
+    latent_gaussian,
+    powers_rule,
+)
+from slt_jax.oracles.moments import Posterior
 from slt_jax.problem import Problem
 from slt_jax.statistics import RegressionStatistics
 
@@ -34,12 +40,14 @@ def test_the_likelihood_of_the_latents_is_the_gaussian():
     problem = problem_of((3, 1, 2, 1), [0.5, 1.0, -0.7, 0.2], noise=0.5, prior_scale=1.3)
     collapse = problem.model.exact(problem.optimum)
     statistics = statistics_of(problem, simulate(problem, jax.random.key(91), 12))
-    likelihood = latent_gaussian(collapse, 0.5, statistics, 0.6, 2)
+    likelihood = latent_gaussian(Posterior(collapse, problem.model, [statistics], 0.6), 2)
     points = np.random.default_rng(1).standard_normal((6, 2))
     with jax.enable_x64(True):
         exact = [
             float(
-                log_block_evidence(block_statistics(collapse, 0.5, c, statistics), jnp.float64(0.6))
+                log_block_evidence(
+                    collapse.node_statistics(problem.model, c, statistics), jnp.float64(0.6)
+                )
             )
             for c in jnp.asarray(points)
         ]
@@ -78,10 +86,12 @@ def test_orthonormal_features_are_one_integral_each(true, n):
 
 @pytest.mark.parametrize("n", [pytest.param(10, marks=pytest.mark.slow), 1000])
 def test_error_bounds_are_true(n):
-    """Of levels 1 and 2 against 3, with correlated features; every problem: tests/statistical."""
+    """Refinements 1 and 2 are held to 3, with correlated features; more: tests/statistical."""
     problem = problem_of((3, 2, 1), [1.0, 0.0, 0.5])
     statistics = statistics_along_n(problem, jax.random.key(92), NUM_SETS, [n])[0]
-    *claims, best = (oracle_for(problem, level).moments(statistics) for level in (1, 2, 3))
+    *claims, best = (
+        oracle_for(problem, refinement).moments(statistics) for refinement in (1, 2, 3)
+    )
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             rounding = 1e-12 * (1 + np.abs(two.value))
@@ -103,13 +113,12 @@ def test_each_data_set_has_its_own_rule():
 
 def test_the_rule_is_the_prior_where_data_say_nothing():
     """Without data the weights sum to one, and the nodes have the moments of the powers."""
-    latent = PowersLatent((2, 3), 0.7)
+    law = PowersLatent((2, 3), 0.7)
     problem = problem_of((2, 3), [0.0, 0.0], prior_scale=0.7)
     statistics = statistics_of(problem, simulate(problem, jax.random.key(94), 5))
-    nothing = latent_gaussian(problem.model.exact(problem.optimum), 1.0, statistics, 1e-3, 2)
-    nodes, logs = map(
-        np.concatenate, zip(*powers_rule(latent, nothing, RESOLUTIONS[2]), strict=True)
-    )
+    structure = problem.model.exact(problem.optimum)
+    nothing = latent_gaussian(Posterior(structure, problem.model, [statistics], 1e-3), 2)
+    nodes, logs = map(np.concatenate, zip(*powers_rule(law, nothing, RESOLUTIONS[2]), strict=True))
     weights = np.exp(logs)
     assert weights.sum() == pytest.approx(1, abs=1e-8)
     assert weights @ nodes[:, 0] == pytest.approx(0.49, rel=1e-6)
@@ -120,8 +129,6 @@ def test_what_has_no_rule_says_so():
     five = problem_of((2,) * 5, np.zeros(5))
     assert oracle_for(five) is None
     assert oracle_for(named_problems()["powers_x2"]) is not None
-    with pytest.raises(ValueError, match="for each data set"):
-        latent_rule(PowersLatent((2,)), Curvature((1.0,), ()), (), RESOLUTIONS[1])
 
 
 def test_more_nodes_than_memory_holds_are_refused(monkeypatch):

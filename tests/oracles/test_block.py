@@ -1,12 +1,15 @@
 """The Gaussian block's closed form against the dense n × n normal density that it replaces."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.oracles.collapse import UNROLLED_BLOCK, block_statistics, log_block_evidence
-from slt_jax.oracles.structures import Collapse, NoLatent
+from slt_jax.oracles.block import UNROLLED_BLOCK, log_block_evidence
+from slt_jax.oracles.laws.none import NoLatent
+from slt_jax.oracles.structures import Collapse
 from slt_jax.statistics import RegressionStatistics
 
 NUM_DATA, NUM_FEATURES = 12, 10
@@ -33,10 +36,12 @@ class Case:
             optimum=self.optimum,
             log_likelihood_at_optimum=np.zeros(()),
         )
-        offset = None if self.offset is None else (lambda latent: self.offset)
-        collapse = Collapse(lambda latent: self.basis, NoLatent(), self.scale, offset)
+        model = SimpleNamespace(
+            noise=self.noise, basis=lambda latent: self.basis, offset=lambda latent: self.offset
+        )
+        collapse = Collapse(NoLatent(), self.scale)
         with jax.enable_x64(True):
-            statistics = block_statistics(collapse, self.noise, np.zeros(0), statistics)
+            statistics = collapse.node_statistics(model, np.zeros(0), statistics)
             assert statistics.precision.shape == 2 * (self.basis.shape[1],)
             return float(log_block_evidence(statistics, np.float64(self.beta)))
 
@@ -58,7 +63,7 @@ class Case:
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("block", [0, 1, 3, UNROLLED_BLOCK, UNROLLED_BLOCK + 1, 10])
 def test_block_evidence_is_a_dense_normal(block, outputs, has_offset):
-    """By elimination on scalars up to k = 6, by Cholesky above; rounding of 12 data is 1e-11."""
+    """Elimination on scalars serves up to k = 6, Cholesky above; rounding of 12 data is 1e-11."""
     case = Case(block, outputs, has_offset)
     assert case.by_statistics() == pytest.approx(case.by_dense_normal(), rel=1e-11)
 

@@ -1,4 +1,4 @@
-"""A rule for powers of normal parameters that are coefficients themselves, laid out by the data.
+"""Powers of normal parameters that are coefficients themselves, on steps laid out by the data.
 
 Given sufficient statistics the likelihood of the coefficients c is Gaussian, and their prior, of
 c_j = θ_j^{p_j}, is smooth in θ. So the coefficients are taken one after the other, each on equal
@@ -6,22 +6,71 @@ steps of θ_j over the part of its axis that the Gaussian conditional on those b
 The trapezoid rule is spectrally accurate on each, at zero as well as far from it.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from slt_jax.oracles.latents import LatentRule, Resolution
+from slt_jax.oracles.laws.charts import Chart, normal_axis
+from slt_jax.oracles.laws.cuts import REACH as PRIOR_REACH
+from slt_jax.oracles.laws.cuts import Cut, normal_cut
+from slt_jax.oracles.laws.law import LatentRule, Law, NodeBlock, Resolution, node_blocks
 from slt_jax.oracles.quadrature import UnsettledError
-from slt_jax.oracles.structures import REACH as PRIOR_REACH
-from slt_jax.oracles.structures import Collapse, PowersLatent
+
+if TYPE_CHECKING:
+    from slt_jax.oracles.moments import Posterior
 
 STEPS = 6.8
 REACH = 0.85
 BULK = 1.5
 PREFIXES = 8192
 MAX_NODES = 20_000_000
+
+
+@dataclass(frozen=True)
+class PowersLatent(Law):
+    """Powers w_j^{p_j} of independent N(0, scale²) parameters, each a coefficient by itself.
+
+    The ``offset`` of the model is linear in them and its ``basis`` constant.
+    """
+
+    exponents: tuple[int, ...]
+    scale: float = 1.0
+
+    @property
+    def is_data_dependent(self) -> bool:
+        return True
+
+    def rules(
+        self, posteriors: Sequence["Posterior"], resolutions: Sequence[Resolution]
+    ) -> list[Iterable[NodeBlock]]:
+        (posterior,) = posteriors
+        return [self._blocks(posterior, each) for each in resolutions]
+
+    def _blocks(self, posterior: "Posterior", resolution: Resolution) -> Iterator[NodeBlock]:
+        likelihood = latent_gaussian(posterior, len(self.exponents))
+        for part in powers_rule(self, likelihood, resolution):
+            yield from node_blocks(part)
+
+    def cuts(self) -> tuple[Cut, ...]:
+        return tuple(
+            normal_cut(j, PRIOR_REACH, self.scale, power=p) for j, p in enumerate(self.exponents)
+        )
+
+    def charts(self, nats: float) -> tuple[Chart, ...]:
+        axes = tuple(normal_axis(self.scale, (), nats, half=p % 2 == 0) for p in self.exponents)
+        return (Chart(axes, place=functools.partial(_to_powers, self.exponents), nats=nats),)
+
+    def describe(self) -> str:
+        return f"steps of {len(self.exponents)} parameters, laid out by the data"
+
+
+def _to_powers(exponents: tuple[int, ...], theta: Array) -> Array:
+    return jnp.stack([theta[:, j] ** p for j, p in enumerate(exponents)], axis=1)
 
 
 class LatentGaussian(NamedTuple):
@@ -32,18 +81,16 @@ class LatentGaussian(NamedTuple):
     linear: np.ndarray
 
 
-def latent_gaussian(
-    collapse: Collapse, noise: float, statistics: Any, beta: float, count: int
-) -> LatentGaussian:
+def latent_gaussian(posterior: "Posterior", count: int) -> LatentGaussian:
     """The Gaussian of ``count`` latents that enter c(w) linearly, with a basis that is constant."""
-    assert collapse.offset is not None
-    zero = jnp.zeros(count)
-    basis = collapse.scale * np.asarray(collapse.basis(zero), float)
-    columns = [np.asarray(collapse.offset(unit), float)[:, 0] for unit in jnp.eye(count)]
+    model, (statistics,), beta = posterior.model, posterior.shards, posterior.beta
+    noise, zero = model.noise, jnp.zeros(count)
+    basis = posterior.structure.scale * np.asarray(model.basis(zero), float)
+    columns = [np.asarray(model.offset(unit), float)[:, 0] for unit in jnp.eye(count)]
     places = np.column_stack(columns)
-    sums, cross, origin = map(np.asarray, (statistics.gram, statistics.cross, statistics.optimum))
+    sums, cross, optimum = map(np.asarray, (statistics.gram, statistics.cross, statistics.optimum))
     gram = beta / noise**2 * sums
-    score = beta / noise**2 * cross[:, 0] + gram @ origin[:, 0]
+    score = beta / noise**2 * cross[:, 0] + gram @ optimum[:, 0]
     inner = np.eye(basis.shape[1]) + basis.T @ gram @ basis
     gain = np.linalg.solve(inner, basis.T @ gram)
     precision = places.T @ (gram - gram @ basis @ gain) @ places
@@ -119,15 +166,15 @@ def powers_rule(
         prefixes = extended(j, prefixes, least(j, prefixes) + reach**2)
     most = least(last, prefixes) + reach**2
     for start in range(0, len(prefixes.logs), PREFIXES):
-        found = extended(last, prefixes.part(start), most)
-        if len(found.logs):
-            yield LatentRule(found.nodes, found.logs)
+        whole = extended(last, prefixes.part(start), most)
+        if len(whole.logs):
+            yield LatentRule(whole.nodes, whole.logs)
 
 
 def _interval(
     power: int, mean: np.ndarray, width: float, reach: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where a power has a Gaussian density within e^{−reach²/2} of its largest."""
+    """The ends between which a power has a Gaussian density of e^{−reach²/2} of its largest."""
     far = reach * width
     if power % 2:
         return mean - far, mean + far

@@ -76,7 +76,9 @@ def test_sorted_sums_and_all_data_agree():
 def test_error_bounds_are_true(n):
     """Also where panels hold several kinks, as from some hundred data on."""
     statistics = statistics_of(TEACHER, data_of(TEACHER, n))
-    *claims, best = (oracle_for(TEACHER, level).moments(statistics) for level in (1, 2, 3))
+    *claims, best = (
+        oracle_for(TEACHER, refinement).moments(statistics) for refinement in (1, 2, 3)
+    )
     for claim in claims:
         for one, two in zip(claim, best, strict=True):
             assert abs(one.value - two.value) <= one.error + two.error

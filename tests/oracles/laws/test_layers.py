@@ -10,8 +10,13 @@ from slt_jax.models import named_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork, deep_linear
 from slt_jax.models.monomial import MonomialRegression
 from slt_jax.oracles import oracle_for
-from slt_jax.oracles.layers import STEP, log_square_density, singular_values
-from slt_jax.oracles.structures import Collapse, LayersLatent
+from slt_jax.oracles.laws.layers import (
+    STEP,
+    LayersLatent,
+    log_square_density,
+    singular_values,
+)
+from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 
 
@@ -26,7 +31,7 @@ def test_moments_of_a_product_of_lengths(degrees, power):
 
 @pytest.mark.parametrize("rows", [(2,), (3,), (2, 2), pytest.param((2, 4), marks=pytest.mark.slow)])
 def test_moments_of_singular_values(rows):
-    """Of mass, of tr AᵀA and of |AᵀA|, ∏H·2 and ∏H(H − 1); and as a curve in s₂ of one matrix.
+    """Mass, tr AᵀA and |AᵀA| are 1, ∏H·2 and ∏H(H − 1); of one matrix, the curve in s₂ too.
 
     For W of H rows |WᵀW| = χ²_H χ²_{H−1}, whose products are those of ``log_square_density``.
     """
@@ -56,9 +61,9 @@ def test_one_layer_is_a_matrix(name, n):
     problem = named_problems()[name]
     panels = oracle_for(problem)
     collapse = panels.structure
-    latent = collapse.latent
-    layers = LayersLatent((latent.rows,), latent.columns, latent.scale, latent.direction)
-    grids = panels._replace(structure=Collapse(collapse.basis, layers, collapse.scale))
+    matrix = collapse.law
+    layers = LayersLatent((matrix.rows,), matrix.columns, matrix.scale, matrix.direction)
+    grids = panels._replace(structure=Collapse(layers, collapse.scale))
     assert_agree(grids, panels, statistics_along_n(problem, jax.random.key(81), 2, [n])[0])
 
 

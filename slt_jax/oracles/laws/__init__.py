@@ -1,0 +1,1 @@
+"""Laws of the parameters that remain when a Gaussian block is integrated out, one file each."""
