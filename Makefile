@@ -19,8 +19,8 @@ demo: .venv/stamp ## free energy of a singular model against theory
 	$(RUN) -m experiments.free_energy $(ARGS)
 
 figures: .venv/stamp ## run all experiments and keep their figures and JSON in figures/
-	@for file in experiments/[!_]*.py; do \
-	  $(RUN) -m experiments.$$(basename $$file .py) --figures-dir figures $(ARGS) || exit; \
+	@for file in experiments/*/__main__.py; do \
+	  $(RUN) -m experiments $$(basename $$(dirname $$file)) --figures-dir figures $(ARGS) || exit; \
 	done
 
 bench: .venv/stamp ## timings against numpyro and blackjax; writes docs/benchmarks.md

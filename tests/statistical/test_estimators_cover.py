@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.integrate import quad
+
 from slt_jax import estimators
 from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.errors import predictive_jobs
