@@ -125,15 +125,15 @@ def marked(problems) -> list:
     So are powers, of which six data leave many nodes: ``test_powers`` has other routes for them.
     Models without a latent are left to ``test_linear_regression_in_closed_form``.
     """
-    seen, found = {NoLatent}, []
+    seen, cases = {NoLatent}, []
     for problem in problems:
         structure = problem.model.exact(problem.optimum)
         kind = type(structure.law)
         key = kind if kind is NoLatent else (type(structure), kind, type(problem.model))
         slow = key in seen or kind is PowersLatent
-        found.append(pytest.param(problem, marks=[pytest.mark.slow] if slow else []))
+        cases.append(pytest.param(problem, marks=[pytest.mark.slow] if slow else []))
         seen.add(key)
-    return found
+    return cases
 
 
 def data_sets(problem: Problem, n: int, count: int) -> list[Data]:

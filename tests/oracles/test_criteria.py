@@ -82,12 +82,12 @@ def test_pointwise_moments_are_differences_of_evidences(name, beta):
     wide, narrow = np.reshape(steps, (2, 2, NUM_DATA))
     slopes = [(right - left) / (2 * k) for k, (right, left) in ((2 * h, wide), (h, narrow))]
     bends = [(right - 2 * base + left) / k**2 for k, (right, left) in ((2 * h, wide), (h, narrow))]
-    found = pointwise_moments(oracle_of(name), data, beta=beta)
+    moments = pointwise_moments(oracle_of(name), data, beta=beta)
     for quantity, expected, allowed in (
-        (found.log_predictive, up - base, 2 * error),
-        (found.log_left_out, other - out, 2 * error),
-        (found.mean, *extrapolated(slopes, 2 * error / h)),
-        (found.variance, *extrapolated(bends, 6 * error / h**2)),
+        (moments.log_predictive, up - base, 2 * error),
+        (moments.log_left_out, other - out, 2 * error),
+        (moments.mean, *extrapolated(slopes, 2 * error / h)),
+        (moments.variance, *extrapolated(bends, 6 * error / h**2)),
     ):
         assert np.all(np.abs(quantity.value - expected) <= quantity.error + allowed)
         assert np.mean(np.abs(expected)) > 20 * np.mean(allowed), "a check without power"
@@ -159,14 +159,14 @@ def test_conjugate_regression_in_closed_form():
     ]
     gibbs = (residual**2 + spread + np.log(2 * np.pi * noise**2)) / 2
     variances = spread**2 / 2 + spread * residual**2
-    found = training_criteria(oracle_of("linear"), data, beta)
+    criteria = training_criteria(oracle_of("linear"), data, beta)
     for quantity, expected in (
-        (found.bayes_training_loss, -predictive.mean()),
-        (found.gibbs_training_loss, gibbs.mean()),
-        (found.functional_variance, variances.sum()),
-        (found.waic, -predictive.mean() + beta * variances.mean()),
-        (found.loo, -np.mean(left_out)),
-        (found.bayes_training_error, np.mean(at_optimum - predictive)),
+        (criteria.bayes_training_loss, -predictive.mean()),
+        (criteria.gibbs_training_loss, gibbs.mean()),
+        (criteria.functional_variance, variances.sum()),
+        (criteria.waic, -predictive.mean() + beta * variances.mean()),
+        (criteria.loo, -np.mean(left_out)),
+        (criteria.bayes_training_error, np.mean(at_optimum - predictive)),
     ):
         assert quantity.value == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
@@ -201,12 +201,12 @@ def test_criteria_on_a_grid_of_all_parameters():
     share = np.exp(log_share)
     mean = share @ gains
     left_out = -logsumexp(log_share[:, None] - gains, axis=0)
-    found = pointwise_moments(oracle_of("monomial_1_1"), data)
+    moments = pointwise_moments(oracle_of("monomial_1_1"), data)
     for quantity, expected in (
-        (found.mean, mean),
-        (found.variance, share @ (gains - mean) ** 2),
-        (found.log_predictive, np.log(share @ np.exp(gains))),
-        (found.log_left_out, left_out),
+        (moments.mean, mean),
+        (moments.variance, share @ (gains - mean) ** 2),
+        (moments.log_predictive, np.log(share @ np.exp(gains))),
+        (moments.log_left_out, left_out),
     ):
         np.testing.assert_allclose(quantity.value, expected, rtol=1e-7, atol=1e-9)
 

@@ -39,9 +39,9 @@ def test_the_brute_force_finds_a_narrow_mode_far_out():
     def log_density(w):
         return log_normal(w - np.array([70.0, -3.0]), 1e-3)
 
-    found = log_integral(log_density, (False, False))
-    assert abs(found.value) < 1e-9
-    assert found.farthest == pytest.approx(70.0)
+    integral = log_integral(log_density, (False, False))
+    assert abs(integral.value) < 1e-9
+    assert integral.farthest == pytest.approx(70.0)
 
 
 def test_one_datum_twenty_standard_deviations_out():
@@ -101,9 +101,9 @@ def test_powers_on_an_orthonormal_design(scale, n):
     """log Z is then a sum of integrals over one parameter each, of four dimensions and a block."""
     powers = (5, 4, 3, 2, 1)
     problem = at_zero("powers", PolynomialRegression(powers=powers))
-    found = scale * np.random.default_rng(1).normal(size=5)
+    coefficients = scale * np.random.default_rng(1).normal(size=5)
     expected, doubt = 0.0, 0.0
-    for power, coefficient in zip(powers, found, strict=True):
+    for power, coefficient in zip(powers, coefficients, strict=True):
 
         def log_density(theta, power=power, coefficient=coefficient):
             c = np.asarray(theta[:, 0], np.longdouble) ** power
@@ -112,7 +112,7 @@ def test_powers_on_an_orthonormal_design(scale, n):
         one = log_integral(log_density, (False,))
         expected, doubt = expected + one.value, doubt + one.error
     statistics = RegressionStatistics(
-        n * np.eye(5), n * found[:, None], np.zeros((5, 1)), np.zeros(())
+        n * np.eye(5), n * coefficients[:, None], np.zeros((5, 1)), np.zeros(())
     )
     exact = oracle_for(problem).log_evidence(statistics)
     assert abs(exact.value - expected) <= exact.error + doubt

@@ -37,8 +37,8 @@ def by_grid(curve, n, xi):
 @pytest.mark.parametrize("n", [1, 300, 1e5])
 def test_one_data_set_against_a_grid(curve, n):
     for xi in ([0.3, -0.8], [-1.7, 0.4], [1e-3, 2.0]):
-        found = conditional_errors(curve, n, [xi])[:, 0]
-        np.testing.assert_allclose(found, by_grid(curve, n, xi), rtol=1e-4)
+        errors = conditional_errors(curve, n, [xi])[:, 0]
+        np.testing.assert_allclose(errors, by_grid(curve, n, xi), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_against_the_oracle_of_the_model():
     xi = math.sqrt(40) * (np.asarray(data.y).mean(axis=0) - [0.0, 1.0])
     oracle = oracle_for(problem)
     assert oracle is not None
-    found = generalisation_errors(oracle, data, quadrature_points(problem))
+    errors = generalisation_errors(oracle, data, quadrature_points(problem))
     gibbs = conditional_errors(ParabolaCurve(1.0), 40, [xi])[0, 0]
-    assert gibbs == pytest.approx(float(found.gibbs_generalisation_error.value), rel=1e-5)
+    assert gibbs == pytest.approx(float(errors.gibbs_generalisation_error.value), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_limits(curve):
 def test_two_optima_have_a_negative_bayes_error():
     """The predictive density of both at once beats either: B_g → −√((c − ½)/2πn)."""
     n = 1e6
-    found = expected_errors(ParabolaCurve(1.0), n)
+    errors = expected_errors(ParabolaCurve(1.0), n)
     limit = -math.sqrt(0.5 / (2 * math.pi * n))
-    assert float(found.bayes.value) == pytest.approx(limit, rel=0.01)
-    assert found.gibbs.value > 0
+    assert float(errors.bayes.value) == pytest.approx(limit, rel=0.01)
+    assert errors.gibbs.value > 0
 
 
 @pytest.mark.parametrize("n", [0, 0.5, math.nan, math.inf])
@@ -150,8 +150,8 @@ def test_fluctuation_of_a_misspecified_regression():
     basis = [np.sqrt(2 * i + 1) * np.polynomial.legendre.Legendre.basis(i)(x) for i in range(5)]
     trace = sum(weights / 2 @ (phi**2 * (1 + basis[4] ** 2 / 4)) for phi in basis[:4])
     problem = problems["legendre_4_misspecified"]
-    found = information(problem, quadrature_points(problem))
-    assert regular_fluctuation(found) == pytest.approx(trace / 2)
+    matrices = information(problem, quadrature_points(problem))
+    assert regular_fluctuation(matrices) == pytest.approx(trace / 2)
     realisable = problems["legendre_4"]
     nu = regular_fluctuation(information(realisable, quadrature_points(realisable)))
     assert nu == pytest.approx(2.0)

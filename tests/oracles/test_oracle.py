@@ -314,8 +314,8 @@ def violations(name: str, n: int) -> list[str]:
 )
 def test_error_bounds_are_true(name, n):
     """Nothing is random in a bound, so none may fail; all problems and n: tests/statistical."""
-    found = violations(name, n)
-    assert not found, "\n".join(found)
+    broken = violations(name, n)
+    assert not broken, "\n".join(broken)
 
 
 @pytest.mark.parametrize("name", cases(*PROBLEMS))

@@ -90,8 +90,8 @@ def test_three_structures_of_one_product():
     data = data_of(featured.problem, 150)
     expected = training_criteria(featured, data, 0.5)
     for other in (plain, direct):
-        found = training_criteria(other, data, 0.5)
-        for one, two in zip(found[:8], expected[:8], strict=True):
+        criteria = training_criteria(other, data, 0.5)
+        for one, two in zip(criteria[:8], expected[:8], strict=True):
             assert abs(one.value - two.value) <= one.error + two.error
             assert one.error < 0.02 * abs(two.value)
 

@@ -51,16 +51,16 @@ def test_cells_are_all_of_the_space_but_for_the_order_of_units(coordinates, num_
         return combined(units, lambda gap: -20 * np.sum(gap**2, axis=-1))
 
     chart = law.prior_chart()
-    found, _ = subdivision.settled_cells(chart, attraction, 0.3, subdivision.first_cells(chart))
-    volumes = np.prod(found.high - found.low, axis=(1, 2))
-    np.testing.assert_allclose(volumes @ found.multiplicity, 17.0 ** (coordinates * num_units))
+    boxes, _ = subdivision.settled_cells(chart, attraction, 0.3, subdivision.first_cells(chart))
+    volumes = np.prod(boxes.high - boxes.low, axis=(1, 2))
+    np.testing.assert_allclose(volumes @ boxes.multiplicity, 17.0 ** (coordinates * num_units))
     points = np.random.default_rng(0).uniform(-3, 3, (500, num_units, coordinates))
     held = np.zeros(len(points))
     for order in np.array(list(np.ndindex((num_units,) * num_units))):
         if len(set(order)) == num_units:
             at = points[:, None, order]
-            inside = np.all((found.low <= at) & (at < found.high), axis=(2, 3))
-            held += inside @ (found.multiplicity / np.prod(np.arange(1, num_units + 1)))
+            inside = np.all((boxes.low <= at) & (at < boxes.high), axis=(2, 3))
+            held += inside @ (boxes.multiplicity / np.prod(np.arange(1, num_units + 1)))
     np.testing.assert_allclose(held, 1.0)
 
 
@@ -76,9 +76,9 @@ def test_agrees_with_ordered_units_on_graded_panels(hidden_dim, n):
         statistics_of(in_cells, Data(data.x[:, None], data.y)), 0.7
     )
     two = oracle_for(graded, 1).moments(statistics_of(graded, data), 0.7)
-    for found, expected in zip(one, two, strict=True):
-        assert abs(found.value - expected.value) <= found.error + expected.error
-        assert found.error < 0.02
+    for exact, expected in zip(one, two, strict=True):
+        assert abs(exact.value - expected.value) <= exact.error + expected.error
+        assert exact.error < 0.02
 
 
 def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
@@ -102,11 +102,11 @@ def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
 
     monkeypatch.setattr(subdivision, "_log_density", log_density)
     with jax.enable_x64(True):
-        found = log_integral(subdivision.cells_of(chart, posterior, RESOLUTIONS[1])[0])
+        by_steps = log_integral(subdivision.cells_of(chart, posterior, RESOLUTIONS[1])[0])
         first = subdivision.first_cells(chart)
         missed = log_integral(subdivision.settled_cells(chart, at_one, 0.002, first)[0])
     exact = np.log(2 / n) - 0.5 * np.sum(peaks[0] ** 2)
-    assert abs(found - exact) < 1e-3
+    assert abs(by_steps - exact) < 1e-3
     assert missed < exact - 0.6
 
 
@@ -168,8 +168,8 @@ def test_criteria_agree_with_ordered_units():
     data = data_of(graded, 10)
     one = training_criteria(oracle_for(in_cells), Data(data.x[:, None], data.y))
     two = training_criteria(oracle_for(graded), data)
-    for found, expected in zip(one[:8], two[:8], strict=True):
-        assert abs(found.value - expected.value) <= found.error + expected.error
+    for exact, expected in zip(one[:8], two[:8], strict=True):
+        assert abs(exact.value - expected.value) <= exact.error + expected.error
 
 
 @pytest.mark.slow

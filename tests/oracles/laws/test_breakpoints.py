@@ -38,25 +38,25 @@ def test_two_inputs_agree_with_a_grid():
     problem = Problem("plane", model, optimum)
     data = data_of(problem, 6)
     statistics = statistics_of(problem, data)
-    found = (
+    evidence = (
         oracle_for(problem)
         .log_evidence(statistics)
         .shifted(float(statistics.log_likelihood_at_optimum))
     )
-    assert abs(found.value - by_grid(data.x, data.y[:, 0])) < 1e-5 + found.error
-    assert found.error < 1e-4
+    assert abs(evidence.value - by_grid(data.x, data.y[:, 0])) < 1e-5 + evidence.error
+    assert evidence.error < 1e-4
 
 
 def test_a_bias_agrees_with_a_grid():
     data = data_of(TEACHER, 6)
     statistics = statistics_of(TEACHER, data)
-    found = (
+    evidence = (
         oracle_for(TEACHER)
         .log_evidence(statistics)
         .shifted(float(statistics.log_likelihood_at_optimum))
     )
     inputs = np.column_stack([data.x, np.ones(6)])
-    assert abs(found.value - by_grid(inputs, data.y[:, 0])) < 1e-5 + found.error
+    assert abs(evidence.value - by_grid(inputs, data.y[:, 0])) < 1e-5 + evidence.error
 
 
 def test_sorted_sums_and_all_data_agree():
@@ -67,9 +67,9 @@ def test_sorted_sums_and_all_data_agree():
     one = training_criteria(oracle_for(TEACHER), data, 0.6)
     other = oracle_for(Problem("same", model, optimum))
     two = training_criteria(other, Data(data.x[:, None], data.y), 0.6)
-    for found, expected in zip(one[:8], two[:8], strict=True):
-        assert abs(found.value - expected.value) <= found.error + expected.error
-        assert found.error < 1e-2
+    for exact, expected in zip(one[:8], two[:8], strict=True):
+        assert abs(exact.value - expected.value) <= exact.error + expected.error
+        assert exact.error < 1e-2
 
 
 @pytest.mark.parametrize("n", [40, pytest.param(4000, marks=pytest.mark.slow)])

@@ -52,8 +52,8 @@ def test_the_likelihood_of_the_latents_is_the_gaussian():
             for c in jnp.asarray(points)
         ]
     quadratic = np.einsum("ni,ij,nj->n", points, likelihood.precision, points)
-    found = points @ likelihood.linear - quadratic / 2
-    np.testing.assert_allclose(np.diff(found), np.diff(exact), rtol=1e-9)
+    gaussian = points @ likelihood.linear - quadratic / 2
+    np.testing.assert_allclose(np.diff(gaussian), np.diff(exact), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
