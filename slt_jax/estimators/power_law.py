@@ -39,7 +39,7 @@ class PowerLaw(NamedTuple):
 
 
 class _Profile(NamedTuple):
-    """Of each σ [G]: the least χ², and L₀ and c there with their errors at that σ."""
+    """The least χ² at each σ [G], and L₀ and c there with their errors at that σ."""
 
     exponent: Floats
     chi_square: Floats
