@@ -82,8 +82,8 @@ class PowerLawSpectrum:
             missed = signal * target * damped * after
             return 0.5 * float(weights @ (gained - shrunk + missed)), float(gibbs)
 
-        found = np.array([at(size) for size in n])
-        return found[:, 0], found[:, 1]
+        errors = np.array([at(size) for size in n])
+        return errors[:, 0], errors[:, 1]
 
     def design_error(self, standard: ArrayLike) -> float:
         """E[G_g] of the regression y = w·x + noise on one design, over its noise.
