@@ -16,7 +16,7 @@ from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import statistics_along_n
 from slt_jax.estimators.diagnostics import mean_and_standard_error, nested_r_hat, r_hat
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.store import replace_file
 from slt_jax.samplers.chees import ChEESSettings, chees

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
     from slt_jax.models import named_problems as named_problems
-    from slt_jax.oracles import Exact as Exact
-    from slt_jax.oracles import Oracle as Oracle
-    from slt_jax.oracles import generalisation_errors as generalisation_errors
-    from slt_jax.oracles import oracle_for as oracle_for
-    from slt_jax.oracles import quadrature_points as quadrature_points
-    from slt_jax.oracles import training_criteria as training_criteria
-    from slt_jax.oracles import wbic as wbic
+    from slt_jax.oracles.criteria import generalisation_errors as generalisation_errors
+    from slt_jax.oracles.criteria import quadrature_points as quadrature_points
+    from slt_jax.oracles.criteria import training_criteria as training_criteria
+    from slt_jax.oracles.criteria import wbic as wbic
+    from slt_jax.oracles.evaluation import Exact as Exact
+    from slt_jax.oracles.oracle import Oracle as Oracle
+    from slt_jax.oracles.oracle import oracle_for as oracle_for
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
@@ -48,12 +48,12 @@ _MODULE_OF = {
     "ChEESSettings": "samplers.chees",
     "Data": "statistics",
     "Estimate": "estimators",
-    "Exact": "oracles",
+    "Exact": "oracles.evaluation",
     "FeatureRegression": "model",
     "MALASettings": "samplers.mala",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
-    "Oracle": "oracles",
+    "Oracle": "oracles.oracle",
     "ParallelTemperingSettings": "samplers.tempering",
     "Problem": "problem",
     "Regression": "model",
@@ -62,14 +62,14 @@ _MODULE_OF = {
     "Theory": "theory.coefficients",
     "Truth": "problem",
     "draw_posterior": "samplers.sampling",
-    "generalisation_errors": "oracles",
+    "generalisation_errors": "oracles.criteria",
     "named_problems": "models",
-    "oracle_for": "oracles",
-    "quadrature_points": "oracles",
+    "oracle_for": "oracles.oracle",
+    "quadrature_points": "oracles.criteria",
     "simulate": "data",
     "statistics_of": "data",
-    "training_criteria": "oracles",
-    "wbic": "oracles",
+    "training_criteria": "oracles.criteria",
+    "wbic": "oracles.criteria",
 }
 
 

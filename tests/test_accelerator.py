@@ -9,7 +9,7 @@ from slt_jax.curves.free_energy import free_energy_curve
 from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.run.devices import device_budget
 
 pytestmark = pytest.mark.gpu

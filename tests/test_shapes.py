@@ -13,7 +13,7 @@ from slt_jax.data import fixed_design_statistics, simulate, statistics_along_n, 
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.models.linear import LinearRegression
 from slt_jax.models.reduced_rank import ReducedRankRegression
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem, Truth
 from slt_jax.run.compilation import CompilationCounter
 from slt_jax.shapes import datum_of

@@ -21,7 +21,7 @@ from slt_jax.curves.errors import cumulative_loss_gap
 from slt_jax.curves.fixed_design import fixed_design_free_energy
 from slt_jax.data import is_designable
 from slt_jax.models import problems_of
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.sweep import Task
 from slt_jax.statistics import Data

@@ -16,7 +16,6 @@ from slt_jax.curves.jobs import problem_key
 from slt_jax.data import is_designable
 from slt_jax.estimators import local_exponents, mean_over_data_sets
 from slt_jax.models import problems_of
-from slt_jax.oracles import oracle_for
 from slt_jax.oracles.location import (
     ENTROPY,
     ContactCurve,
@@ -25,6 +24,7 @@ from slt_jax.oracles.location import (
     conditional_errors,
     expected_errors,
 )
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.run.sweep import Task

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.signal import fftconvolve
 
-from slt_jax.oracles import Exact
+from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.laws.products import STEP
 from slt_jax.oracles.quadrature import Rule, graded_edges, panel_rule
 

@@ -25,7 +25,7 @@ from slt_jax.curves.jobs import in_precision, target_of, unfinished_reason
 from slt_jax.data import statistics_of
 from slt_jax.estimators import diagnostics, mean_over_seeds
 from slt_jax.models.skalse import SkalsePolynomial
-from slt_jax.oracles import Exact
+from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.laws.products import STEP, log_modulus_density
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.problem import Problem

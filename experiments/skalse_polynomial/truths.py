@@ -20,7 +20,8 @@ from slt_jax.data import fixed_design_statistics, statistics_along_n
 from slt_jax.estimators import mean_over_seeds
 from slt_jax.models import named_problems
 from slt_jax.models.skalse import SkalsePolynomial
-from slt_jax.oracles import Exact, Oracle, oracle_for
+from slt_jax.oracles.evaluation import Exact
+from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.statistics import RegressionStatistics

@@ -12,7 +12,8 @@ from slt_jax.curves.config import ErrorConfig
 from slt_jax.curves.errors import exact_errors, sampled_errors
 from slt_jax.curves.jobs import batch_keys, problem_key
 from slt_jax.data import simulate, statistics_along_n
-from slt_jax.oracles import HeldOut, Oracle, oracle_for, quadrature_points
+from slt_jax.oracles.criteria import HeldOut, quadrature_points
+from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.sweep import Task
 from slt_jax.samplers.smc import SMCSettings

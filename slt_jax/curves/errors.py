@@ -32,14 +32,14 @@ from slt_jax.estimators import (
     gibbs_training_loss,
 )
 from slt_jax.model import Model
-from slt_jax.oracles import (
-    Exact,
+from slt_jax.oracles.criteria import (
     HeldOut,
-    Oracle,
     generalisation_errors,
     pointwise_moments,
     training_criteria,
 )
+from slt_jax.oracles.evaluation import Exact
+from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
 from slt_jax.run.devices import JobFunction
 from slt_jax.run.precision import in_float64

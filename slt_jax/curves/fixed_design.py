@@ -10,7 +10,7 @@ from jax import Array
 
 from slt_jax.data import fixed_design_statistics
 from slt_jax.model import Model
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 
 

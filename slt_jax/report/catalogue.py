@@ -11,7 +11,7 @@ import jax
 from slt_jax import theory
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.oracles.structures import Structure
 from slt_jax.problem import Problem
 from slt_jax.run.store import replace_file

@@ -6,7 +6,7 @@ import pytest
 from slt_jax.curves.config import ErrorConfig
 from slt_jax.curves.error_curve import curve_oracle, held_out_points, task_name
 from slt_jax.models import named_problems
-from slt_jax.oracles import quadrature_points
+from slt_jax.oracles.criteria import quadrature_points
 
 
 def test_a_small_rule_where_points_would_be_many() -> None:

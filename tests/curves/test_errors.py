@@ -16,7 +16,8 @@ from slt_jax.curves.errors import (
 )
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models.linear import LinearRegression
-from slt_jax.oracles import HeldOut, Oracle, generalisation_errors, oracle_for, quadrature_points
+from slt_jax.oracles.criteria import HeldOut, generalisation_errors, quadrature_points
+from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 from slt_jax.theory import regular

@@ -7,7 +7,7 @@ import pytest
 from slt_jax.curves.free_energy import increment_gaps
 from slt_jax.data import CHUNK, fixed_design_statistics
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem, Truth
 
 PROBLEMS = named_problems()

@@ -211,9 +211,10 @@ def test_an_unknown_problem_is_refused_before_any_work(
     monkeypatch.setattr(command_line, "compute", None)
     fields = {field.name for field in dataclasses.fields(experiment(name).Config)}
     flags = [field for field in ("problems", "nets") if field in fields]
+    others = ["--prior-problems"] if "prior_problems" in fields else []
     for flag in flags:
         finished = command(
-            name, "--preset", "smoke", "--out", tmp_path / "out", f"--{flag}", "nope"
+            name, "--preset", "smoke", "--out", tmp_path / "out", f"--{flag}", "nope", *others
         )
         assert_refused(finished, "'nope'")
     assert os.listdir(tmp_path) == []

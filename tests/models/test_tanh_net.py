@@ -10,14 +10,14 @@ from slt_jax.curves.errors import cumulative_loss_gap, errors_of_draws
 from slt_jax.data import statistics_of, validate_data
 from slt_jax.models import named_problems
 from slt_jax.models.shallow_net import ShallowNet
-from slt_jax.oracles import (
+from slt_jax.oracles.criteria import (
     HeldOut,
     generalisation_errors,
-    oracle_for,
     pointwise_moments,
     training_criteria,
     wbic,
 )
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 

@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
 from slt_jax.oracles.checks import evidence_integral
+from slt_jax.oracles.oracle import oracle_for
 
 PROBLEMS = named_problems()
 

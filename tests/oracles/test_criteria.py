@@ -12,17 +12,16 @@ from scipy.stats import norm
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.linear import LinearRegression
-from slt_jax.oracles import (
+from slt_jax.oracles.criteria import (
     GeneralisationErrors,
-    Oracle,
     generalisation_errors,
-    oracle_for,
     pointwise_moments,
     quadrature_points,
     simulated_points,
     training_criteria,
     wbic,
 )
+from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import CompilationCounter
 from slt_jax.statistics import Data

@@ -10,13 +10,14 @@ from experiments.unrealisable.information import information, regular_fluctuatio
 from slt_jax.data import simulate
 from slt_jax.models import named_problems
 from slt_jax.models.normal_parabola import normal_parabola
-from slt_jax.oracles import generalisation_errors, oracle_for, quadrature_points
+from slt_jax.oracles.criteria import generalisation_errors, quadrature_points
 from slt_jax.oracles.location import (
     ContactCurve,
     ParabolaCurve,
     conditional_errors,
     expected_errors,
 )
+from slt_jax.oracles.oracle import oracle_for
 
 SLOW = pytest.mark.slow
 CURVES = (ParabolaCurve(0.25), ParabolaCurve(1.0), ContactCurve(1, 3), ContactCurve(2, 3))

@@ -10,8 +10,8 @@ import pytest
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models.normal_mixture import NormalMixture
 from slt_jax.models.shallow_net import REACH_IN_PLANE, SINGULARITY, Activation, ShallowNet
-from slt_jax.oracles import oracle_for
 from slt_jax.oracles.laws.cuts import REACH
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.oracles.shards import NODES, moment_matched, shards_of
 from slt_jax.oracles.structures import LinearBlock
 from slt_jax.problem import Problem

@@ -12,9 +12,10 @@ from slt_jax.data import simulate, statistics_along_n
 from slt_jax.model import Model, Regression
 from slt_jax.models import named_problems
 from slt_jax.models.monomial import MonomialRegression
-from slt_jax.oracles import oracle_for, training_criteria
 from slt_jax.oracles.checks import evidence_integral
+from slt_jax.oracles.criteria import training_criteria
 from slt_jax.oracles.laws.box import BoxLatent, Coordinate
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.oracles.structures import Direct, LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data

@@ -11,12 +11,14 @@ import pytest
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models.shallow_net import ShallowNet
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.oracles import integration, oracle_for, subdivision, training_criteria
+from slt_jax.oracles import integration, subdivision
+from slt_jax.oracles.criteria import training_criteria
 from slt_jax.oracles.evaluation import Evaluation
 from slt_jax.oracles.laws.box import Coordinate
 from slt_jax.oracles.laws.law import RESOLUTIONS
 from slt_jax.oracles.laws.units import UnitsLatent
 from slt_jax.oracles.moments import Posterior, RuleSums, rule_sums
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.oracles.shards import shards_of
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64

@@ -10,7 +10,7 @@ from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import statistics_along_n
 from slt_jax.estimators.diagnostics import effective_sample_size, r_hat
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 
 

@@ -18,7 +18,7 @@ from slt_jax.data import statistics_along_n
 from slt_jax.estimators import mean_over_chains
 from slt_jax.estimators.diagnostics import Thresholds, judge, mean_and_standard_error
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers import hmc
 from slt_jax.samplers.chees import ChEESSettings

@@ -17,7 +17,7 @@ from slt_jax.data import statistics_along_n
 from slt_jax.estimators import multistate_bennett
 from slt_jax.estimators.diagnostics import effective_sample_size, mean_and_standard_error, r_hat
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers.tempering import (
     ParallelTemperingResult,

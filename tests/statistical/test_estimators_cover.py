@@ -24,7 +24,8 @@ from slt_jax.curves.jobs import (
 from slt_jax.data import simulate, statistics_along_n
 from slt_jax.estimators import Estimate
 from slt_jax.models import named_problems
-from slt_jax.oracles import generalisation_errors, oracle_for, training_criteria
+from slt_jax.oracles.criteria import generalisation_errors, training_criteria
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.smc import SMCSettings

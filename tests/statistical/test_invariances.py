@@ -18,7 +18,7 @@ from slt_jax.curves.jobs import (
 from slt_jax.data import simulate, statistics_of
 from slt_jax.estimators import mean_over_seeds, wbic_coefficient
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data

@@ -18,7 +18,7 @@ from slt_jax.estimators.diagnostics import (
 )
 from slt_jax.models import named_problems
 from slt_jax.models.normal_mixture import NormalMixture
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.nuts import NUTSSettings, nuts

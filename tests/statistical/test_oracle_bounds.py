@@ -32,10 +32,12 @@ from slt_jax.models.reduced_rank import ReducedRankRegression
 from slt_jax.models.relu_net import BiasedReluNet, ReluNet
 from slt_jax.models.shallow_net import Activation, ShallowNet
 from slt_jax.models.tanh_net import TanhNet
-from slt_jax.oracles import Exact, Oracle, pointwise_moments, training_criteria
-from slt_jax.oracles import oracle_for as cheap_oracle_for
 from slt_jax.oracles.checks import evidence_integral
+from slt_jax.oracles.criteria import pointwise_moments, training_criteria
+from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.laws.powers import PowersLatent
+from slt_jax.oracles.oracle import Oracle
+from slt_jax.oracles.oracle import oracle_for as cheap_oracle_for
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data, Statistics
 

@@ -9,7 +9,7 @@ from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import statistics_along_n
 from slt_jax.estimators import free_energy_from_evidence, integrate_path, mean_over_chains
 from slt_jax.models import named_problems
-from slt_jax.oracles import oracle_for
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.samplers.smc import SMCSettings, tempered_smc
 

@@ -7,7 +7,8 @@ import pytest
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models.relu_net import BiasedReluNet, with_teacher
 from slt_jax.models.shallow_net import ShallowNet
-from slt_jax.oracles import oracle_for, training_criteria
+from slt_jax.oracles.criteria import training_criteria
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 

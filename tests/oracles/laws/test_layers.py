@@ -9,13 +9,13 @@ from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
 from slt_jax.models.deep_linear import DeepLinearNetwork, deep_linear
 from slt_jax.models.monomial import MonomialRegression
-from slt_jax.oracles import oracle_for
 from slt_jax.oracles.laws.layers import (
     STEP,
     LayersLatent,
     log_square_density,
     singular_values,
 )
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.oracles.structures import Collapse
 from slt_jax.problem import Problem
 

@@ -11,7 +11,6 @@ from experiments.skalse_polynomial.factorised import Block, factorised_moments
 from slt_jax.data import simulate, statistics_along_n, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.polynomial import PolynomialRegression
-from slt_jax.oracles import oracle_for
 from slt_jax.oracles.block import log_block_evidence
 from slt_jax.oracles.laws import powers
 from slt_jax.oracles.laws.law import RESOLUTIONS
@@ -22,6 +21,7 @@ from slt_jax.oracles.laws.powers import (
     powers_rule,
 )
 from slt_jax.oracles.moments import Posterior
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.statistics import RegressionStatistics
 
