@@ -277,7 +277,7 @@ def _design_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
 
 
 def _net_exponent_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    axis.set_title("(e) Small nets end near σ = 1 under any prior")
+    axis.set_title("(e) Small nets end near σ = 1 under each prior")
     n = dataset["large_between"].to_numpy()
     for net, scale, look in _looks_of_nets(dataset):
         local = dataset["net_local_exponent"].sel(net=net, prior_scale=scale)
