@@ -65,9 +65,7 @@ class Config(ExperimentConfig):
     """its n"""
     designs: Annotated[int, AtLeast(2)] = 10
     """its random inputs"""
-    nets: Annotated[tuple[str, ...], Different(), OrMore(1)] = (
-        "tanh_1", "tanh_2", "tanh_2_teacher_1",
-    )  # fmt: skip
+    nets: Annotated[tuple[str, ...], Different(), OrMore(1)] = ("tanh_1", "tanh_2")  # fmt: skip
     """realisable problems with features and an oracle"""
     prior_scales: Annotated[tuple[Positive, ...], Different(), OrMore(1)] = (0.3, 1.0, 3.0)
     """standard deviations of their priors"""
@@ -121,7 +119,7 @@ PRESETS = {
         repeats=1000,
         design_width=1000,
         designs=30,
-        nets=("tanh_1", "tanh_2", "tanh_2_teacher_1", "tanh_3"),
+        nets=("tanh_1", "tanh_2", "tanh_3"),
         net_designs=32,
         oracle_refinement=2,
     ),

@@ -1,6 +1,8 @@
 """The studies of learning exponents: location families, power-law spectra, small nets."""
 
+import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,11 +147,25 @@ def check_net(problem: Problem) -> None:
         )
 
 
+def interpolated_for(problem: Problem, widest_prior: float) -> Problem:
+    """The problem with enough interpolation nodes for the steep units of a wide prior.
+
+    A net that interpolates at ``num_nodes`` points has as many times more of them as the prior is
+    wider than N(0, 1), the same for all priors, so that these share inputs and noise.
+    """
+    model: Any = problem.model
+    if widest_prior <= 1 or not hasattr(model, "num_nodes"):
+        return problem
+    finer = dataclasses.replace(model, num_nodes=math.ceil(model.num_nodes * widest_prior))
+    return dataclasses.replace(problem, model=finer)
+
+
 def net_free_energy(problem: Problem, config: Config, scale: float) -> xr.Dataset:
     """F_n − nL_n(w₀) of a net under the prior N(0, scale²) [large_n, design], with bounds."""
     key = problem_key(config.seed, problem)
+    net = interpolated_for(problem, max(config.prior_scales))
     return fixed_design_free_energy(
-        problem, scale, key, config.net_sizes, config.net_designs, config.oracle_refinement
+        net, scale, key, config.net_sizes, config.net_designs, config.oracle_refinement
     )
 
 
