@@ -53,8 +53,9 @@ def test_the_model(tmp_path: Path) -> None:
     assert at_optimum == pytest.approx(-50 * np.log(2))
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=6, degrees_of_freedom=63)
 def test_the_sampler(tmp_path: Path) -> None:
-    """Within 5 standard errors of the mean energy, by chains (false alarm 6e-7)."""
+    """Within 6 standard errors of the mean energy, by chains."""
     settings = module("slt_jax/samplers/random_walk.py", tmp_path).RandomWalkSettings(2000, 0.3)
     problem = named_problems()["linear_3"]
     statistics = statistics_of(problem, simulate(problem, jax.random.key(1), 20))
@@ -63,7 +64,7 @@ def test_the_sampler(tmp_path: Path) -> None:
     draws = draw_posterior(target, settings, jax.random.key(3), statistics, [1.0], start)
     means = np.asarray(draws.energies)[0, :, 500:].mean(axis=1)
     exact = oracle_for(problem).moments(statistics).excess_energy
-    assert abs(means.mean() - exact.value) < 5 * means.std(ddof=1) / 8
+    assert abs(means.mean() - exact.value) < 6 * means.std(ddof=1) / 8
     assert 0.2 < float(draws.acceptance.mean()) < 0.9
 
 

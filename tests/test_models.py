@@ -256,6 +256,7 @@ def test_prior_draws_and_density_agree_in_shape(problem):
 
 
 @COMPILED
+@pytest.mark.false_alarm(comparisons=3, probability=1e-7)
 def test_prior_draws_follow_the_density(problem):
     """On the line: densities integrate to 1, and draws through their integral are uniform.
 
@@ -366,6 +367,7 @@ def test_density_integrates_to_one(problem):
 
 
 @COMPILED
+@pytest.mark.false_alarm(comparisons=4 * NUM_DRAWS, standard_errors=6)
 def test_data_come_from_the_likelihood(problem):
     """E_{w₀} p(z|w)/p(z|w₀) = 1, which needs simulation and density to be one distribution.
 
@@ -383,6 +385,7 @@ def test_data_come_from_the_likelihood(problem):
 
 
 @GAUSSIAN
+@pytest.mark.false_alarm(comparisons=1, probability=2e-7)
 def test_simulated_noise(problem):
     """Residuals at w₀ over σ² are χ²; both tails together, the false alarm, have 2e-7."""
     if not problem.realisable:
@@ -465,6 +468,7 @@ def excess(problem: Problem) -> np.ndarray:
 
 
 @COMPILED
+@pytest.mark.false_alarm(comparisons=4 * NUM_DRAWS, standard_errors=6)
 def test_optimum_minimises_the_expected_loss(problem):
     """No w is better than w₀ by 6 standard errors; false alarm 128·1e-9 = 1e-7 per problem."""
     assert np.all(excess(problem) <= 6)
@@ -487,6 +491,7 @@ def own_losses(problem: Problem, params, data: Data) -> np.ndarray:
 
 
 @COMPILED
+@pytest.mark.false_alarm(comparisons=2, standard_errors=6)
 def test_entropy_and_loss_are_those_of_the_data(problem):
     """S and L(w₀) against means over 10⁴ data, 6 standard errors: false alarm 2e-9 each."""
     data = data_of(problem)
@@ -508,6 +513,7 @@ def test_entropy_and_loss_are_those_of_the_data(problem):
 
 @pytest.mark.slow
 @EVERY
+@pytest.mark.false_alarm(comparisons=8, standard_errors=5)
 def test_optimal_set_is_optimal(problem):
     """K(w) = 0 for 8 draws of W₀, each of the parameters' shape.
 

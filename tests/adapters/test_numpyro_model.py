@@ -47,6 +47,7 @@ def test_log_density_by_hand():
 
 
 @pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=3, probability=1e-6)
 def test_prior_draws_follow_the_sites():
     """log τ of 2000 draws against the half-normal law: Kolmogorov and Smirnov, 1e-6."""
     draws = jax.vmap(MODEL.sample_prior)(jax.random.split(jax.random.key(0), 2000))["w"]
@@ -59,6 +60,7 @@ def test_prior_draws_follow_the_sites():
 
 
 @pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=1, probability=1e-6)
 def test_data_and_sums():
     problem = Problem("numpyro", MODEL, jax.tree.map(np.asarray, MODEL.unconstrained(VALUES)))
     data = Data(*map(np.asarray, simulate(problem, jax.random.key(2), 2000)))

@@ -27,6 +27,7 @@ def test_density_is_the_new_one_where_named():
     assert float(model.log_prior(params)) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=1e-6)
 def test_draws_are_the_new_ones():
     """Kolmogorov and Smirnov's test of 4000 entries: false alarm 1e-6."""
     model = with_priors(LinearRegression(input_dim=4000), w=LAPLACE)

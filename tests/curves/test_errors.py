@@ -54,6 +54,7 @@ def errors() -> xr.Dataset:
 # --- exact errors and their control -------------------------------------------------------------
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=6)
 def test_the_control_has_mean_zero_and_takes_spread_away() -> None:
     """6 standard errors, one comparison."""
     control = errors()["control"].to_numpy()
@@ -108,6 +109,7 @@ def posterior_draws(data: Data, shape: tuple[int, ...], rng: np.random.Generator
     return mean + rng.normal(size=(*shape, 1)) / np.sqrt(precision)
 
 
+@pytest.mark.false_alarm(comparisons=15, standard_errors=6, degrees_of_freedom=63)
 def test_errors_of_draws_are_the_exact_ones() -> None:
     """From independent draws: first precise, then within 6 standard errors (1e-7), 15 comparisons.
 

@@ -1,7 +1,4 @@
-"""A sampler that is wrong is caught by ranks in a second, and one that is right is not.
-
-Eight p-values are compared with 1e-8: a false alarm has a probability below 1e-7.
-"""
+"""A sampler that is wrong is caught by ranks in a second, and one that is right is not."""
 
 import jax
 import numpy as np
@@ -18,6 +15,7 @@ PROBLEM = named_problems()["linear_3"]
 TRUTHS, N, CHAINS = 300, 10, 6
 
 
+@pytest.mark.false_alarm(comparisons=len(QUANTITIES), probability=FALSE_ALARM)
 def test_the_step_of_sgld_is_caught_and_a_small_one_is_not() -> None:
     """One program: steps, data and keys are its arguments."""
     settings = SGLDSettings(num_warmup=800, num_draws=1)
@@ -34,6 +32,7 @@ def test_the_step_of_sgld_is_caught_and_a_small_one_is_not() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=len(QUANTITIES), probability=FALSE_ALARM)
 def test_as_many_chains_of_a_population_as_are_asked_for() -> None:
     settings = SMCSettings(num_chains=2 * CHAINS, chain_length=8, max_temperatures=20)
     found = simulated_ranks(PROBLEM, settings, jax.random.key(1), TRUTHS, N, CHAINS)

@@ -20,6 +20,8 @@ def errors(understated: float = 1.0, seed: int = 0) -> tuple[Estimate, np.ndarra
     return Estimate(value, scale / understated, FREEDOM), exact
 
 
+@pytest.mark.false_alarm(comparisons=3, standard_errors=ALLOWED)
+@pytest.mark.false_alarm(comparisons=1, probability=FALSE_ALARM)
 def test_true_errors_are_accepted() -> None:
     calibration = calibrate(*errors())
     assert calibration.comparisons == COUNT

@@ -32,6 +32,7 @@ def test_refuses(dimension: int, n: float, words: str) -> None:
 # --- WBIC -----------------------------------------------------------------------------------
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=1e-6)
 def test_wbic_is_the_mean_energy_and_says_at_which_beta() -> None:
     energies = np.random.default_rng(0).normal(3.0, 1.0, (8, 50))
     estimate = wbic(energies, 100, reference="mle")

@@ -1,6 +1,6 @@
 """Diagnostics against processes with known correlation, and against blackjax.
 
-Random ones are compared within 5 standard errors (a false alarm in 2e6); seeds are fixed.
+Random ones are compared within 5 or 6 standard errors; seeds are fixed.
 """
 
 from collections.abc import Callable
@@ -42,12 +42,13 @@ def test_independent_draws_pass() -> None:
 
 
 @pytest.mark.parametrize("rho", [-0.5, 0.3, 0.6, 0.9])
+@pytest.mark.false_alarm(comparisons=1, standard_errors=6, degrees_of_freedom=49)
 def test_ess_of_an_autoregression(rho: float) -> None:
     ess = effective_sample_size(autoregressive(rho, 8, 2000, 50))
     expected = 16_000 * (1 - rho) / (1 + rho)
     error = np.std(ess, ddof=1) / np.sqrt(50)
     # Geyer's sequence stops where the correlations drown in noise: a bias of some per cent.
-    assert abs(np.mean(ess) - expected) < 5 * error + 0.05 * expected
+    assert abs(np.mean(ess) - expected) < 6 * error + 0.05 * expected
     assert error < 0.03 * expected
 
 
@@ -115,6 +116,7 @@ def test_rank_statistics_ignore_monotone_changes_and_float32() -> None:
     assert r_hat(draws**3) == pytest.approx(r_hat(draws), rel=1e-12)
 
 
+@pytest.mark.false_alarm(comparisons=3, standard_errors=5)
 def test_a_drift_of_chains_is_told_from_chance() -> None:
     """A share p of 400 settled ensembles has a p-value below p, within 5 standard errors.
 
@@ -184,6 +186,7 @@ def test_refuses_too_few_draws(function: Callable[..., Any], shape: tuple[int, .
         function(np.zeros(shape))
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_mean_and_standard_error_of_independent_draws() -> None:
     draws = 3 + 2 * autoregressive(0.0, CHAINS, DRAWS)
     mean, error = mean_and_standard_error(draws)
@@ -192,6 +195,7 @@ def test_mean_and_standard_error_of_independent_draws() -> None:
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.8])
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_standard_error_covers(rho: float) -> None:
     """(mean − truth)/error has unit variance: 400 of them give a χ² within 5 of its deviations."""
     replicates = 400

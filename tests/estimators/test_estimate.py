@@ -68,6 +68,7 @@ def test_half_width_is_students() -> None:
     )
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_half_width_covers() -> None:
     """95 % of 20 000 intervals from 4 seeds cover, within 5 binomial standard errors (6e-7)."""
     draws = np.random.default_rng(0).normal(3.0, 2.0, (20_000, 4))
@@ -97,6 +98,7 @@ def test_monte_carlo_mean_of_equal_errors_adds_degrees_of_freedom() -> None:
     np.testing.assert_allclose(estimate.degrees_of_freedom, 56)
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_monte_carlo_mean_covers_where_one_error_dominates() -> None:
     """Its degrees of freedom are then those of that one error (Welch–Satterthwaite).
 

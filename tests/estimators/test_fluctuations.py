@@ -34,8 +34,9 @@ def gaussian_errors(n: int, beta: float, data_sets: int = 4000) -> dict[str, np.
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.false_alarm(comparisons=4, standard_errors=5)
 def test_three_routes_agree_on_a_regular_model(beta: float) -> None:
-    """ν = d/2 = 1 up to O(1/n): within 5 standard errors (3e-6 for five of them) and 10/n."""
+    """ν = d/2 = 1 up to O(1/n): within 5 standard errors and 10/n."""
     n = 2000
     errors = gaussian_errors(n, beta)
     generalisation = errors["bayes_generalisation"]

@@ -40,6 +40,7 @@ def ladder(rungs: int) -> np.ndarray:
 # --- multistate Bennett ratios --------------------------------------------------------------
 
 
+@pytest.mark.false_alarm(comparisons=9, probability=1 - CERTAIN)
 def test_bennett_is_exact_within_its_error() -> None:
     beta = ladder(10)
     estimate = multistate_bennett(draws(beta, (40, 50)), beta).free_energy
@@ -48,6 +49,7 @@ def test_bennett_is_exact_within_its_error() -> None:
     assert np.all(deviation <= estimate.half_width(CERTAIN))
 
 
+@pytest.mark.false_alarm(comparisons=9, standard_errors=5)
 def test_bennett_errors_are_true() -> None:
     """Over 100 ladders: 5 standard errors of a standard deviation, and 10 % for the linearisation.
 
@@ -75,6 +77,7 @@ def test_bennett_errors_are_true() -> None:
     assert np.all(bias <= 5 * mean_error + np.diag(claimed))
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=1 - CERTAIN)
 def test_bennett_beats_the_reweighting_of_the_prior() -> None:
     """The log mean of e^{−βu} over N draws of the prior has variance (e^{2F(β) − F(2β)} − 1)/N.
 
@@ -132,6 +135,7 @@ def test_rungs_without_overlap_are_refused() -> None:
 # --- integration ----------------------------------------------------------------------------
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=1 - CERTAIN)
 def test_integration_is_exact_within_its_error() -> None:
     beta = ladder(18)
     estimate = ladder_integration(draws(beta, (40, 50)), beta)
@@ -160,6 +164,7 @@ def test_a_coarse_ladder_says_so() -> None:
 
 
 @pytest.mark.parametrize("rungs", [4, 10])
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_integration_errors_are_true(rungs: int) -> None:
     """Over 100 ladders of draws: 5 standard errors of a standard deviation and 5 % beside it.
 

@@ -28,7 +28,7 @@ from slt_jax.estimators import (
 )
 
 TRUTH = 0.3
-# An interval that misses by chance once in ten million; there are fewer than 40 below.
+# An interval that misses by chance once in ten million.
 CERTAIN = 1 - 1e-7
 
 
@@ -99,6 +99,7 @@ def assert_inside(estimate: Estimate, exact: float, precision: float) -> None:
 
 @pytest.mark.parametrize("beta", [1.0, 0.4])
 @pytest.mark.parametrize("blocks", [1, 5])
+@pytest.mark.false_alarm(comparisons=6, probability=1 - CERTAIN)
 def test_training_estimators_are_the_closed_forms(beta: float, blocks: int) -> None:
     exact = problem(beta)
     moments = loss_moments(ratios(exact.draws((200, 100)), exact.y), blocks, beta)
@@ -128,6 +129,7 @@ def test_leaving_out_is_what_it_says() -> None:
         assert left_out[i] == pytest.approx(float(without[0]), rel=1e-12)
 
 
+@pytest.mark.false_alarm(comparisons=5, probability=1 - CERTAIN)
 def test_singular_posterior() -> None:
     """y_i ~ N(w², 1), truth 0, w ~ N(0, 1): against sums over a grid, and drawn from the same.
 
@@ -151,15 +153,16 @@ def test_singular_posterior() -> None:
     assert_inside(smoothed_leave_one_out(log_ratios[draws]).loss, left_out, 1e-3)
 
 
+@pytest.mark.false_alarm(comparisons=2, standard_errors=5.5)
 def test_effective_sample_size_of_blocks() -> None:
     """Independent draws count once; repeated sixteen times in a row they count no more.
 
-    The squared error of 50 chains of 4 blocks has 150 degrees of freedom: within 5 standard
-    errors of it, and a little below for the larger of two errors is taken.
+    The squared error of 50 chains of 4 blocks has 150 degrees of freedom: within 5.5
+    standard errors of it, and a little below for the larger of two errors is taken.
     """
     exact = problem(1.0)
     log_ratios = ratios(exact.draws((50, 64)), exact.y)
-    tolerance = 5 * np.sqrt(2 / 49) / 2
+    tolerance = 5.5 * np.sqrt(2 / 49) / 2
     for log_ratio in (log_ratios, np.repeat(log_ratios, 16, axis=1)):
         ess = energy_effective_sample_size(loss_moments(log_ratio, 4))
         assert 0.5 < ess / 3200 < 1 + tolerance
@@ -167,6 +170,7 @@ def test_effective_sample_size_of_blocks() -> None:
     assert energy_effective_sample_size(loss_moments(np.zeros((2, 4, 3)))) == 8
 
 
+@pytest.mark.false_alarm(comparisons=2, probability=1 - CERTAIN)
 def test_held_out_losses_are_those_of_the_truth() -> None:
     """Closed B_g and G_g within an error that is mostly that of the 2000 held-out data."""
     exact = problem(1.0)
@@ -222,11 +226,12 @@ def coverage(
     return shares
 
 
+@pytest.mark.false_alarm(comparisons=12, standard_errors=5.5)
 def test_error_bars_cover() -> None:
-    """300 runs, 5.5 binomial standard errors below 95 % for six estimators: 1e-7 false alarms."""
+    """300 runs, 5.5 binomial standard errors below 95 % for six estimators."""
     for name, (share, claimed) in coverage(300, (16, 64), 4, 0.4).items():
         assert share >= 0.95 - 5.5 * np.sqrt(0.95 * 0.05 / 300), name
-        assert 0.8 < claimed < 1.3, name
+        assert 0.8 < claimed < 1.35, name
 
 
 @pytest.mark.slow
@@ -264,6 +269,7 @@ def test_refusals() -> None:
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.4])
+@pytest.mark.false_alarm(comparisons=1, probability=1 - CERTAIN)
 def test_smoothing_agrees_with_the_closed_form(beta: float) -> None:
     exact = problem(beta)
     smoothed = smoothed_leave_one_out(ratios(exact.draws((50, 100)), exact.y), beta)
@@ -284,14 +290,15 @@ def test_heavy_weights_are_marked() -> None:
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.2, 0.7, 1.2])
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5.5)
 def test_pareto_fit_finds_the_shape(shape: float) -> None:
-    """5 times the asymptotic standard error (1 + k)/√M of an efficient estimator of k."""
+    """5.5 times the asymptotic standard error (1 + k)/√M of an efficient estimator of k."""
     size = 4000
     excesses = np.sort(
         stats.genpareto(shape, scale=2.0).rvs(size, random_state=np.random.default_rng(0))
     )
     fitted, scale = pareto_fit(excesses)
-    assert fitted == pytest.approx(shape, abs=5 * (1 + abs(shape)) / np.sqrt(size))
+    assert fitted == pytest.approx(shape, abs=5.5 * (1 + abs(shape)) / np.sqrt(size))
     assert scale == pytest.approx(2.0, rel=0.2)
 
 

@@ -25,6 +25,7 @@ def test_a_power_is_found():
 
 
 @pytest.mark.parametrize("exponent", [0.35, 1.0])
+@pytest.mark.false_alarm(comparisons=3, probability=2e-7)
 def test_intervals_cover(exponent):
     """95 % of 400 fits by the binomial law: false alarm 2e-7 for each of 3 per exponent."""
     rng = np.random.default_rng(0)

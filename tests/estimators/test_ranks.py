@@ -22,6 +22,8 @@ def gaussian(shift: float = 0.0, scale: float = 1.0) -> tuple[np.ndarray, np.nda
     return mean[:, None] + shift / np.sqrt(N + 1) + scale * noise, truth
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=FALSE_ALARM)
+@pytest.mark.false_alarm(comparisons=2, standard_errors=5.5)
 def test_exact_draws_are_calibrated() -> None:
     uniformity = rank_uniformity(*gaussian())
     assert uniformity.p_value > FALSE_ALARM
@@ -40,6 +42,7 @@ def test_wrong_draws_are_not() -> None:
     assert narrow.spread > 0.1 > -0.1 > wide.spread
 
 
+@pytest.mark.false_alarm(comparisons=3, standard_errors=5.5)
 def test_p_values_are_uniform() -> None:
     """400 sets of uniform ranks of 50 truths: 5.5 binomial standard errors at each decile."""
     rng = np.random.default_rng(2)
@@ -57,6 +60,7 @@ def test_the_order_of_draws_and_a_monotone_function_do_not_matter() -> None:
     assert rank_uniformity(np.exp(draws), np.exp(truth)) == rank_uniformity(draws, truth)
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=FALSE_ALARM)
 def test_ties_are_no_evidence() -> None:
     """Half of the values are one and the same, as where a ReLU is off."""
     draws, truth = gaussian()

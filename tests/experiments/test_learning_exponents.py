@@ -61,6 +61,7 @@ def test_the_dataset_has_what_the_theory_says() -> None:
     assert float(data["width_exponent"]) == pytest.approx(0.095, abs=1e-3)
 
 
+@pytest.mark.false_alarm(comparisons=8, standard_errors=6)
 def test_measured_curves_are_of_the_exact_one() -> None:
     """6 standard errors of all repeats together, 8 comparisons."""
     data = results()

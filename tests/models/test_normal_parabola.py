@@ -8,6 +8,7 @@ from scipy import stats
 from slt_jax.models.normal_parabola import NormalOnParabola, normal_parabola
 
 
+@pytest.mark.false_alarm(comparisons=1, probability=1e-6)
 def test_w_is_uniform():
     """2000 draws: false alarm 1e-6."""
     model = NormalOnParabola()

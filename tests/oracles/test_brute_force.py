@@ -213,6 +213,7 @@ STANDARD = {
     ],
     ids=lambda p: p.name,
 )
+@pytest.mark.false_alarm(comparisons=2 * NUM_SETS, standard_errors=6)
 def test_evidence_by_prior_draws(problem):
     """log Z and E[nL_n] of 4 data sets of n = 6, from 5·10⁵ draws of all parameters, in float32.
 

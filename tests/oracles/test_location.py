@@ -46,6 +46,7 @@ def test_one_data_set_against_a_grid(curve, n):
     "curve", [pytest.param(CURVES[0], marks=SLOW), pytest.param(CURVES[2], marks=SLOW),
               CURVES[1], CURVES[3]],
 )  # fmt: skip
+@pytest.mark.false_alarm(comparisons=2, standard_errors=5.5)
 def test_expectation_against_sampled_data_sets(curve):
     """20 000 data sets, 5.5 standard errors, two comparisons of each curve."""
     xi = np.random.default_rng(0).normal(size=(20_000, 2))

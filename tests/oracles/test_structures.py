@@ -117,11 +117,12 @@ def test_error_bounds_are_true(problem, n):
 
 
 @pytest.mark.parametrize("problem", [LOGISTIC, PROBLEMS["mixture_2_fixed"]], ids=lambda p: p.name)
+@pytest.mark.false_alarm(comparisons=1, standard_errors=6, degrees_of_freedom=39)
 def test_evidence_integrates_to_one(problem):
-    """Without Gaussian noise, by data sets drawn from the prior; 5 standard errors of 2 %."""
+    """Without Gaussian noise, by data sets drawn from the prior; 6 standard errors of 2 %."""
     integral = evidence_integral(oracle_for(problem, 1), jax.random.key(73), 2, 40)
     assert integral.standard_error < 0.02
-    assert abs(integral.value - 1) < 5 * integral.standard_error
+    assert abs(integral.value - 1) < 6 * integral.standard_error
 
 
 def test_a_likelihood_that_is_not_finite_is_refused():

@@ -175,6 +175,7 @@ def test_criteria_agree_with_ordered_units():
 
 
 @pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_four_dimensions_agree_with_draws_from_the_prior():
     """Two units with biases at n = 4: within 5 standard errors of 2·10⁵ draws, false alarm 6e-7."""
     problem = at_zero("biased", BIASED)

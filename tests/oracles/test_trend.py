@@ -102,6 +102,8 @@ def test_growth_without_noise(name):
 
 
 @EVERY
+@pytest.mark.false_alarm(comparisons=2, standard_errors=7, degrees_of_freedom=26)
+@pytest.mark.false_alarm(comparisons=2, standard_errors=9, degrees_of_freedom=NUM_SETS - 1)
 def test_growth_of_the_mean_over_data_sets(name):
     """E[F_n − nL_n(w₀)] over 16 nested data sets.
 

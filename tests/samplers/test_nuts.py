@@ -1,8 +1,7 @@
 """NUTS against the closed-form posterior of a linear regression.
 
 Every comparison first asks for an effective sample size and then for agreement within K = 5.5
-standard errors, which fails by chance 4e-8 of the time; with the 20 comparisons made here a false
-alarm has a probability below 8e-7.
+standard errors, which fails by chance 4e-8 of the time.
 """
 
 import functools
@@ -106,6 +105,7 @@ def job(result: NUTSResult, index: int) -> NUTSResult:
 
 
 @pytest.mark.parametrize("index", range(len(JOBS)))
+@pytest.mark.false_alarm(comparisons=5, standard_errors=K)
 def test_closed_form_posterior(result: NUTSResult, index: int) -> None:
     assert result.positions.dtype == result.energies.dtype == jnp.float32
     assert_posterior(job(result, index), JOBS[index], BETAS[index])
@@ -174,6 +174,7 @@ def test_a_chain_that_starts_nowhere_stays_and_is_counted() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=5, standard_errors=K)
 def test_float64() -> None:
     with jax.enable_x64(True):
         start = jax.random.normal(jax.random.key(1), (NUM_CHAINS, DIMENSION), jnp.float32)

@@ -4,7 +4,7 @@ The chain w ← w + (ε/2)∇log density + √ε ξ on a Gaussian of precision A
 stationary covariance is (A(1 − εA/4))⁻¹, so that the bias of long steps is tested and not only
 its absence. Statistics are of last positions of chains that never met: their number is their
 effective sample size. Every comparison is within K = 5.5 standard errors, which fails by chance
-4e-8 of the time; about 40 are made, and a false alarm has a probability below 2e-6.
+4e-8 of the time.
 """
 
 import functools
@@ -151,6 +151,7 @@ SETTINGS = SGLDSettings(num_warmup=90, num_draws=3, thinning=10)
 
 
 @pytest.mark.parametrize("with_prior", [False, True])
+@pytest.mark.false_alarm(comparisons=6, standard_errors=K)
 def test_discretised_gaussian(with_prior: bool) -> None:
     settings = SETTINGS._replace(with_prior=with_prior)
     expected = law(STEP_SIZE, with_prior=with_prior)
@@ -177,6 +178,7 @@ def location_case() -> tuple[WeightedData, float, float]:
     return data, float(data.weights @ data.data.y[:, 0] / total), float(total)
 
 
+@pytest.mark.false_alarm(comparisons=2, standard_errors=K)
 def test_minibatches_have_the_exact_law() -> None:
     """The gradient noise of m data adds β²(Σa)²s²/m · ε²/4 to the variance of a step."""
     data, mean, total = location_case()
@@ -215,6 +217,7 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 @pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.false_alarm(comparisons=1, standard_errors=K)
 def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> None:
     a = np.array(weights)
     y = np.where(a == 0, np.nan, np.arange(8.0) - 2)[:, None]  # NaN wherever a row must not count
@@ -264,6 +267,7 @@ def linear(n: int) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("beta", [1 / math.log(100), 1.0])
+@pytest.mark.false_alarm(comparisons=1, standard_errors=K)
 def test_agrees_with_the_oracle(beta: float) -> None:
     """γ = 0 with the prior is the Bayes posterior; the bias of the step is allowed for."""
     problem = named_problems()["linear_3"]
@@ -296,6 +300,7 @@ def test_agrees_with_the_oracle(beta: float) -> None:
     assert abs(1.2 * energies.mean() - exact) > K * error + bias
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=K)
 def test_local_learning_coefficient_of_a_regular_model() -> None:
     """β(E[nL_n] − nL_n(w*)) at the MLE is ½ tr βM(A(1 − εA/4))⁻¹, which tends to d/2."""
     _, data = linear(10_000)
@@ -433,6 +438,7 @@ def test_the_schedule_counts_steps_from_the_warm_up() -> None:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.false_alarm(comparisons=4, standard_errors=K)
 def test_preconditioning_leaves_the_mean_of_a_gaussian(frozen: bool) -> None:
     """The chain is symmetric about the mean, whatever V does; frozen, it also has the variance."""
     settings = SGLDSettings(300, 1, 300, preconditioner=RMSProp(0.9, 1.0, frozen))
@@ -542,6 +548,7 @@ def test_jobs_are_data(batch_size: int | None) -> None:
     assert counter.counts["sgld"] == 1
 
 
+@pytest.mark.false_alarm(comparisons=6, standard_errors=K)
 def test_float64() -> None:
     with jax.enable_x64(True):
         result = sample(SETTINGS, STEP_SIZE, start=np.zeros((NUM_CHAINS, 2), np.float32))

@@ -40,12 +40,13 @@ def test_chains_keep_every_third_state() -> None:
     assert not np.any(np.all(triple[1:] == triple[:-1], axis=(1, 2)))
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_variance_of_weights_counts_chains_not_states() -> None:
     """64 chains of 16 states: independent ones are worth 1024, constant ones 64, equal ones all."""
     weights = np.exp(np.random.default_rng(0).normal(size=(16, 64)))
     constant = np.tile(weights[:1], (16, 1))
     variance, factor = map(float, waste_free.weight_variance(jnp.asarray(weights)))
-    assert factor == pytest.approx(1, abs=0.4)  # within two of its standard errors
+    assert factor == pytest.approx(1, abs=1)  # within 5 of its standard errors
     assert variance == pytest.approx(factor * weights.var() / weights.mean() ** 2 / 1024, rel=1e-4)
     variance, factor = map(float, waste_free.weight_variance(jnp.asarray(constant)))
     assert factor == pytest.approx(16, rel=1e-4)
