@@ -91,8 +91,8 @@ def block_posterior(reduced: BlockStatistics, beta: Array) -> BlockPosterior:
     return BlockPosterior(root, root.T @ (root @ (beta * reduced.score)))
 
 
-class DatumLaw(NamedTuple):
-    """The law of g = ℓ_j(w) − ℓ_j(w₀) under the posterior of the block at each node, in nats.
+class DatumFit(NamedTuple):
+    """The distribution of g = ℓ_j(w) − ℓ_j(w₀) under the block's posterior at each node, in nats.
 
     Under a Gaussian block g = gain − ½ Σ_c (d_c + √ρ ξ_c)² with q standard normal ξ_c:
     ``gain`` [n, 1] is ½ Σ_c of the squared residuals at w₀, ``distance`` [n, node] = Σ_c d_c² and

@@ -290,11 +290,11 @@ def point_sums(
 ) -> tuple[Array, Array]:
     """Sums over a block of nodes for one of data: Σ e^{ψ − max}·(E g, E g²) [2, D] and
     log Σ e^ψ E e^{tg} [S, D]."""
-    law = structure.datum_law(model, optimum, nodes, posterior, data)
-    mean = law.mean()
+    fit = structure.datum_fit(model, optimum, nodes, posterior, data)
+    mean = fit.mean()
     share = jnp.exp(log_terms - jnp.max(log_terms))
-    linear = jnp.stack([mean @ share, (law.variance() + mean**2) @ share])
-    logs = [jax.nn.logsumexp(log_terms + law.cumulant(shift), axis=1) for shift in shifts]
+    linear = jnp.stack([mean @ share, (fit.variance() + mean**2) @ share])
+    logs = [jax.nn.logsumexp(log_terms + fit.cumulant(shift), axis=1) for shift in shifts]
     return linear, jnp.stack(logs)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from slt_jax.model import FeatureRegression, Model, Regression
-from slt_jax.oracles.block import BlockPosterior, BlockStatistics, DatumLaw
+from slt_jax.oracles.block import BlockPosterior, BlockStatistics, DatumFit
 from slt_jax.oracles.interpolation import (
     NodeErrors,
     Strip,
@@ -52,10 +52,10 @@ class Structure(abc.ABC, Generic[M]):
         """Statistics of the block at one latent [l]; those of several shards add up."""
 
     @abc.abstractmethod
-    def datum_law(
+    def datum_fit(
         self, model: M, optimum: Params, nodes: Array, posterior: BlockPosterior, data: Data
-    ) -> DatumLaw:
-        """The law of each of n data's fit at nodes [node, l], given the block's posteriors."""
+    ) -> DatumFit:
+        """The fit of each of n data at nodes [node, l], given the posteriors of the block there."""
 
     @abc.abstractmethod
     def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
@@ -116,14 +116,14 @@ class Collapse(Structure[FeatureRegression]):
             energy=jnp.sum(delta * (gram_delta - 2 * statistics.cross)) / (2 * noise**2),
         )
 
-    def datum_law(
+    def datum_fit(
         self,
         model: FeatureRegression,
         optimum: Params,
         nodes: Array,
         posterior: BlockPosterior,
         data: Data,
-    ) -> DatumLaw:
+    ) -> DatumFit:
         # Nodes come last and one axis at a time: as batches of tiny products the same takes four
         # times as long.
         features = jax.vmap(model.features)(data.x) / model.noise
@@ -134,7 +134,7 @@ class Collapse(Structure[FeatureRegression]):
         centres += jnp.einsum("bpq->qpb", offset)
         axes = jnp.einsum("bpk,bjk->jpb", basis, posterior.root)
         fits = [features @ centre for centre in centres]
-        return _datum_law(model, optimum, data, fits, [features @ axis for axis in axes])
+        return _datum_fit(model, optimum, data, fits, [features @ axis for axis in axes])
 
     def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
         mean = np.mean([np.asarray(each.shards[0].gram) for each in posteriors], axis=0)
@@ -180,14 +180,14 @@ class LinearBlock(Structure[Regression]):
         score = weighted.T @ y / model.noise
         return BlockStatistics(weighted.T @ design, score, block_energy(model, statistics))
 
-    def datum_law(
+    def datum_fit(
         self,
         model: Regression,
         optimum: Params,
         nodes: Array,
         posterior: BlockPosterior,
         data: Data,
-    ) -> DatumLaw:
+    ) -> DatumFit:
         over_data = jax.vmap(jax.vmap(model.design, (0, None)), (None, 0))
         design = self.scale / model.noise * jnp.moveaxis(over_data(nodes, data.x), 2, 0)
         optimal = jax.vmap(model.predict, (None, 0))(optimum, data.x) / model.noise
@@ -199,7 +199,7 @@ class LinearBlock(Structure[Regression]):
         ]
         zero = jnp.zeros_like(design[0])
         axes = [sum((design[k] * root[j, k] for k in range(size)), zero) for j in range(size)]
-        return _datum_law(model, optimum, data, fits, axes)
+        return _datum_fit(model, optimum, data, fits, axes)
 
     def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
         return _number_of_data(posteriors)
@@ -242,16 +242,16 @@ class Direct(Structure[Model]):
         gain = model.log_likelihood_ratio(model.from_latent(latent), statistics)
         return BlockStatistics(jnp.zeros((0, 0)), jnp.zeros((0, 1)), -gain)
 
-    def datum_law(
+    def datum_fit(
         self, model: Model, optimum: Params, nodes: Array, posterior: BlockPosterior, data: Data
-    ) -> DatumLaw:
+    ) -> DatumFit:
         del posterior
         params = jax.vmap(model.from_latent)(nodes)
         over_nodes = jax.vmap(model.log_likelihood, (0, None, None))
         at_nodes = jax.vmap(over_nodes, (None, 0, 0))(params, *data)
         at_optimum = jax.vmap(model.log_likelihood, (None, 0, 0))(optimum, *data)
         gains = at_nodes - at_optimum[:, None]
-        return DatumLaw(gains, jnp.zeros_like(gains), jnp.zeros_like(gains), 0)
+        return DatumFit(gains, jnp.zeros_like(gains), jnp.zeros_like(gains), 0)
 
     def unit_gram(self, posteriors: Sequence[Posterior]) -> np.ndarray:
         return _number_of_data(posteriors)
@@ -292,14 +292,14 @@ def block_energy(model: Regression, statistics: WeightedData) -> Array:
     return statistics.weights @ squares / (2 * model.noise**2)
 
 
-def _datum_law(
+def _datum_fit(
     model: Regression, optimum: Params, data: Data, fits: list[Array], axes: list[Array]
-) -> DatumLaw:
-    """The law of fits E f − f(w₀) of each output and k axes of Cov f, [n, node] in units of the
+) -> DatumFit:
+    """The fit of data by E f − f(w₀) of each output and k axes of Cov f, [n, node] in units of the
     noise."""
     residuals = (data.y - jax.vmap(model.predict, (None, 0))(optimum, data.x)) / model.noise
     zero = jnp.zeros((len(data.y), fits[0].shape[1]))
-    return DatumLaw(
+    return DatumFit(
         gain=0.5 * jnp.sum(residuals**2, axis=1, keepdims=True),
         distance=sum(((residuals[:, c, None] - fit) ** 2 for c, fit in enumerate(fits)), zero),
         spread=sum((axis**2 for axis in axes), zero),

@@ -39,7 +39,7 @@ GRADING, HOLDS = 4.0, 1e-3
 MOST_HOLDING, TOGETHER = 2048, 1_000_000
 # Information, in data at a noise of one, whose posterior is wide, and the ratio of the β of those
 # that come before a narrow one.
-WIDE, COLDER = 30.0, 4.0
+WIDE, BETA_RATIO = 30.0, 4.0
 AT_ONCE = 16_384
 CELLS_AT_ONCE = 64
 LAID_OUT = 4096
@@ -105,18 +105,18 @@ def cells_of(
     finite = logs[np.isfinite(logs)]
     contrast = float(np.ptp(finite)) if finite.size else 0.0
     information = beta * posterior.structure.information(posterior)
-    for colder in _temperatures(beta, max(information, contrast)):
-        cells, values = settled_cells(chart, evidence(colder), tolerance, cells, order, allowed)
+    for lower in _increasing_betas(beta, max(information, contrast)):
+        cells, values = settled_cells(chart, evidence(lower), tolerance, cells, order, allowed)
     return cells, values
 
 
-def _temperatures(beta: float, information: float) -> list[float]:
+def _increasing_betas(beta: float, information: float) -> list[float]:
     """The β to settle cells at, one after the other, up to the one of the posterior.
 
     ``information`` are nats by which its density may differ between nodes.
     """
-    steps = max(0, math.ceil(math.log(max(information, 1.0) / WIDE) / math.log(COLDER)))
-    return [beta * COLDER**-step for step in range(steps, -1, -1)]
+    steps = max(0, math.ceil(math.log(max(information, 1.0) / WIDE) / math.log(BETA_RATIO)))
+    return [beta * BETA_RATIO**-step for step in range(steps, -1, -1)]
 
 
 def cell_blocks(

@@ -337,7 +337,7 @@ def test_bad_beta_is_refused(beta):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("field", ["gram", "cross", "origin"])
+@pytest.mark.parametrize("field", ["gram", "cross", "optimum"])
 def test_bad_statistics_are_refused(field, value):
     """One bad entry of one replicate is enough."""
     statistics = data_sets("linear_3", 10)
