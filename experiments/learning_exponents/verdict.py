@@ -149,7 +149,7 @@ def _plain(fit: PowerLaw) -> dict[str, Any]:
 
 
 def crossings(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """Where ``multiple`` copies of a family with larger σ overtake one with smaller σ.
+    """The n at which ``multiple`` copies of a family with larger σ overtake one with smaller σ.
 
     Independent copies add their errors, so that c is a multiple. ``measured`` is log n where the
     exact curves cross, from where on the larger exponent stays ahead; ``formula`` and ``linear``
@@ -214,7 +214,7 @@ def _decades(differences: np.ndarray) -> dict[str, float] | None:
 
 
 def factor_numbers(dataset: xr.Dataset) -> dict[str, Any]:
-    """What each factor of the spectrum does to c and σ between n = 10² and 10⁶."""
+    """The effect of each factor of the spectrum on c and σ between n = 10² and 10⁶."""
     n = dataset["spectrum_n"].to_numpy().astype(float)
     inside = (n >= FACTOR_WINDOW[0]) & (n <= FACTOR_WINDOW[1])
     middle = float(np.mean(np.log(n[inside])))

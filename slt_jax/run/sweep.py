@@ -58,9 +58,7 @@ def run_tasks(
     not done them, Interrupted after SIGINT or SIGTERM, when the tasks in progress are saved,
     and the first error of a task, when those in progress are.
     """
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two tasks share a name among {', '.join(sorted(names))}")
+    names = _different_names(tasks)
     done: dict[str, xr.Dataset] = {}
     if run_store is not None:
         saved = {name: run_store.load(name) for name in names}
@@ -108,6 +106,13 @@ def run_tasks(
                 "without --worker to do what is missing"
             )
     return {name: done[name] for name in names}
+
+
+def _different_names(tasks: Sequence[Task]) -> list[str]:
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two tasks share a name among {', '.join(sorted(names))}")
+    return names
 
 
 def _in_threads(

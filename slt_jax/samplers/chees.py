@@ -22,7 +22,7 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
 )
 from slt_jax.samplers.kernels import chees_module
-from slt_jax.samplers.sampling import Draws, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 
 SETTLING = 4
@@ -48,22 +48,15 @@ class ChEESSettings(NamedTuple):
     diagonal_mass_matrix: bool = False
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
-        del step_size
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             result = chees(target, self, key, statistics, beta, positions)
             return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
 
-        return run_each_beta(one, keys, betas, start)
+        return run_each_beta(one, keys, betas, start.positions)
 
 
 class ChEESResult(NamedTuple):

@@ -24,7 +24,7 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
     scale_of,
 )
-from slt_jax.samplers.sampling import Draws, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 
 STEP_SIZE_GAIN = 0.5
@@ -43,7 +43,7 @@ class MALASettings(NamedTuple):
     ...     log_likelihood=lambda w, n: -n * jnp.sum(w**2) / 2,
     ... )
     >>> keys, start = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 64, 1))
-    >>> draws = MALASettings(num_draws=50).run(target, keys, 3.0, jnp.ones(1), start)
+    >>> draws = MALASettings(num_draws=50).run(target, keys, 3.0, jnp.ones(1), Start(start))
     >>> draws.energies.shape  # run, β, chain, draw
     (1, 1, 64, 50)
     >>> bool(abs(draws.energies.mean() - 3 / 8) < 0.05)
@@ -57,22 +57,15 @@ class MALASettings(NamedTuple):
     initial_step_size: float = 0.1
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
-        del step_size
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             result = mala(target, self, key, statistics, beta, positions)
             return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
 
-        return run_each_beta(one, keys, betas, start)
+        return run_each_beta(one, keys, betas, start.positions)
 
 
 class MALAResult(NamedTuple):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.infer.hmc import HMCState, hmc
 
-from slt_jax.samplers.sampling import Draws, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, run_each_beta
 from slt_jax.samplers.target import Target
 
 
@@ -29,16 +29,9 @@ class NUTSSettings(NamedTuple):
     target_acceptance: float = 0.8
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
-        del step_size
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             result = nuts(target, self, key, statistics, beta, positions)
@@ -46,7 +39,7 @@ class NUTSSettings(NamedTuple):
                 result.energies, result.positions[:, -1], result.acceptance, result.num_divergent
             )
 
-        return run_each_beta(one, keys, betas, start)
+        return run_each_beta(one, keys, betas, start.positions)
 
 
 class NUTSResult(NamedTuple):

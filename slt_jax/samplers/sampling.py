@@ -55,25 +55,28 @@ class Draws(NamedTuple):
     evidence: Evidence | None = None
 
 
+class Start(NamedTuple):
+    """The first positions [S, C, d] of the chains of S runs, and a step size.
+
+    ``step_size`` is the first of SMC, in standard deviations of its population, and that of SGLD,
+    in units of its reference step; the others have one to begin with in their settings and tune it.
+    """
+
+    positions: Array
+    step_size: Array | float | None = None
+
+
 class SamplerSettings(Protocol):
     """Settings of a sampler: a hashable tuple of shapes and aims that knows how to run."""
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Draw from φ(w) exp(β · log_likelihood(w, statistics)) in S independent runs.
 
-        ``keys`` [S]; ``betas`` [B] increase; ``start`` [S, C, d] are the first positions of the
-        chains. ``step_size`` is the first of SMC, in standard deviations of its population, and
-        that of SGLD, in units of its reference step; the others have one to begin with in their
-        settings and tune it. Under ``jit`` the settings and the target are static, and ``vmap``
-        over the rest serves many data sets. Raises ValueError for settings or shapes out of range.
+        ``keys`` [S]; ``betas`` [B] increase. Under ``jit`` the settings and the target are static,
+        and ``vmap`` over the rest serves many data sets. Raises ValueError for settings or shapes
+        out of range.
         """
         ...
 
@@ -92,11 +95,11 @@ def draw_posterior(
     This is one run of ``settings``, whose draws have no axis [S]. SMC and parallel tempering go
     through all β in one run, which for SMC must end at β = 1; the others run once for each.
     ``initial_positions`` [chain, d] start the chains; SMC starts from the prior instead, and its
-    chains are those of its last population at a β. ``step_size`` and errors as in
+    chains are those of its last population at a β. ``step_size`` as in ``Start``, and errors as in
     ``SamplerSettings.run``. Under ``jit`` the first two arguments are static.
     """
-    starts = jnp.asarray(initial_positions)[None]
-    draws = settings.run(target, key[None], data, betas, starts, step_size)
+    start = Start(jnp.asarray(initial_positions)[None], step_size)
+    draws = settings.run(target, key[None], data, betas, start)
     return jax.tree.map(lambda leaf: leaf[0], draws)
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.samplers.langevin import Density, LangevinDynamics, localised_density
-from slt_jax.samplers.sampling import Draws, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, run_each_beta
 from slt_jax.samplers.target import Subsampled, Target
 
 DEFAULT_STEP = 1.0
@@ -64,25 +64,20 @@ class SGLDSettings(NamedTuple):
     schedule: Callable[[Array], Array | float] | None = None
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Run once for each key and β, and again with twice the step; see ``SamplerSettings.run``.
 
         The density is the posterior's: with the prior, and not localised. The draws of the second
-        run, ``coarse_energies``, show the bias of the step. ``step_size`` is in units of
+        run, ``coarse_energies``, show the bias of the step. ``start.step_size`` is in units of
         ``reference_step``, 1 by default.
         """
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
-            return _with_coarse_draws(target, self, key, statistics, beta, positions, step_size)
+            step = start.step_size
+            return _with_coarse_draws(target, self, key, statistics, beta, positions, step)
 
-        return run_each_beta(one, keys, betas, start)
+        return run_each_beta(one, keys, betas, start.positions)
 
 
 class SGLDResult(NamedTuple):

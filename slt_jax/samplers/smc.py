@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.samplers.sampling import Draws, Evidence, checked_betas
+from slt_jax.samplers.sampling import Draws, Evidence, Start, checked_betas
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.waste_free import (
     Population,
@@ -51,22 +51,15 @@ class SMCSettings(NamedTuple):
     ess_fraction: float = 0.5
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array | None = None,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Run all keys behind one pilot, with the evidence; see ``SamplerSettings.run``.
 
-        Runs start from the prior, so that ``start`` is not used. The last of the ``betas`` must be
-        1. ``step_size`` is that of ``tempered_smc``, 0.3 by default.
+        Runs start from the prior, so that ``start.positions`` are not used. The last of the
+        ``betas`` must be 1. ``start.step_size`` is that of ``tempered_smc``, 0.3 by default.
         """
-        del start
         betas = checked_betas(betas)
-        first_step = jnp.asarray(FIRST_STEP_SIZE if step_size is None else step_size)
+        first_step = jnp.asarray(FIRST_STEP_SIZE if start.step_size is None else start.step_size)
         runs = tempered_smc(target, self, keys, statistics, betas, first_step)
         shape = (len(keys), len(betas), self.num_chains)
         return Draws(

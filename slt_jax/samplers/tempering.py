@@ -27,7 +27,7 @@ from slt_jax.samplers.hmc import (
     one_move_noise,
     scale_of,
 )
-from slt_jax.samplers.sampling import Draws, checked_betas
+from slt_jax.samplers.sampling import Draws, Start, checked_betas
 from slt_jax.samplers.target import Target, tempered_density
 
 TARGET_ACCEPTANCE = 0.75
@@ -52,16 +52,9 @@ class ParallelTemperingSettings(NamedTuple):
     initial_step_size: float = 0.3
 
     def run(
-        self,
-        target: Target,
-        keys: Array,
-        statistics: Any,
-        betas: Array,
-        start: Array,
-        step_size: Array | float | None = None,
+        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
     ) -> Draws:
         """Run all β at once for each key; see ``SamplerSettings.run``. Step sizes are tuned."""
-        del step_size
         betas = checked_betas(betas)
 
         def one(key: Array, positions: Array) -> Draws:
@@ -74,7 +67,7 @@ class ParallelTemperingSettings(NamedTuple):
                 result.num_divergent[rows],
             )
 
-        return jax.vmap(one)(keys, start)
+        return jax.vmap(one)(keys, start.positions)
 
 
 class ParallelTemperingResult(NamedTuple):
