@@ -93,7 +93,7 @@ def test_runs_of_several_keys_are_those_of_each_key() -> None:
     settings = MALASettings(num_warmup=4, num_draws=3, thinning=2)
     keys, betas = jax.random.split(jax.random.key(5)), jnp.array(BETAS)
     run = jax.jit(settings.run, static_argnums=0)
-    draws = run(target, keys, data, betas, jnp.stack([starts, 2 * starts]))
+    draws = run(target, keys, data, betas, Start(jnp.stack([starts, 2 * starts])))
     assert draws.energies.shape == (2, 2, CHAINS, 3)
     for i, first in enumerate((starts, 2 * starts)):
         alone = sample(target, settings, keys[i], data, betas, first)
