@@ -24,7 +24,7 @@ from slt_jax.samplers import hmc
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings, mala
 from slt_jax.samplers.nuts import NUTSSettings
-from slt_jax.samplers.sampling import Draws, SamplerSettings, draw_posterior
+from slt_jax.samplers.sampling import Draws, SamplerSettings, Start, draw_posterior
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.samplers.target import Target
