@@ -1,5 +1,6 @@
 """What must hold on an accelerator as on the processor; skipped where there is none."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -30,8 +31,7 @@ def test_the_same_seeds_give_the_same_data(name):
     here = simulate(PROBLEMS[name], jax.random.key(5), 1000)
     with on_cpu():
         there = simulate(PROBLEMS[name], jax.random.key(5), 1000)
-    for one, other in zip(here, there, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+    chex.assert_trees_all_close(here, there, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["tanh_2", "skalse_x2", "reduced_rank_2_2_2_1"])

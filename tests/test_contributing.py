@@ -1,23 +1,32 @@
 """The worked examples of CONTRIBUTING.md do what it says of them."""
 
+import dataclasses
 import importlib
 import importlib.util
+import itertools
 import re
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
+from scipy.special import logsumexp
 
 import experiments
 from slt_jax.curves.jobs import target_of
 from slt_jax.data import simulate, statistics_of
 from slt_jax.models import named_problems
+from slt_jax.models.linear import LinearRegression
 from slt_jax.oracles.oracle import oracle_for
+from slt_jax.oracles.structures import Collapse
 from slt_jax.samplers.sampling import draw_posterior
+from slt_jax.statistics import Params
 from tests.experiments.commands import command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +63,36 @@ def test_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.false_alarm(comparisons=1, standard_errors=6, degrees_of_freedom=63)
+def test_the_law(tmp_path: Path) -> None:
+    """The evidence is the mean over patterns of switches of that of the features that are on."""
+    law = module("slt_jax/oracles/laws/switches.py", tmp_path).SwitchesLatent(3, 0.25)
+
+    @dataclass(frozen=True, kw_only=True)
+    class SpikeAndSlab(LinearRegression):
+        def exact(self, optimum: Params) -> Collapse:
+            return Collapse(law, 1.0)
+
+        def basis(self, latent: Array) -> Array:
+            return jnp.diag(latent)
+
+    linear = named_problems()["linear_3"]
+    problem = dataclasses.replace(linear, model=SpikeAndSlab(input_dim=3))
+    statistics = statistics_of(problem, simulate(linear, jax.random.key(4), 10))
+    exact = oracle_for(problem).log_evidence(statistics)
+    score = statistics.cross + statistics.gram @ statistics.optimum
+    terms = []
+    for on in itertools.product((False, True), repeat=3):
+        chosen = np.flatnonzero(on)
+        precision = np.eye(len(chosen)) + statistics.gram[np.ix_(chosen, chosen)]
+        gain = score[chosen, 0] @ np.linalg.solve(precision, score[chosen, 0])
+        prior = 0.25 ** len(chosen) * 0.75 ** (3 - len(chosen))
+        terms.append(np.log(prior) + (gain - np.linalg.slogdet(precision)[1]) / 2)
+    optimum, gram = statistics.optimum[:, 0], statistics.gram
+    at_optimum = optimum @ statistics.cross[:, 0] + optimum @ gram @ optimum / 2
+    assert exact.value == pytest.approx(logsumexp(terms) - at_optimum, abs=1e-10)
+    assert exact.error < 1e-9
+
+
 def test_the_sampler(tmp_path: Path) -> None:
     """Within 6 standard errors of the mean energy, by chains."""
     settings = module("slt_jax/samplers/random_walk.py", tmp_path).RandomWalkSettings(2000, 0.3)

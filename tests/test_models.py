@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -246,12 +247,14 @@ def test_prior_draws_and_density_agree_in_shape(problem):
     shapes = {name: prior.shape() for name, prior in problem.model.priors().items()}
     assert {name: np.shape(leaf) for name, leaf in problem.optimum.items()} == shapes
     draws = prior_draws(problem.model)
-    assert {name: leaf.shape[1:] for name, leaf in draws.items()} == shapes
+    assert draws.keys() == shapes.keys()
+    for name, leaf in draws.items():
+        chex.assert_shape(leaf, (NUM_DRAWS, *shapes[name]))
     assert all(np.all(np.isfinite(leaf)) for leaf in draws.values())
     assert all(len(np.unique(leaf)) == leaf.size for leaf in draws.values())
     with jax.enable_x64(True):
         log_prior = jax.jit(jax.vmap(problem.model.log_prior))(points(problem))
-    assert log_prior.shape == (1 + 4 * NUM_DRAWS,)
+    chex.assert_shape(log_prior, (1 + 4 * NUM_DRAWS,))
     assert np.all(np.isfinite(log_prior))
 
 
@@ -294,9 +297,8 @@ def test_log_prior_by_hand():
 def test_simulation_is_a_function_of_its_key(problem):
     """The same keys give the same data bit by bit, and no two keys the same real numbers."""
     expected = jax.eval_shape(problem.simulate, jax.random.key(0))
-    for part, again, shape in zip(data_of(problem), draw_data(problem), expected, strict=True):
-        assert part.shape == (NUM_DATA, *shape.shape)
-        np.testing.assert_array_equal(part, again)
+    chex.assert_shape(data_of(problem), [(NUM_DATA, *part.shape) for part in expected])
+    chex.assert_trees_all_equal(data_of(problem), draw_data(problem))
     if not (is_discrete(data_of(problem).x) and is_discrete(data_of(problem).y)):
         joined = np.concatenate([part.reshape(NUM_DATA, -1) for part in data_of(problem)], axis=1)
         assert len(np.unique(joined, axis=0)) == NUM_DATA

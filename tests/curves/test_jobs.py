@@ -5,6 +5,7 @@ import functools
 import re
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,9 +137,8 @@ def test_the_optimum_has_no_excess_energy() -> None:
 def test_in_precision() -> None:
     statistics = linear_data(20)
     assert all(leaf.dtype == np.float64 for leaf in statistics)
-    for leaf, double in zip(in_precision(statistics, jnp.float32), statistics, strict=True):
-        assert leaf.dtype == jnp.float32
-        np.testing.assert_array_equal(leaf, np.asarray(double, np.float32))
+    singles = jax.tree.map(np.float32, statistics)
+    chex.assert_trees_all_equal(in_precision(statistics, jnp.float32), singles, strict=True)
 
 
 # --- modes ----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Streaming gives the moments of the stored draws, in any order of merging, and compiles once."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -52,8 +53,7 @@ def stored(log_ratios: np.ndarray, num_blocks: int = BLOCKS) -> LossMoments:
 
 
 def assert_same(one: LossMoments, other: LossMoments, rtol: float) -> None:
-    for name, a, b in zip(LossMoments._fields, one, other, strict=True):
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol, err_msg=name)
+    chex.assert_trees_all_close(one, other, rtol=rtol, atol=rtol)
 
 
 def test_streaming_equals_stored_draws_and_compiles_once() -> None:

@@ -3,12 +3,12 @@
 That several devices give what one gives is seen in ``test_experiments``, on a curve.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.run.compilation import CompilationCounter
 from slt_jax.run.devices import CPU_BUDGET, JobFunction, device_budget, peak_bytes
 
 
@@ -36,13 +36,12 @@ def test_all_jobs_are_answered_whatever_the_budget(count: int, budget: int | Non
 
 
 def test_one_program_for_all_calls() -> None:
-    jobs = JobFunction(power_of_jobs, num_static=1, num_shared=1)
-    with CompilationCounter() as counter:
-        for count, shift in ((8, 0.0), (8, 1.0), (5, 2.0), (1, 3.0)):
-            values = np.ones((count, 2), np.float32)
-            found = jobs(2, jnp.float32(shift), {"x": values}, rows=8)
-            np.testing.assert_allclose(found, expected(values, 2, shift))
-    assert counter.counts["power_of_jobs"] == 1
+    once = chex.assert_max_traces(power_of_jobs, n=1)
+    jobs = JobFunction(once, num_static=1, num_shared=1)
+    for count, shift in ((8, 0.0), (8, 1.0), (5, 2.0), (1, 3.0)):
+        values = np.ones((count, 2), np.float32)
+        powers = jobs(2, jnp.float32(shift), {"x": values}, rows=8)
+        np.testing.assert_allclose(powers, expected(values, 2, shift))
 
 
 def test_rounds_hold_as_many_jobs_as_the_budget_allows() -> None:

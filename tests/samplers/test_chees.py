@@ -9,6 +9,7 @@ import functools
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,11 +111,11 @@ def test_the_check_can_fail(name: str, job: int) -> None:
 def test_shapes_and_diagnostics() -> None:
     result = sample("linear_3")
     jobs = len(BETAS)
-    assert result.energies.shape == (jobs, RUNS, CHAINS, SETTINGS.num_draws)
-    assert result.positions.shape == (jobs, RUNS, CHAINS, 3)
-    assert result.acceptance.shape == result.num_divergent.shape == (jobs, RUNS, CHAINS)
-    for leaf in (result.step_size, result.trajectory_length, result.num_steps):
-        assert leaf.shape == (jobs, RUNS)
+    chex.assert_shape(result.energies, (jobs, RUNS, CHAINS, SETTINGS.num_draws))
+    chex.assert_shape(result.positions, (jobs, RUNS, CHAINS, 3))
+    chex.assert_shape([result.acceptance, result.num_divergent], (jobs, RUNS, CHAINS))
+    by_run = [result.step_size, result.trajectory_length, result.num_steps]
+    chex.assert_shape(by_run, (jobs, RUNS))
     acceptance = result.acceptance.mean(axis=-1)
     assert np.all((acceptance > SETTINGS.target_acceptance) & (acceptance < 0.99))
     np.testing.assert_array_equal(result.num_divergent, 0)

@@ -8,6 +8,7 @@ has it in float32.
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,9 +70,8 @@ def test_all_samplers_agree_with_the_closed_form(settings: SamplerSettings) -> N
         draws: Draws = sample(target, settings, key, data, jnp.array(BETAS), starts)
         draws = jax.tree.map(np.asarray, draws)
     assert draws.energies.dtype == draws.positions.dtype == dtype
-    assert draws.energies.shape[:2] == draws.acceptance.shape == (2, CHAINS)
-    assert draws.positions.shape == (2, CHAINS, 3)
-    assert draws.num_divergent.shape == (2, CHAINS)
+    chex.assert_shape([draws.energies, draws.positions], [(2, CHAINS, None), (2, CHAINS, 3)])
+    chex.assert_shape([draws.acceptance, draws.num_divergent], (2, CHAINS))
     assert np.sum(draws.num_divergent) == 0
     assert (draws.evidence is not None) == isinstance(settings, SMCSettings)
     if draws.evidence is not None:

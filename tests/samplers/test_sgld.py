@@ -11,6 +11,7 @@ import functools
 import math
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +25,7 @@ from slt_jax.data import statistics_along_n
 from slt_jax.estimators.diagnostics import effective_sample_size, r_hat
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
+from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.sgld import RMSProp, SGLDResult, SGLDSettings, sgld
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Data, WeightedData
@@ -226,8 +227,7 @@ def test_minibatch_gradients_are_unbiased(weights: list[float], size: int) -> No
     gradient = jax.grad(location_log_likelihood)
     keys = jax.random.split(jax.random.key(7), 20000)
     batches = jax.jit(jax.vmap(lambda key: data.subsample(key, size)))(keys)
-    assert batches.weights.shape == (20000, size)
-    assert batches.data.y.shape == (20000, size, 1)
+    chex.assert_shape([batches.weights, batches.data.y], [(20000, size), (20000, size, 1)])
     np.testing.assert_array_equal(
         batches.log_likelihood_at_optimum, np.float32(data.log_likelihood_at_optimum)
     )
@@ -488,9 +488,9 @@ def test_a_step_costs_one_gradient() -> None:
 
 def test_shapes_and_keys() -> None:
     result = sample(SETTINGS, STEP_SIZE)
-    assert result.energies.shape == (NUM_CHAINS, SETTINGS.num_draws)
-    assert result.positions.shape == (NUM_CHAINS, 2)
-    assert result.acceptance.shape == result.diverged.shape == (NUM_CHAINS,)
+    chex.assert_shape(result.energies, (NUM_CHAINS, SETTINGS.num_draws))
+    chex.assert_shape(result.positions, (NUM_CHAINS, 2))
+    chex.assert_shape([result.acceptance, result.diverged], (NUM_CHAINS,))
     assert np.all((result.acceptance > 0) & (result.acceptance <= 1))
     assert len(np.unique(np.asarray(result.positions[:, 0]))) > 0.99 * NUM_CHAINS
     np.testing.assert_array_equal(sample(SETTINGS, STEP_SIZE).positions, result.positions)
@@ -514,8 +514,9 @@ def test_a_lost_chain_is_marked_and_stays_alone(batch_size: int | None) -> None:
     lost = np.isin(np.arange(16), [3, 7])
     np.testing.assert_array_equal(result.diverged, lost)
     np.testing.assert_array_equal(result.acceptance[lost], 0)
-    for one, other in zip(result, healthy, strict=True):
-        np.testing.assert_array_equal(one[~lost], other[~lost])
+    chex.assert_trees_all_equal(
+        *(jax.tree.map(lambda leaf: leaf[~lost], run) for run in (result, healthy))
+    )
 
 
 def test_a_step_far_too_long_diverges() -> None:
@@ -540,12 +541,12 @@ def test_jobs_are_data(batch_size: int | None) -> None:
     arguments = (keys, stacked, betas, gammas, centres, steps, starts)
     batched = jit_at_first_call(batch_of_jobs, (0, 1))(LOCATION, settings, *arguments)
     assert batched.energies.shape == (3, 8, 4)
-    with CompilationCounter() as counter:
-        for i in range(3):
-            job = jax.tree.map(lambda leaf, i=i: leaf[i], arguments)
-            alone = run(LOCATION, settings, *job)
-            np.testing.assert_allclose(alone.energies, batched.energies[i], rtol=1e-3, atol=1e-3)
-    assert counter.counts["sgld"] == 1
+    chex.clear_trace_counter()
+    run_once = jit_at_first_call(chex.assert_max_traces(sgld, n=1), static_argnums=(0, 1))
+    for i in range(3):
+        job = jax.tree.map(lambda leaf, i=i: leaf[i], arguments)
+        alone = run_once(LOCATION, settings, *job)
+        np.testing.assert_allclose(alone.energies, batched.energies[i], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.false_alarm(comparisons=6, standard_errors=K)

@@ -12,6 +12,7 @@ import functools
 import re
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -250,8 +251,9 @@ def test_no_run_changes_the_path_or_another_run(singular: Sampled) -> None:
         in_precision(singular.statistics, np.float32),
         np.tile(np.float32(temperature_nodes(N)), (DATA_SETS, 1)),
     )
-    for actual, expected in zip(runs, singular.runs, strict=True):
-        np.testing.assert_array_equal(actual[:, :4], expected[:, :4])
+    chex.assert_trees_all_equal(
+        *(jax.tree.map(lambda leaf: leaf[:, :4], each) for each in (runs, singular.runs))
+    )
     np.testing.assert_array_equal(runs.beta, singular.runs.beta)
     assert np.all(runs.log_evidence[:, 4:] != singular.runs.log_evidence[:, 4:])
 
@@ -330,8 +332,7 @@ def test_best_position_has_the_best_energy(sampled: Sampled) -> None:
 
 def test_same_key_same_run(singular: Sampled) -> None:
     again = run(singular.problem, singular.statistics)
-    for first, second in zip(singular.runs, again, strict=True):
-        np.testing.assert_array_equal(first, second)
+    chex.assert_trees_all_equal(singular.runs, again)
     other = run(singular.problem, singular.statistics, seed=3)
     assert np.all(other.log_evidence != singular.runs.log_evidence)
     assert len(np.unique(singular.runs.log_evidence)) == DATA_SETS * SEEDS
@@ -381,8 +382,9 @@ def test_a_nan_job_leaves_the_others_alone(singular: Sampled, value: float) -> N
     bad = 3
     runs = run(singular.problem, poisoned(singular.statistics, bad, value))
     others = np.arange(DATA_SETS) != bad
-    for actual, expected in zip(runs, singular.runs, strict=True):
-        np.testing.assert_array_equal(actual[others], expected[others])
+    chex.assert_trees_all_equal(
+        *(jax.tree.map(lambda leaf: leaf[others], each) for each in (runs, singular.runs))
+    )
     assert np.isnan(runs.log_evidence[bad]).all()
 
 

@@ -7,6 +7,7 @@ within K = 5.5 standard errors.
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from slt_jax.estimators import multistate_bennett
 from slt_jax.estimators.diagnostics import effective_sample_size, mean_and_standard_error, r_hat
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
+from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.tempering import (
     ParallelTemperingResult,
     ParallelTemperingSettings,
@@ -33,7 +34,7 @@ SETTINGS = ParallelTemperingSettings(
 )
 PROBLEM = "monomial_1_1"
 
-run = jit_at_first_call(parallel_tempering, static_argnums=(0, 1))
+run = jit_at_first_call(chex.assert_max_traces(parallel_tempering, n=1), static_argnums=(0, 1))
 
 
 @functools.cache
@@ -95,13 +96,11 @@ def test_the_ladder_is_tuned_and_replicas_travel() -> None:
 
 
 def test_data_beta_and_keys_are_data() -> None:
-    """Nothing compiles again, and data of NaN give NaN and no draw."""
+    """``run`` refuses to be traced again, and data of NaN give NaN and no draw."""
     sampled()
     target, _, data, starts = start()
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, data)
-    with CompilationCounter() as counter:
-        result = run(target, SETTINGS, jax.random.key(6), broken, jnp.array([0.3, 1.0]), starts)
-    assert counter.counts["parallel_tempering"] == 0
+    result = run(target, SETTINGS, jax.random.key(6), broken, jnp.array([0.3, 1.0]), starts)
     assert np.all(np.isnan(np.asarray(result.energies)))
     assert np.all(np.asarray(result.acceptance)[1:] == 0)
 
