@@ -8,8 +8,10 @@ emitter, which gives the same numbers in two thirds of the time. ``XLA_FLAGS`` t
 """
 
 import os
+import re
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
@@ -28,8 +30,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs an accelerator (set JAX_PLATFORMS to use one)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, or of a group, in one process, which has compiled for them."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+class ByFileAndExperiment(LoadScopeScheduling):
+    """Keeps the tests of a file in one process, which has compiled for them.
+
+    The contract is for all experiments: its tests of one are where that one's own tests are.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        own = re.search(r"tests/experiments/test_contract\.py.*\[(\w+)", nodeid)
+        return f"tests/experiments/test_{own.group(1)}.py" if own else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFileAndExperiment:
+    """Share the tests out by file, and the contract by experiment."""
+    return ByFileAndExperiment(config, log)

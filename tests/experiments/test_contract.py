@@ -35,15 +35,7 @@ from tests.experiments.commands import NAMES, ROOT, Run, assert_refused, command
 ONE_SAMPLER = {"free_energy": ("--problems", "linear_3"), "learning_curves": ()}
 
 
-def by_experiment(*values: object) -> list[Any]:
-    """A parameter for each experiment, so that each is tested in one process."""
-    return [
-        pytest.param(name, *values, id=name, marks=pytest.mark.xdist_group(f"experiment_{name}"))
-        for name in NAMES
-    ]
-
-
-each = pytest.mark.parametrize("name", by_experiment())
+each = pytest.mark.parametrize("name", NAMES)
 
 
 # --- help and presets -------------------------------------------------------------------------
@@ -253,16 +245,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 runs = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name,
-            marks=[
-                pytest.mark.xdist_group(f"experiment_{name}"),
-                *([] if name in ONE_SAMPLER else [pytest.mark.slow]),
-            ],
-        )
-        for name in NAMES
-    ],
+    [pytest.param(name, marks=() if name in ONE_SAMPLER else pytest.mark.slow) for name in NAMES],
 )
 
 

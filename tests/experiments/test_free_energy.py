@@ -21,8 +21,6 @@ from tests.experiments.commands import ROOT, Run, assert_refused, command, run
 
 SMOKE = PRESETS["smoke"]
 
-pytestmark = pytest.mark.xdist_group("experiment_free_energy")
-
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Run:
