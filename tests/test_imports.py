@@ -5,6 +5,7 @@ syntax trees. Lest a rule hold for want of anything to check, each is also shown
 """
 
 import ast
+import functools
 import json
 import os
 import re
@@ -73,6 +74,7 @@ def test_a_contract_can_fail(file: str, line: str, contract: str, tmp_path: Path
 # --- rules on syntax trees: each returns what breaks it, and the empty list is good ----------
 
 
+@functools.cache
 def trees(root: Path) -> dict[str, ast.Module]:
     """The syntax tree of every file of the rooms under ``root``, by its path from there."""
     files = sorted(file for room in ROOMS for file in (root / room).rglob("*.py"))
