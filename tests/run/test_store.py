@@ -360,15 +360,6 @@ class Inner:
     shape: tuple[int, ...] = (2, 3)
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    name: str = "λ"
-    results_dir: Path = Path("results/free_energy")
-    inner: Inner = Inner()
-    seeds: dict[str, int] = dataclasses.field(default_factory=lambda: {"b": 1, "a": 2})
-    truth: float | None = None
-
-
 def test_json_values(tmp_path: Path) -> None:
     content = {
         "fraction": Fraction(5, 2),
