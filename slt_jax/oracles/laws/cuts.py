@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import gammaln
 from scipy.stats import chi, norm
 
 # In standard deviations: what lies beyond is 2e-17 of a normal law.
@@ -59,7 +60,20 @@ def normal_cut(column: int, reach: float, scale: float, power: int = 1) -> Cut:
     return cut((column,), (reach * scale) ** power, log_tails)
 
 
+def log_chi_tail(degrees: int, length: np.ndarray) -> np.ndarray:
+    """log P(χ_k > ``length``) of k ``degrees``, or a bound on it where the tail underflows.
+
+    Γ(a, z) ≤ z^{a−1} e^{−z}/(1 − max(a − 1, 0)/z) with a = k/2 and z half of the squared length.
+    """
+    a, z = degrees / 2, length**2 / 2
+    # Near 0, where the tail does not underflow, there is no such bound.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_tail = chi.logsf(length, degrees)
+        bound = (a - 1) * np.log(z) - z - gammaln(a) - np.log1p(-max(a - 1, 0.0) / z)
+    return np.where(np.isfinite(log_tail), log_tail, bound)
+
+
 def length_cut(columns: tuple[int, ...], degrees: int, scale: float) -> Cut:
     """The cut of the length of a vector of ``degrees`` N(0, scale²)."""
     radius = math.sqrt(degrees) + LENGTH_REACH
-    return cut(columns, radius * scale, chi.logsf(radius * np.array(FACTORS), degrees))
+    return cut(columns, radius * scale, log_chi_tail(degrees, radius * np.array(FACTORS)))

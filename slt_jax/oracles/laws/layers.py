@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from scipy.special import gammaln, i0e
-from scipy.stats import chi
 
 from slt_jax.oracles.laws.charts import Chart, angle_axis, from_polar
-from slt_jax.oracles.laws.cuts import Cut, cut, factors_per
+from slt_jax.oracles.laws.cuts import Cut, cut, factors_per, log_chi_tail
 from slt_jax.oracles.laws.law import LatentRule, Resolution, SharedLaw, finest_panel
 from slt_jax.oracles.laws.lengths import angle_rule, row_rule, turned_rule
 from slt_jax.oracles.laws.log_lengths import log_length_axis
@@ -77,7 +76,7 @@ class LayersLatent(SharedLaw):
         """Cut where each squared length is e^HIGHEST_PER_LAYER, which one must exceed beyond."""
         longest = math.exp(HIGHEST_PER_LAYER / 2)
         lengths = longest * factors_per(len(self.rows))
-        log_tails = math.log(len(self.rows)) + chi.logsf(lengths, self.columns * max(self.rows))
+        log_tails = math.log(len(self.rows)) + log_chi_tail(self.columns * max(self.rows), lengths)
         radius = (longest * self.scale) ** len(self.rows)
         columns = [tuple(range(self.columns))]
         if not self._is_bottleneck:

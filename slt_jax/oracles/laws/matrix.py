@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from scipy.special import gammaln
-from scipy.stats import chi
 
 from slt_jax.oracles.laws.charts import Chart, chi_axis, normal_axis
-from slt_jax.oracles.laws.cuts import FACTORS, LENGTH_REACH, Cut, cut, length_cut
+from slt_jax.oracles.laws.cuts import FACTORS, LENGTH_REACH, Cut, cut, length_cut, log_chi_tail
 from slt_jax.oracles.laws.law import PRIOR_PANEL, LatentRule, Resolution, SharedLaw, finest_panel
 from slt_jax.oracles.laws.lengths import angle_rule, chi_rule, row_rule, turned_rule
 from slt_jax.oracles.quadrature import graded_edges, panel_rule
@@ -82,7 +81,7 @@ class MatrixLatent(SharedLaw):
             degrees = max(self.rows, self.columns)
             return (length_cut(tuple(range(self.columns)), degrees, self.scale),)
         radius = math.sqrt(self.rows) + LENGTH_REACH
-        log_tails = chi.logsf(radius * np.array(FACTORS), 2 * self.rows)
+        log_tails = log_chi_tail(2 * self.rows, radius * np.array(FACTORS))
         return tuple(cut(row, radius * self.scale, log_tails) for row in ((0, 1), (2, 3)))
 
     def charts(self, nats: float) -> tuple[Chart, ...]:
