@@ -28,7 +28,7 @@ class Config(ErrorConfig):
     ] = tuple(round(10 ** (k / 4)) for k in range(4, 37))  # fmt: skip
     """n of the exact F_n of one design, whose slope is taken between neighbours"""
     prior_problems: Annotated[tuple[str, ...], Different()] = (
-        "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0", "skalse_x2",
+        "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0",
     )  # fmt: skip
     """those problems whose prior is changed too"""
     prior_scales: Annotated[tuple[Positive, ...], Different()] = (0.1, 0.3, 1.0, 3.0, 10.0)
