@@ -3,8 +3,9 @@
 The tests run on the CPU unless ``JAX_PLATFORMS`` says otherwise; nothing here switches on 64-bit
 types, since the package must not rely on it. They neither read nor fill the user's cache of
 compiled programs. Most of their time goes into compiling programs that run once: what is not
-compiled with options of its own is optimised as samplers are, and kernels are made by the older
-emitter, which gives the same numbers in two thirds of the time. ``XLA_FLAGS`` that are set stay.
+compiled with options of its own is optimised as samplers are, kernels are made by the older
+emitter, which gives the same numbers in two thirds of the time, and by one thread of each of the
+two processes, as are sums and products of NumPy. ``XLA_FLAGS`` that are set stay.
 """
 
 import os
@@ -16,8 +17,11 @@ from xdist.scheduler import LoadScopeScheduling
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1",
 )
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -178,11 +178,12 @@ def test_inside_a_hook_of_another_checkout(
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the package and of one experiment, to be edited and mended."""
+    """A copy of one experiment and of some rooms of the package, to be edited and mended."""
     root = tmp_path_factory.mktemp("project")
-    for name in ("slt_jax", "experiments/free_energy"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    for name in ("slt_jax/run", "slt_jax/curves", "slt_jax/report", "experiments/free_energy"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "slt_jax" / "samplers").mkdir()
+    shutil.copy(ROOT / "slt_jax" / "samplers" / "hmc.py", root / "slt_jax" / "samplers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made_by, "PACKAGE", root / "slt_jax")
         yield root
