@@ -175,6 +175,16 @@ def test_cells_that_make_up_for_one_another_leave_a_doubt():
     np.testing.assert_allclose([each.error[0] for each in exact], np.array([1, 2, 4]) * 3 * 0.2)
 
 
+def test_what_lies_beyond_a_rule_is_in_its_bounds():
+    """1e-3 of the mass, with its first and second moments, moves E and Var about the mean of 3."""
+    beyond = np.log([1e-3, 2e-3, 4e-3])
+    moments = (np.float64(2.0), np.float64(3.0), np.float64(4.0), *np.zeros((3, 0)))
+    sums, none = RuleSums(*moments, np.zeros(0), beyond), np.zeros(1)
+    exact = Evaluation.of([sums], [sums], none, none, none, 1.0).moments()
+    expected = [1e-3, 2e-3 + 3e-3, 2 * (4e-3 + 9e-3)]
+    np.testing.assert_allclose([each.error[0] for each in exact], expected)
+
+
 @pytest.mark.slow
 def test_criteria_agree_with_ordered_units():
     """Criteria at each datum see the nodes one by one, and not by units."""
