@@ -241,6 +241,7 @@ def test_the_verdict_on_samples_that_cover(smoke: Run) -> None:
     ("spoil", "expected"),
     [
         (lambda d: d.assign(evidence_integral=d["evidence_integral"] + 1), ["fails", "holds only"]),
+        (lambda d: d.assign(evidence_integral=d["evidence_integral"] - 1), ["fails", "holds only"]),
         (
             lambda d: d.assign(normalised_free_energy=d["normalised_free_energy"] + 0.3),
             ["holds", "fails"],
