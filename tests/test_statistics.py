@@ -68,14 +68,20 @@ def points(problem: Problem, scales: tuple[float, ...]) -> Params:
     return stacked
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# Programs that run once are compiled in the least time.
+once = functools.partial(
+    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+@once
 def own_sums(model: Model, params, optimum, data: Data, weights):
     """Ratios and gradients as the model sums them, leading axes [weights, point]."""
     value_and_slope = jax.vmap(jax.value_and_grad(model.log_likelihood_ratio), (0, None))
     return jax.vmap(lambda a: value_and_slope(params, model.statistics(optimum, data, a)))(weights)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@once
 def each_term(model: Model, params, data: Data):
     """ℓ_i(w) and its gradient, leading axes [point, n]."""
     over_data = jax.vmap(jax.value_and_grad(model.log_likelihood), (None, 0, 0))

@@ -1,6 +1,7 @@
 """Experiments from the command line, in this process, and what a run leaves behind."""
 
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -67,6 +68,12 @@ def run(name: str, folder: Path, *arguments: object) -> Run:
     finished = command(name, "--preset", "smoke", "--out", folder, *arguments)
     assert finished.status == 0, finished.err
     return Run(name, finished, folder)
+
+
+@functools.cache
+def finished_run(name: str, folder: Path) -> Run:
+    """The smoke run of an experiment, once for all tests that look at it, which leave it alone."""
+    return run(name, folder / "out", "--figures-dir", folder / "figures")
 
 
 def assert_refused(finished: Finished, words: str) -> None:

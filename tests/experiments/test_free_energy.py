@@ -17,14 +17,14 @@ from experiments.free_energy.verdict import verdict
 from slt_jax.curves import jobs
 from slt_jax.report.plotting import Figure
 from slt_jax.run.store import read_dataset
-from tests.experiments.commands import ROOT, Run, assert_refused, command, run
+from tests.experiments.commands import ROOT, Run, assert_refused, command, finished_run, run
 
 SMOKE = PRESETS["smoke"]
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run("free_energy", tmp_path_factory.mktemp("smoke"))
+def smoke(folder: Path) -> Run:
+    return finished_run("free_energy", folder / "free_energy")
 
 
 @pytest.fixture(scope="session")
@@ -241,6 +241,7 @@ def test_the_verdict_on_samples_that_cover(smoke: Run) -> None:
     ("spoil", "expected"),
     [
         (lambda d: d.assign(evidence_integral=d["evidence_integral"] + 1), ["fails", "holds only"]),
+        (lambda d: d.assign(evidence_integral=d["evidence_integral"] - 1), ["fails", "holds only"]),
         (
             lambda d: d.assign(normalised_free_energy=d["normalised_free_energy"] + 0.3),
             ["holds", "fails"],

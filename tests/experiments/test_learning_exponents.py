@@ -160,6 +160,8 @@ def test_factors_and_widths() -> None:
     factors = judging.factor_numbers(data)
     assert factors["noise × 3"]["moves"] == "c"
     assert factors["alpha × 2"]["moves"] == "σ"
+    for row in factors.values():
+        assert 0.5 * row["limit"] < row["exponent"] < 2 * row["limit"]
     widths = judging.width_numbers(data)
     assert widths["1e+02"]["half_from"] < 1e5
     assert widths["1e+02"]["last_local"] == pytest.approx(1.0, abs=0.01)

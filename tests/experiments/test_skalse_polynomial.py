@@ -28,7 +28,7 @@ from experiments.skalse_polynomial.regression import (
     scaled_up,
 )
 from experiments.skalse_polynomial.truths import FUNCTIONS, TRUTHS, gram, of_truth, targets
-from experiments.skalse_polynomial.verdict import judge_one_datum, verdict
+from experiments.skalse_polynomial.verdict import HIGHEST, _is_least, judge_one_datum, verdict
 from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
 from slt_jax.oracles.laws.products import log_modulus_density
@@ -343,6 +343,17 @@ def test_the_mean_of_one_datum_is_held_to_the_exact_one() -> None:
     judgement = judged(raw)
     assert judgement.numbers["scaled_up"]["one_datum_deviation"] == pytest.approx(3.0)
     assert "the mean given one datum within 3.0" in judgement.statement
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "least"), [((1, 2, 3), True), ((2, 1, 3), False), ((1, 1, 1), False)]
+)
+def test_the_least_coefficient_is_below_all_others(
+    coefficients: tuple[int, ...], least: bool
+) -> None:
+    functions = [HIGHEST, "one", "other"]
+    values = xr.DataArray(list(coefficients), dims="truth", coords={"truth": functions})
+    assert _is_least(values, functions) == least
 
 
 # --- figure, configuration and a run ----------------------------------------------------------

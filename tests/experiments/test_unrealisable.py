@@ -6,7 +6,7 @@ import xarray as xr
 
 from experiments.unrealisable import PRESETS, Config, study
 from experiments.unrealisable.figure import figure
-from experiments.unrealisable.verdict import verdict
+from experiments.unrealisable.verdict import ratio_of_means, verdict
 from slt_jax.curves.comparison import along_problems
 from slt_jax.curves.errors import QUANTITIES
 from slt_jax.models import named_problems
@@ -144,6 +144,16 @@ def test_the_figure_marks_negative_errors_and_jobs_that_have_not_converged() -> 
     assert "some jobs not converged" in words
     assert any(word.startswith("negative error") for word in words)
     assert "NOT renormalisable" in drawing.axes[1].get_title()
+
+
+def test_the_error_of_a_ratio_is_of_pairs() -> None:
+    """None if one is three times the other, and that of a mean if the divisor never varies."""
+    below = np.random.default_rng(3).uniform(1, 2, (2, 20))
+    ratio = ratio_of_means(3 * below, below)
+    np.testing.assert_allclose(ratio.value, 3, rtol=1e-12)
+    np.testing.assert_allclose(ratio.standard_error, 0, atol=1e-12)
+    mean = ratio_of_means(below, np.full_like(below, 2.0))
+    np.testing.assert_allclose(mean.standard_error, below.std(axis=1, ddof=1) / 2 / np.sqrt(20))
 
 
 # --- what is computed ----------------------------------------------------------------------------

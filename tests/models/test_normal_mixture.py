@@ -37,6 +37,28 @@ def test_density_by_hand_and_finite_gradients():
     assert all(np.all(np.isfinite(leaf)) for leaf in slopes.values())
 
 
+def test_both_means_move_the_density():
+    """At y from −3 to 3 with the weights 3/4 and 1/4, and means none of which is zero."""
+    y, b = np.linspace(-3, 3, 7), np.array([0.8, -1.5])
+    with jax.enable_x64(True):
+        params = {"b": b, "u": -np.log([3.0])}
+        values = [NormalMixture().log_likelihood(params, np.zeros(0), each) for each in y]
+    expected = np.log([0.75, 0.25] @ stats.norm.pdf(y, b[:, None]))
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+def test_turned_means_are_those_of_the_docstring():
+    """A rotation, whose first coordinate is the mean of the mixture over |weights|."""
+    latent, model = np.array([0.7, -1.1, 0.2]), NormalMixture()
+    with jax.enable_x64(True):
+        params = model.from_latent(latent)
+        weights = np.exp(model.log_weights(params))
+    b, (u, v, a) = np.asarray(params["b"]), latent
+    np.testing.assert_allclose(weights, [1 - a, a], rtol=1e-12)
+    np.testing.assert_allclose(weights @ b, u * np.linalg.norm(weights), rtol=1e-12)
+    np.testing.assert_allclose(b @ b, u**2 + v**2, rtol=1e-12)
+
+
 @pytest.mark.slow
 def test_entropy_of_two_components_far_apart():
     """½ log 2πe + log 2 up to the overlap, e^{−8}."""

@@ -3,11 +3,12 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from slt_jax.oracles.block import UNROLLED_BLOCK, log_block_evidence
+from slt_jax.oracles.block import UNROLLED_BLOCK, DatumFit, log_block_evidence
 from slt_jax.oracles.laws.none import NoLatent
 from slt_jax.oracles.structures import Collapse
 from slt_jax.statistics import RegressionStatistics
@@ -74,3 +75,18 @@ def test_evidence_without_data_is_that_of_the_prior():
         case = Case(block, 1, has_offset=True)
         case.beta = 0.0
         assert case.by_statistics() == 0
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_mean_and_variance_of_a_datum_are_derivatives_of_its_cumulant(outputs):
+    """Of several outputs, too, which few models have."""
+    fit = DatumFit(np.array([[0.3]]), np.array([[0.7]]), np.array([[0.4]]), outputs)
+
+    def cumulant(t):
+        return fit.cumulant(jnp.reshape(t, 1))[0, 0]
+
+    with jax.enable_x64(True):
+        mean = jax.grad(cumulant)(0.0)
+        variance = jax.grad(jax.grad(cumulant))(0.0)
+    np.testing.assert_allclose(fit.mean(), [[mean]], rtol=1e-12)
+    np.testing.assert_allclose(fit.variance(), [[variance]], rtol=1e-12)

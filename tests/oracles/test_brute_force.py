@@ -136,9 +136,14 @@ def marked(problems) -> list:
     return cases
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def simulated(problem: Problem, keys: Array) -> tuple[Array, Array]:
+    return jax.vmap(problem.simulate)(keys)
+
+
 def data_sets(problem: Problem, n: int, count: int) -> list[Data]:
     with jax.enable_x64(True):
-        x, y = jax.vmap(problem.simulate)(jax.random.split(jax.random.key(31), count * n))
+        x, y = simulated(problem, jax.random.split(jax.random.key(31), count * n))
         x, y = (np.asarray(part).reshape(count, n, *part.shape[1:]) for part in (x, y))
     return [Data(*pair) for pair in zip(x, y, strict=True)]
 

@@ -62,6 +62,20 @@ def cases(*keys):
     ]
 
 
+# Programs that run once are compiled in the least time.
+once = functools.partial(
+    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+@once
+def seen(problem: Problem, keys, optimum):
+    """Features of data and their residuals at the optimum."""
+    x, y = jax.vmap(problem.simulate)(keys)
+    residuals = y - jax.vmap(problem.model.predict, (None, 0))(optimum, x)
+    return jax.vmap(problem.model.features)(x), residuals
+
+
 @functools.cache
 def inputs_and_residuals(name: str):
     """φ(x_i) and y_i − f(x_i, w₀) of NUM_SETS nested data sets, and c(w₀): the data, once."""
@@ -69,10 +83,7 @@ def inputs_and_residuals(name: str):
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(21), NUM_SETS * LARGEST)
         optimum = jax.tree.map(jnp.asarray, dict(problem.optimum))
-        x, y = jax.vmap(problem.simulate)(keys)
-        residuals = y - jax.vmap(problem.model.predict, (None, 0))(optimum, x)
-        features = jax.vmap(problem.model.features)(x)
-        parts = (np.asarray(part) for part in (features, residuals))
+        parts = (np.asarray(part) for part in seen(problem, keys, optimum))
         shaped = (part.reshape(NUM_SETS, LARGEST, -1) for part in parts)
         return *shaped, np.asarray(problem.model.coefficients(optimum))
 
@@ -236,6 +247,12 @@ def test_replicates_of_different_size_share_a_batch(name):
     assert np.all(np.abs(together.value - value) <= together.error + error)
 
 
+@once
+def prior_coefficients(problem: Problem, keys):
+    """Coefficients of features under draws of the prior."""
+    return jax.vmap(problem.model.coefficients)(jax.vmap(problem.model.sample_prior)(keys))
+
+
 # Skalse's polynomial integrates to one in tests/statistical, with all others, and takes longest.
 @pytest.mark.parametrize(
     "name",
@@ -268,8 +285,7 @@ def test_evidence_is_a_density_of_data(name):
 
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(23), 100_000)
-        draws = jax.vmap(problem.model.sample_prior)(keys)
-        shifts = np.asarray(jax.vmap(problem.model.coefficients)(draws))[:, :, 0] @ phi
+        shifts = np.asarray(prior_coefficients(problem, keys))[:, :, 0] @ phi
     shifts -= phi @ origin[:, 0]
     inside = norm.cdf((8 - shifts) / noise) - norm.cdf((-8 - shifts) / noise)
     standard_error = np.std(inside) / np.sqrt(len(inside))

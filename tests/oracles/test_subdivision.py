@@ -36,10 +36,25 @@ def data_of(problem: Problem, n: int, seed: int = 81) -> Data:
     return Data(*map(np.asarray, simulate(problem, jax.random.key(seed), n)))
 
 
+def nodes_of(units: np.ndarray) -> np.ndarray:
+    """``subdivision.combinations`` of any number of cells, without a program for each number."""
+    groups, count = units.shape[1:3]
+    which = np.indices((count,) * groups).reshape(groups, -1)
+    nodes = np.stack([units[:, group, which[group]] for group in range(groups)], axis=2)
+    return nodes.reshape(-1, groups * units.shape[3])
+
+
+def test_combinations_are_of_one_unit_of_each_list_the_last_changing_fastest():
+    units = np.random.default_rng(3).standard_normal((3, 2, 4, 2)).astype(np.float32)
+    found = np.asarray(subdivision.combinations(units))
+    np.testing.assert_array_equal(found, nodes_of(units))
+    np.testing.assert_array_equal(found[1], [*units[0, 0, 0], *units[0, 1, 1]])
+
+
 def combined(units: np.ndarray, per_pair) -> np.ndarray:
     """A sum over pairs of units at all their combinations, [cell, m^G]."""
     count, groups, _, coordinates = units.shape
-    nodes = np.asarray(subdivision.combinations(units)).reshape(count, -1, groups, coordinates)
+    nodes = nodes_of(units).reshape(count, -1, groups, coordinates)
     pairs = [(g, h) for g in range(groups) for h in range(g)]
     return sum(per_pair(nodes[:, :, g] - nodes[:, :, h]) for g, h in pairs)
 
@@ -89,7 +104,7 @@ def test_peaks_that_no_node_of_a_wide_cell_sees_are_found(monkeypatch):
     peaks = np.array([[0.71, -1.3], [-1.3, 0.71]])
 
     def log_density(chart, posterior, units):
-        nodes = np.asarray(subdivision.combinations(units))
+        nodes = nodes_of(units)
         first, second = (
             -posterior.beta * n / 2 * np.sum((nodes - peak) ** 2, axis=1) for peak in peaks
         )
@@ -158,6 +173,16 @@ def test_cells_that_make_up_for_one_another_leave_a_doubt():
     none = np.zeros(1)
     exact = Evaluation.of([one], [two], none, none, none, 1.0).moments()
     np.testing.assert_allclose([each.error[0] for each in exact], np.array([1, 2, 4]) * 3 * 0.2)
+
+
+def test_what_lies_beyond_a_rule_is_in_its_bounds():
+    """1e-3 of the mass, with its first and second moments, moves E and Var about the mean of 3."""
+    beyond = np.log([1e-3, 2e-3, 4e-3])
+    moments = (np.float64(2.0), np.float64(3.0), np.float64(4.0), *np.zeros((3, 0)))
+    sums, none = RuleSums(*moments, np.zeros(0), beyond), np.zeros(1)
+    exact = Evaluation.of([sums], [sums], none, none, none, 1.0).moments()
+    expected = [1e-3, 2e-3 + 3e-3, 2 * (4e-3 + 9e-3)]
+    np.testing.assert_allclose([each.error[0] for each in exact], expected)
 
 
 @pytest.mark.slow

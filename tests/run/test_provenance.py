@@ -178,11 +178,12 @@ def test_inside_a_hook_of_another_checkout(
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the package and of one experiment, to be edited and mended."""
+    """A copy of one experiment and of some rooms of the package, to be edited and mended."""
     root = tmp_path_factory.mktemp("project")
-    for name in ("slt_jax", "experiments/free_energy"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    for name in ("slt_jax/run", "slt_jax/curves", "slt_jax/report", "experiments/free_energy"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "slt_jax" / "samplers").mkdir()
+    shutil.copy(ROOT / "slt_jax" / "samplers" / "hmc.py", root / "slt_jax" / "samplers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made_by, "PACKAGE", root / "slt_jax")
         yield root
@@ -227,8 +228,8 @@ def test_an_edit_that_may_change_numbers_sets_saved_tasks_aside(
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("experiments/free_energy/verdict.py", "holds", "is true"),
-        ("experiments/free_energy/__main__.py", "command line", "shell"),
+        ("experiments/free_energy/verdict.py", "ERRORS = 4.0", "ERRORS = 5.0"),
+        ("experiments/free_energy/__main__.py", "experiments.free_energy", "experiments.other"),
         ("experiments/free_energy/__init__.py", "Every field is a flag", "Fields are flags"),
         ("slt_jax/report/plotting.py", "font.size", "font.family"),
         ("slt_jax/curves/free_energy.py", "EVIDENCE_SIZE = 2", "EVIDENCE_SIZE = 2  # data"),
