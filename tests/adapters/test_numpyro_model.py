@@ -1,6 +1,7 @@
 """A numpyro model is the model that its formula says, with the Jacobians of its transforms."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -8,9 +9,11 @@ import pytest
 from scipy import stats
 
 from slt_jax.adapters.numpyro_model import NumpyroModel
-from slt_jax.curves.jobs import ravelled, target_of, unravelled
+from slt_jax.curves.jobs import in_precision, ravelled, target_of, unravelled
 from slt_jax.data import simulate, statistics_of
+from slt_jax.estimators.diagnostics import mean_and_standard_error
 from slt_jax.problem import Problem
+from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.statistics import Data
 
 
@@ -223,3 +226,67 @@ def without_a_plate(x, y=None):
 def test_sites_of_another_shape_are_refused(function, sample_input, message):
     with pytest.raises(ValueError, match=message):
         NumpyroModel(function=function, sample_input=sample_input)
+
+
+EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+
+
+def schools(x, y=None):
+    """The school and the standard error of its effect y are the columns of x."""
+    mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5.0))
+    theta = numpyro.sample("theta", dist.Normal(0.0, 1.0).expand((8,)).to_event(1))
+    with numpyro.plate("data", x.shape[0]):
+        mean = mu + tau * theta[x[:, 0].astype(int)]
+        numpyro.sample("y", dist.Normal(mean, x[:, 1]), obs=y)
+
+
+def one_school(key):
+    school = jax.random.randint(key, (), 0, 8)
+    return jnp.stack([school.astype(float), jnp.asarray(ERRORS)[school]])
+
+
+SCHOOLS = Data(np.column_stack([np.arange(8.0), ERRORS]), EFFECTS)
+LOOKED_AT = [{"example": SCHOOLS.x[0]}, {"sample_input": one_school}]
+
+
+@pytest.mark.parametrize("given", LOOKED_AT, ids=["example", "sample_input"])
+def test_a_model_is_looked_at_with_an_input_of_its_own(given):
+    """At x = 0 the standard error is 0, which numpyro's validation refuses."""
+    params = {"mu": 4.0, "tau": 3.0, "theta": np.linspace(-1, 1, 8)}
+    expected = stats.norm(4 + 3 * params["theta"], ERRORS).logpdf(EFFECTS).sum()
+    with numpyro.validation_enabled():
+        model = NumpyroModel(function=schools, **given)
+        assert model.dimension == 10
+        statistics = statistics_of(Problem("schools", model, params), SCHOOLS)
+    assert float(statistics.log_likelihood_at_optimum) == pytest.approx(expected, rel=1e-9)
+    assert hash(model) == hash(NumpyroModel(function=schools, **given))
+
+
+@pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=2, standard_errors=5.5)
+def test_eight_schools():
+    """The means of the reference draws of posteriordb, 4.41 and 3.60; they have errors of 0.03."""
+    model = NumpyroModel(function=schools, example=SCHOOLS.x[0])
+    problem = Problem("schools", model, {"mu": 4.0, "tau": 3.0, "theta": np.zeros(8)})
+    data = in_precision(statistics_of(problem, SCHOOLS), jnp.float32)
+    target, keys = target_of(model), jax.random.split(jax.random.key(0), 16)
+    settings = NUTSSettings(num_warmup=500, num_draws=500, target_acceptance=0.95)
+    starts = jax.vmap(target.sample_prior)(keys)
+    run = jax.jit(nuts, static_argnums=(0, 1))(
+        target, settings, jax.random.key(1), data, 1.0, starts
+    )
+    params = jax.vmap(jax.vmap(lambda w: unravelled(model, w)))(run.positions)
+    for name, reference, spread in (("mu", 4.41, 3.3), ("tau", 3.60, 3.2)):
+        mean, error = mean_and_standard_error(np.asarray(params[name]))
+        assert (spread / error) ** 2 > 1000
+        assert abs(mean - reference) < 5.5 * np.hypot(error, 0.03)
+
+
+def test_without_sample_input_nothing_is_simulated():
+    model = NumpyroModel(function=counts, example=0.5)
+    with pytest.raises(ValueError, match="sample_input = None: it must be given to simulate"):
+        simulate(Problem("counts", model, {"rate": 1.0}), jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="sample_input = None and example = None: one of them"):
+        NumpyroModel(function=counts)
