@@ -259,6 +259,8 @@ def test_a_model_is_looked_at_with_an_input_of_its_own(given):
     with numpyro.validation_enabled():
         model = NumpyroModel(function=schools, **given)
         assert model.dimension == 10
+        u = ravelled(model, model.sample_prior(jax.random.key(0)))
+        assert np.isfinite(target_of(model).log_prior(u))
         statistics = statistics_of(Problem("schools", model, params), SCHOOLS)
     assert float(statistics.log_likelihood_at_optimum) == pytest.approx(expected, rel=1e-9)
     assert hash(model) == hash(NumpyroModel(function=schools, **given))
