@@ -139,17 +139,17 @@ def unconstrained(priors: Priors, params: Mapping[str, Any]) -> Array:
 
     >>> import numpyro.distributions as dist
     >>> priors = {"scale": dist.HalfNormal(), "w": dist.Uniform(-1, 1)}
-    >>> unconstrained(priors, {"scale": jnp.array(1.0), "w": jnp.array(0.0)}).tolist()
+    >>> unconstrained(priors, {"scale": 1.0, "w": 0.0}).tolist()
     [0.0, 0.0]
     """
     parts = {}
 
     def value_of(name: str, distribution: Any) -> Array:
-        transform, value = _bijection(name, distribution), params[name]
+        transform, value = _bijection(name, distribution), jnp.asarray(params[name])
         if transform is None:
             parts[name] = value
             return value
-        part = transform.inv(jnp.asarray(value))
+        part = transform.inv(value)
         farthest = -math.log(np.finfo(part.dtype).eps)
         parts[name] = jnp.nan_to_num(part, nan=jnp.nan, posinf=farthest, neginf=-farthest)
         return value
