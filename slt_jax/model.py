@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -21,6 +22,7 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, constraints
 
+from slt_jax.priors import coordinate_shapes, visited
 from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics, WeightedData
 from slt_jax.validation import Positive, check_fields, refuse_first
 
@@ -72,7 +74,11 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def priors(self) -> dict[str, Distribution]:
-        """Return independent priors of the parameter arrays by name, on the whole real line."""
+        """Return the priors of the parameter arrays by name: any continuous distributions.
+
+        One that depends on other parameters is a function of those that are named before it:
+        ``{"tau": dist.HalfNormal(), "w": lambda params: dist.Normal(0.0, params["tau"])}``.
+        """
 
     @abc.abstractmethod
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
@@ -81,6 +87,10 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         """Draw one datum (x, y) from q(x) p(y | x, w)."""
+
+    def example_datum(self, params: Params, key: Array) -> tuple[Array, Array]:
+        """Return one datum (x, y) of the shapes that all data have, whatever its values."""
+        return self.simulate(params, key)
 
     def support(self) -> Support:
         """Return the values that x and y may take; other data are refused.
@@ -121,23 +131,24 @@ class Model(abc.ABC):
     def sample_prior(self, key: Array) -> dict[str, Array]:
         """Draw all parameters from the prior."""
         priors = self.priors()
-        keys = jax.random.split(key, len(priors))
-        return {
-            name: prior.sample(k) for (name, prior), k in zip(priors.items(), keys, strict=True)
-        }
+        keys = iter(jax.random.split(key, len(priors)))
+        return visited(priors, lambda _, prior: prior.sample(next(keys)))
 
     def log_prior(self, params: Params) -> Array:
-        """log φ(w), normalised, in nats."""
-        return jnp.sum(
-            jnp.stack(
-                [jnp.sum(prior.log_prob(params[name])) for name, prior in self.priors().items()]
-            )
-        )
+        """log φ(w), normalised, in nats: the density of the parameters themselves."""
+        terms = []
+
+        def value_of(name: str, prior: Distribution) -> Array:
+            terms.append(jnp.sum(prior.log_prob(params[name])))
+            return params[name]
+
+        visited(self.priors(), value_of)
+        return jnp.sum(jnp.stack(terms))
 
     @property
     def dimension(self) -> int:
-        """Number of parameters d."""
-        return sum(int(jnp.prod(jnp.array(p.shape()))) for p in self.priors().values())
+        """Number of parameters d, in real coordinates: a simplex of k entries has k − 1."""
+        return sum(map(math.prod, coordinate_shapes(self.priors()).values()))
 
     def statistics(self, optimum: Params, data: Data, weights: Array) -> Statistics:
         """Reduce weighted data to all that the likelihood needs; here, to the data themselves."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from slt_jax.model import FeatureRegression, Model, Regression
+from slt_jax.priors import parameter_shapes
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data, Params
@@ -104,7 +105,7 @@ def _datum_of(model: Model) -> Data:
 
 
 def _simulated(model: Model, params: Params, key: Any) -> Data:
-    datum = jax.eval_shape(model.simulate, params, key)
+    datum = jax.eval_shape(model.example_datum, params, key)
     if not isinstance(datum, tuple) or len(datum) != 2 or not all(map(_is_array, datum)):
         raise ValueError(
             f"{type(model).__name__}.simulate returns {datum}: must be two arrays, x and y"
@@ -122,12 +123,12 @@ def _floats(shape: Shape) -> Any:
 
 
 def _params_of(model: Model) -> dict[str, Any]:
-    return {name: _floats(prior.shape()) for name, prior in model.priors().items()}
+    return {name: _floats(shape) for name, shape in parameter_shapes(model.priors()).items()}
 
 
 def _check_params(name: str, params: Params, model: Model) -> None:
     """Raise ValueError where parameters have not the names and shapes of the priors."""
-    expected = {parameter: prior.shape() for parameter, prior in model.priors().items()}
+    expected = parameter_shapes(model.priors())
     if set(params) != set(expected):
         raise ValueError(f"{name} has {', '.join(params)}: must have {', '.join(expected)}")
     for parameter, shape in expected.items():

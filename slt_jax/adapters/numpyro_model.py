@@ -1,17 +1,16 @@
-"""Any numpyro model as a model, on the whole real space."""
+"""Any numpyro model as a model, whose parameters are its latent sites."""
 
-import math
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import biject_to, constraints
+from numpyro.distributions import Distribution, constraints
 
 from slt_jax.model import SUMMED_AT_ONCE, Model, Support
 from slt_jax.statistics import Data, Params
@@ -28,31 +27,50 @@ class _Whole(constraints.ParameterFreeConstraint):  # type: ignore[misc] # numpy
         return "whole numbers"
 
 
+Example = float | tuple["Example", ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class NumpyroModel(Model):
     """The model that ``function(x, y=None)`` of n data [n, …] describes, called with n = 1.
 
-    Its latent sites, whatever their supports and however one depends on another, are one vector
-    ``w`` [d] on the whole real space: in the order of their names, each through the inverse of
-    ``biject_to(support)``, whose Jacobian is in the prior. The site ``observed``, which is y, is
-    the likelihood of one datum; y is a float, and the likelihood 0 where it is outside the support
-    of the site. ``sample_input`` maps a key to one x. Both functions are compared by identity, so
-    that equal models need the same ones.
+    Its latent sites, whatever their supports and however one depends on another, are the
+    parameters, by their names. The site ``observed``, which is y, is the likelihood of one datum;
+    y is a float, and the likelihood 0 where it is outside the support of the site.
+
+    ``sample_input`` maps a key to one x; without it nothing can be simulated. ``example`` is one x
+    that the model is looked at with, as the first of one's own data; by default one is drawn. Both
+    functions are compared by identity, so that equal models need the same ones.
 
     Raises ValueError where there is no such site, where another one is observed (a factor, too),
-    where the site is not one datum for one x, and for discrete latent sites. The latent sites must
-    not depend on x, n or y.
+    where the site is not one datum for one x, for discrete latent sites, and without both
+    ``sample_input`` and ``example``. The latent sites must not depend on x, n or y.
+
+    >>> import numpyro
+    >>> import numpyro.distributions as dist
+    >>> def schools(x, y=None):  # x is the standard error of an effect y
+    ...     mu = numpyro.sample("mu", dist.Normal(0, 5))
+    ...     tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    ...     numpyro.sample("y", dist.Normal(mu, (tau**2 + x**2) ** 0.5), obs=y)
+    >>> model = NumpyroModel(function=schools, example=15.0)
+    >>> list(model.priors()), model.dimension
+    (['mu', 'tau'], 2)
     """
 
     function: Callable[..., Any]
-    sample_input: Callable[[Array], Array]
+    sample_input: Callable[[Array], Array] | None = None
+    example: Example | None = None
     observed: str = "y"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.example is not None:
+            object.__setattr__(self, "example", _as_tuples(self.example))
+        elif self.sample_input is None:
+            raise ValueError("sample_input = None and example = None: one of them must be given")
 
         def check(key: Array) -> None:
-            sites = _samples(self._trace(key, self._some_input(), None, lambda site: None))
+            sites = self._sites(key, self._some_input(key))
             if self.observed not in sites:
                 raise ValueError(f"observed = {self.observed!r}: sites are {', '.join(sites)}")
             for name, site in sites.items():
@@ -68,11 +86,35 @@ class NumpyroModel(Model):
 
         jax.eval_shape(check, jax.random.key(0))
 
-    def priors(self) -> dict[str, dist.Distribution]:
-        return {"w": _UnconstrainedPrior(self)}
+    def priors(self) -> dict[str, Distribution]:
+        return {name: functools.partial(self._prior, name) for name in self._latent_names()}
+
+    def _prior(self, name: str, params: Params) -> Distribution:
+        """Return the distribution of a latent site given those before it, where the call ends."""
+
+        def value_of(site: dict[str, Any]) -> Array | None:
+            if site["type"] == "sample" and site["name"] == name:
+                raise _ReachedError(site["fn"])
+            return params.get(site["name"])
+
+        key = jax.random.key(0)
+        try:
+            self._sites(key, self._some_input(key), None, value_of)
+        except _ReachedError as reached:
+            return reached.distribution
+        raise ValueError(f"site {name!r} is there for some parameters only")
+
+    def _latent_names(self) -> list[str]:
+        names: list[str] = []
+
+        def look(key: Array) -> None:
+            names.extend(self._sites(key, self._some_input(key)))
+
+        jax.eval_shape(look, jax.random.key(0))
+        return [name for name in names if name != self.observed]
 
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
-        site = self._observed_at(params["w"], x, y)
+        site = self._observed_at(params, x, y)
         support, value = site["fn"].support, site["value"]
         # Densities of numpyro are not zero outside their support, and class labels are indices.
         inside = jnp.all(support(value))
@@ -98,10 +140,10 @@ class NumpyroModel(Model):
         A support that depends on w allows all data.
         """
         first = (data.x[0], data.y[0])
-        here, there = (self._support_at(self.draw(jax.random.key(i)), *first) for i in (0, 1))
+        here, there = (self._support_at(self._draw(i), *first) for i in (0, 1))
         if not all(map(np.array_equal, jax.tree.leaves(here), jax.tree.leaves(there))):
             return
-        w = self.draw(jax.random.key(0))
+        w = self._draw(0)
 
         def inside(datum: Data) -> Array:
             return jnp.all(self._support_at(w, *datum)(datum.y[None]))
@@ -117,130 +159,80 @@ class NumpyroModel(Model):
         supports = []
 
         def look(key: Array) -> None:
-            supports.append(self._support_at(self.draw(key), self._some_input(), None))
+            supports.append(self._support_at(self.sample_prior(key), self._some_input(key), None))
 
         jax.eval_shape(look, jax.random.key(0))
         return supports[0]
 
-    def _support_at(self, w: Array, x: Array, y: Array | None) -> Any:
-        return self._observed_at(w, x, y)["fn"].support
+    def _draw(self, seed: int) -> Params:
+        return self.sample_prior(jax.random.key(seed))
 
-    def _observed_at(self, w: Array, x: Array, y: Array | None) -> dict[str, Any]:
-        sites, _ = self._at(w, jax.random.key(0), x, y)
-        return sites[self.observed]
+    def _support_at(self, params: Params, x: Array, y: Array | None) -> Any:
+        return self._observed_at(params, x, y)["fn"].support
+
+    def _observed_at(self, params: Params, x: Array, y: Array | None) -> dict[str, Any]:
+        return self._at(params, jax.random.key(0), x, y)[self.observed]
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
+        if self.sample_input is None:
+            raise ValueError("sample_input = None: it must be given to simulate data")
         key_x, key_y = jax.random.split(key)
         x = self.sample_input(key_x)
-        sites, _ = self._at(params["w"], key_y, x, None)
-        return x, sites[self.observed]["value"][0].astype(float)
+        return x, self._simulated(params, key_y, x)
 
-    def unconstrained(self, values: Mapping[str, Any]) -> dict[str, Array]:
-        """Return the parameters at which the latent sites have the given values.
+    def example_datum(self, params: Params, key: Array) -> tuple[Array, Array]:
+        x = self._some_input(key)
+        return x, self._simulated(params, key, x)
 
-        Raises ValueError if the names are not those of the latent sites.
-        """
-        expected = self._shapes()
-        if set(values) != set(expected):
-            raise ValueError(f"sites {sorted(values)}: must be {', '.join(expected)}")
-        given = {name: jnp.asarray(value, float) for name, value in values.items()}
-        return self._flat(jax.random.key(0), given.get)
+    def _simulated(self, params: Params, key: Array, x: Array) -> Array:
+        return self._at(params, key, x, None)[self.observed]["value"][0].astype(float)
 
-    def draw(self, key: Array) -> Array:
-        """Draw w [d] from the prior."""
-        return self._flat(key, lambda name: None)["w"]
+    def _at(self, params: Params, key: Array, x: Array, y: Array | None) -> dict[str, Any]:
+        """Return all sites with the latent ones at the parameters."""
 
-    def log_density(self, w: Array) -> Array:
-        """Return log φ(w) with the Jacobians of the sites, in nats."""
-        sites, log_jacobian = self._at(w, jax.random.key(0), self._some_input(), None)
-        return log_jacobian + sum(
-            _log_prob(site) for name, site in sites.items() if name != self.observed
-        )
+        def value_of(site: dict[str, Any]) -> Array | None:
+            return params.get(site["name"]) if site["type"] == "sample" else None
 
-    def _flat(self, key: Array, value_of: Callable[[str], Array | None]) -> dict[str, Array]:
-        parts = self._parts(key, value_of)
-        return {"w": jnp.concatenate([parts[name].ravel() for name in parts])}
+        return self._sites(key, x, y, value_of)
 
-    def _parts(self, key: Array, value_of: Callable[[str], Array | None]) -> dict[str, Array]:
-        """Map latent sites to the real line, by name, at values that are given or drawn."""
-        trace = self._trace(key, self._some_input(), None, lambda site: value_of(site["name"]))
-        return {
-            name: biject_to(site["fn"].support).inv(site["value"])
-            for name, site in sorted(_samples(trace).items())
-            if name != self.observed
-        }
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        parts = jax.eval_shape(lambda key: self._parts(key, lambda name: None), jax.random.key(0))
-        return {name: part.shape for name, part in parts.items()}
-
-    def _at(self, w: Array, key: Array, x: Array, y: Array | None) -> tuple[dict[str, Any], Array]:
-        """Return all sites with the latent ones at w, and the log Jacobian of these."""
-        parts, start = {}, 0
-        for name, shape in self._shapes().items():
-            stop = start + math.prod(shape)
-            parts[name], start = w[start:stop].reshape(shape), stop
-        log_jacobians = [jnp.zeros((), w.dtype)]
-
-        def constrained(site: dict[str, Any]) -> Array | None:
-            if site["type"] != "sample" or site["name"] not in parts:
-                return None
-            part = parts[site["name"]]
-            transform = biject_to(site["fn"].support)
-            value = transform(part)
-            log_jacobians.append(jnp.sum(transform.log_abs_det_jacobian(part, value)))
-            return value
-
-        sites = _samples(self._trace(key, x, y, constrained))
-        return sites, sum(log_jacobians[1:], log_jacobians[0])
-
-    def _trace(
+    def _sites(
         self,
         key: Array,
         x: Array,
-        y: Array | None,
-        value_of: Callable[[dict[str, Any]], Array | None],
+        y: Array | None = None,
+        value_of: Callable[[dict[str, Any]], Array | None] = lambda site: None,
     ) -> dict[str, Any]:
         """Trace one call with a single datum at the values that ``value_of`` gives."""
         function = handlers.substitute(self.function, substitute_fn=value_of)
         datum = (jnp.expand_dims(x, 0), None if y is None else jnp.expand_dims(y, 0))
-        return handlers.trace(handlers.seed(function, key)).get_trace(*datum)
+        trace = handlers.trace(handlers.seed(function, key)).get_trace(*datum)
+        return {name: site for name, site in trace.items() if site["type"] == "sample"}
 
-    def _some_input(self) -> Array:
-        example = jax.eval_shape(self.sample_input, jax.random.key(0))
-        if not isinstance(example, jax.ShapeDtypeStruct):
-            raise ValueError(f"sample_input returns {example}; allowed: one array")
-        return jnp.zeros(example.shape, example.dtype)
+    def _some_input(self, key: Array) -> Array:
+        """Return the example or a draw: at zeros a scale that is a column of x would be refused."""
+        if self.example is not None:
+            return jnp.asarray(np.asarray(self.example))
+        assert self.sample_input is not None
+        x = self.sample_input(key)
+        if not isinstance(x, jax.Array):
+            raise ValueError(f"sample_input returns {x}; allowed: one array")
+        return x
 
 
-class _UnconstrainedPrior(dist.Distribution):  # type: ignore[misc] # numpyro has no types
-    """The joint prior of all latent sites of a ``NumpyroModel``."""
+class _ReachedError(Exception):
+    """A call has come to the site that it was made for."""
 
-    support = constraints.real_vector
+    def __init__(self, distribution: Distribution) -> None:
+        super().__init__()
+        self.distribution = distribution
 
-    def __init__(self, model: NumpyroModel) -> None:
-        self.model = model
-        size = sum(math.prod(shape) for shape in model._shapes().values())
-        super().__init__(event_shape=(size,), validate_args=False)
 
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        keys = jax.random.split(key, math.prod(sample_shape))
-        return jax.vmap(self.model.draw)(keys).reshape(*sample_shape, *self.event_shape)
-
-    def log_prob(self, value: Array) -> Array:
-        density = self.model.log_density
-        for _ in range(jnp.ndim(value) - 1):
-            density = jax.vmap(density)
-        return density(value)
+def _as_tuples(values: Any) -> Any:
+    """Return nested tuples of numbers, which are hashable, in place of an array."""
+    if np.ndim(values) == 0:
+        return np.asarray(values).item()
+    return tuple(map(_as_tuples, np.asarray(values)))
 
 
 def _is_known(support: Any) -> bool:
     return not any(isinstance(bound, jax.Array) for bound in jax.tree.leaves(support))
-
-
-def _samples(trace: dict[str, Any]) -> dict[str, Any]:
-    return {name: site for name, site in trace.items() if site["type"] == "sample"}
-
-
-def _log_prob(site: dict[str, Any]) -> Array:
-    return jnp.sum(site["fn"].log_prob(site["value"]))

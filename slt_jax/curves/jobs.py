@@ -30,6 +30,7 @@ from slt_jax.estimators.estimate import Estimate
 from slt_jax.model import Model
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
+from slt_jax.priors import constrained, coordinate_shapes, unconstrained
 from slt_jax.problem import Problem
 from slt_jax.run.devices import JobFunction
 from slt_jax.samplers.mode import posterior_mode
@@ -64,35 +65,33 @@ def temperature_nodes(n: int) -> TemperatureNodes:
 
 
 def unravelled(model: Model, w: Array) -> Params:
-    """The parameters in a flat vector [d] of ``target_of``."""
-    params, start = {}, 0
-    for name, shape in _shapes(model).items():
-        size = math.prod(shape)
-        params[name] = w[start : start + size].reshape(shape)
-        start += size
-    return params
+    """The parameters at a flat vector [d] of ``target_of``, each where its prior lives."""
+    return constrained(model.priors(), w)[0]
 
 
-def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
-    """The order of the parameters in a flat vector, and what shape each has."""
-    return {name: prior.shape() for name, prior in sorted(model.priors().items())}
+def ravelled(model: Model, params: Params) -> Array:
+    """The flat vector [d] of ``target_of`` at parameters, the inverse of ``unravelled``."""
+    return unconstrained(model.priors(), params)
 
 
 @functools.lru_cache(maxsize=128)
 def target_of(model: Model) -> Target:
-    """The model as a sampler sees it: functions of one flat vector [d].
+    """The model as a sampler sees it: functions of one flat vector [d], on the whole real space.
 
-    Cached, so that equal models are one constant to compiled samplers.
+    The vector holds the real coordinates of the parameters (``slt_jax/priors.py``), and
+    ``log_prior`` is its density, with the Jacobian. Cached, so that equal models are one constant
+    to compiled samplers. Raises ValueError for a prior that is not continuous.
     """
     unravel = functools.partial(unravelled, model)
-    shapes = _shapes(model)
+    coordinate_shapes(model.priors())
 
     def sample_prior(key: Array) -> Array:
-        params = model.sample_prior(key)
-        return jnp.concatenate([params[name].ravel() for name in shapes])
+        return ravelled(model, model.sample_prior(key))
 
     def log_prior(w: Array) -> Array:
-        return model.log_prior(unravel(w))
+        params, log_jacobian = constrained(model.priors(), w)
+        density = model.log_prior(params)
+        return density if log_jacobian is None else density + log_jacobian
 
     def log_likelihood(w: Array, statistics: Any) -> Array:
         # Accelerators multiply matrices in fewer bits unless asked not to: nats would be lost.

@@ -11,6 +11,7 @@ import pytest
 from slt_jax.oracles import laws
 from slt_jax.oracles.laws.box import BoxLatent, Coordinate, normal_coordinate
 from slt_jax.oracles.laws.breakpoints import BreakpointsLatent
+from slt_jax.oracles.laws.cells import CellsLatent
 from slt_jax.oracles.laws.cuts import FACTORS
 from slt_jax.oracles.laws.halves import HalvesLatent
 from slt_jax.oracles.laws.law import RESOLUTIONS, Law, SharedLaw
@@ -41,6 +42,7 @@ LAWS: tuple[Law, ...] = (
     LayersLatent((2, 3), 2, SCALE),
     HalvesLatent(3, SCALE),
     BoxLatent((WEIGHT, Coordinate(0.0, 1.0, singular=(0.0, 1.0), rate=1.0))),
+    CellsLatent((Coordinate(-2.0, 1.0), WEIGHT)),
     UnitsLatent((WEIGHT, WEIGHT)),
     UnitsLatent((WEIGHT, WEIGHT), 2, odd=True),
     BreakpointsLatent(bias=True, scale=SCALE),
