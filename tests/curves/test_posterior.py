@@ -57,12 +57,15 @@ def sampled_of(name: str, sampler: Any, seeds: int = SEEDS) -> SampledPosterior:
     return slt.sample(PROBLEMS[name], data, key=key, sampler=sampler, seeds=seeds, num_chains=32)
 
 
-def assert_agreement(sampled: SampledPosterior, exact: ExactPosterior) -> None:
+def assert_agreement(
+    sampled: SampledPosterior, exact: ExactPosterior, allowance: float = 1.0
+) -> None:
+    """Errors may be larger than those of ``PRECISE`` by the allowance."""
     for name in UNITS:
         estimate, answer = getattr(sampled, name), getattr(exact, name)
         assert isinstance(estimate, slt.Estimate)
         assert isinstance(answer, slt.Exact)
-        assert 0 < estimate.standard_error < PRECISE[name], name
+        assert 0 < estimate.standard_error < allowance * PRECISE[name], name
         error = K * float(estimate.standard_error) + float(answer.error)
         assert abs(float(estimate.value) - float(answer.value)) < error, name
 
@@ -91,8 +94,8 @@ def test_samples_agree_with_the_exact_answer(name: str, sampler: Any) -> None:
 )
 def test_every_sampler_agrees_with_the_exact_answer(name: str, sampler: Any) -> None:
     sampled = sampled_of(name, sampler)
-    assert_agreement(sampled, exact_of(name))
     is_biased = isinstance(sampler, slt.SGLDSettings)
+    assert_agreement(sampled, exact_of(name), allowance=4.0 if is_biased else 1.0)
     for quantity in UNITS:
         bias = getattr(sampled, quantity).sources.discretisation
         assert (bias is not None and bias > 0) == is_biased, quantity
@@ -300,4 +303,4 @@ def test_wrong_ways_to_sample_are_refused(changes: dict[str, Any], message: str)
 
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(TypeError, match=re.escape("argument: 'key'")):
-        slt.sample(LINEAR, moved())  # type: ignore[call-arg]
+        slt.sample(LINEAR, moved())

@@ -36,7 +36,7 @@ def draws(bias: float = 0.0, coarse_bias: float | None = None) -> Draws:
         coarse = (1 + coarse_bias) * energies(scale, shape, 2)
     values: Any = (1 + bias) * energies(scale, shape, 1)
     none: Any = np.zeros(shape[:-1])
-    return Draws(values, none, none + 0.8, none, coarse)  # type: ignore[arg-type]
+    return Draws(values, none, none + 0.8, none, coarse)
 
 
 @functools.cache
@@ -83,7 +83,7 @@ def test_rungs_far_apart_are_named() -> None:
 
 def test_energies_that_are_not_finite_leave_no_free_energy() -> None:
     lost = draws()
-    lost.energies[0, 0, 0, 0] = np.nan  # type: ignore[index]
+    lost.energies[0, 0, 0, 0] = np.nan
     estimate, wrong = posterior_runs._joined(lost, RUNGS, 1.0, prior_draws())
     assert np.isnan(estimate.value)
     assert "no free energy: 1 energies are not finite" in wrong[0]
@@ -109,7 +109,7 @@ def test_data_that_say_nothing_have_a_ladder() -> None:
 
 def test_runs_that_disagree_are_named() -> None:
     apart = draws()
-    apart.energies[0, 2] += 5.0  # type: ignore[index]
+    apart.energies[0, 2] += 5.0
     assert posterior_runs._disagreements(draws(), RUNGS) == []
     (reason,) = posterior_runs._disagreements(apart, RUNGS)
     assert reason.startswith(f"seeds disagree at beta = {RUNGS[2]:.3g}: nested R-hat")
@@ -119,7 +119,7 @@ def test_the_bias_of_a_step_and_its_noise_add_in_squares() -> None:
     fine = Estimate(np.array(1.0), np.array(0.3), 10.0)
     coarse = Estimate(np.array(1.4), np.array(0.4), 10.0)
     biased = posterior_runs.with_step_bias(fine, coarse)
-    assert float(biased.sources.discretisation) == pytest.approx((0.16 + 0.09 + 0.16) ** 0.5)  # type: ignore[arg-type]
+    assert float(biased.sources.discretisation) == pytest.approx((0.16 + 0.09 + 0.16) ** 0.5)
     assert float(biased.standard_error) == pytest.approx((0.09 + 0.41) ** 0.5)
 
 
