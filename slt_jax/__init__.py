@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slt_jax.curves.inference import exact as exact
+    from slt_jax.curves.inference import sample as sample
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
@@ -62,10 +64,12 @@ _MODULE_OF = {
     "Theory": "theory.coefficients",
     "Truth": "problem",
     "draw_posterior": "samplers.sampling",
+    "exact": "curves.inference",
     "generalisation_errors": "oracles.criteria",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
     "quadrature_points": "oracles.criteria",
+    "sample": "curves.inference",
     "simulate": "data",
     "statistics_of": "data",
     "training_criteria": "oracles.criteria",
