@@ -168,7 +168,9 @@ def _log_beyond(posterior: Posterior, cuts: Sequence[Cut], likely: np.ndarray) -
     # Of a shell the evidence may be that at its outer end.
     outer = np.concatenate([logs[:, 1:], logs[:, -1:]], axis=1)
     shells = np.maximum(logs, outer) + np.array([cut.log_tails for cut in cuts])[:, :, None]
-    return np.array([np.max(shells + k * sizes, axis=2).ravel() for k in range(3)])
+    # No multiple of log 0 stands for a power of it: without data all energies are 0.
+    terms = (shells, shells + sizes, shells + 2 * sizes)
+    return np.array([np.max(each, axis=2).ravel() for each in terms])
 
 
 def _streamed(

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from slt_jax.data import scaled, statistics_of
+from slt_jax.data import scaled, simulate, statistics_of
 from slt_jax.models import named_problems
 from slt_jax.models.reduced_rank import ReducedRankRegression
+from slt_jax.oracles import integration
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.oracles.quadrature import panel_rule
@@ -386,3 +387,15 @@ def test_float64_is_switched_off_after_a_call():
     with pytest.raises(ValueError):
         oracle.moments(data_sets("linear_3", 10), -1.0)
     assert jnp.zeros(()).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["skalse_x2", "tanh_1", "reduced_rank_2_2_1_0"])
+def test_without_data_the_rule_of_the_prior_serves(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All energies are 0 then, and nothing is to be followed out of the prior's bulk."""
+    monkeypatch.setattr(integration, "followed", None)
+    problem = PROBLEMS[name]
+    data = simulate(problem, jax.random.key(0), 4)
+    evidence = oracle_for(problem, 1).log_evidence(statistics_of(problem, data, np.zeros(4)))
+    assert abs(evidence.value) <= evidence.error < 0.02
