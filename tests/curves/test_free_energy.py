@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.curves.free_energy import increment_gaps
+from slt_jax.curves.free_energy import increment_gaps, is_followed_fast
 from slt_jax.data import CHUNK, fixed_design_statistics
 from slt_jax.models import named_problems
 from slt_jax.oracles.oracle import oracle_for
@@ -45,3 +45,11 @@ def test_growth_per_decade_nears_the_theorem(name):
     gap, error = curve["increment_gap"].to_numpy(), curve["increment_gap_se"].to_numpy()
     assert np.all(np.diff(np.abs(gap)) < 2 * error[1:] + 1e-3)
     assert abs(gap[-1]) + 3 * error[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("linear_3", True), ("tanh_2", True), ("tanh_3", False), ("skalse_x2", False)],
+)
+def test_evidence_is_integrated_where_far_data_sets_take_seconds(name, expected):
+    assert is_followed_fast(oracle_for(PROBLEMS[name], 1)) is expected
