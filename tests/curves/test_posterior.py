@@ -21,7 +21,7 @@ PROBLEMS = slt.named_problems()
 LINEAR = PROBLEMS["linear_3"]
 N = 50
 SEEDS = 16
-K = 9.0
+K = 9.5
 SMC = slt.SMCSettings(num_chains=32, chain_length=8)
 NUTS = slt.NUTSSettings(num_warmup=100, num_draws=40)
 # Standard errors below these are asked for before values are compared.

@@ -254,7 +254,10 @@ def test_the_fingerprint_knows_models_from_elsewhere_and_versions(
     assert of_project(project) != unchanged
 
 
-def test_the_same_code_has_the_same_fingerprint_in_another_process() -> None:
+def test_the_same_code_has_the_same_fingerprint_in_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(made_by, "PACKAGE", ROOT / "slt_jax")
     folder = ROOT / "experiments" / "free_energy"
     command = f"""
 from pathlib import Path
