@@ -71,7 +71,7 @@ BREAKERS = [
 
 @pytest.fixture(scope="module")
 def report_on_breakers(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What is said of a tree with all of them, section by section of a broken contract."""
+    """The report on a tree with all of them, section by section of a broken contract."""
     root = tmp_path_factory.mktemp("broken")
     for package in PACKAGES:
         ignore = shutil.ignore_patterns("__pycache__")
@@ -129,7 +129,7 @@ def dynamic_imports(root: Path) -> list[str]:
 
 
 def names_a_third_party(call: ast.Call) -> bool:
-    """Whether a call names, as a literal, a module that is none of ours."""
+    """True if a call names, as a literal, a module that is none of ours."""
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else ""
     return isinstance(name, str) and bool(name) and name.split(".")[0] not in ("", *ROOMS)
 
@@ -154,7 +154,7 @@ SWITCHES = ("jax_enable_x64", "JAX_ENABLE_X64")
 
 
 def switches_x64(node: ast.AST) -> bool:
-    """Whether a node sets the switch, as an attribute, an entry or an argument."""
+    """True if a node sets the switch, as an attribute, an entry or an argument."""
     if isinstance(node, ast.Call):
         called = dotted(node.func)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]

@@ -63,7 +63,7 @@ Floats = NDArray[np.float64]
 
 
 class Sampling(NamedTuple):
-    """How a posterior is sampled: ``seeds`` independent runs of a sampler, of so many chains.
+    """The way a posterior is sampled: ``seeds`` independent runs of a sampler, of so many chains.
 
     ``statistics`` are those of the data with unit weights; ``step_size`` as in ``Start``.
     """
@@ -78,7 +78,7 @@ class Sampling(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """What S runs at one β have found, relative to w₀ in total nats.
+    """The results of S runs at one β, relative to w₀ in total nats.
 
     ``excess_energy`` E_β[nL_n] − nL_n(w₀). ``positions`` [S, D, d] are draws at β: the last
     population of SMC, and where the chains of other samplers ended. ``coarse_positions`` are those

@@ -103,7 +103,7 @@ def test_the_prequential_loss_is_the_free_energy() -> None:
 
 
 def posterior_draws(data: Data, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Of y = wx + N(0, 1), w ~ N(0, 1), in closed form."""
+    """The answer for y = wx + N(0, 1), w ~ N(0, 1), in closed form."""
     precision = 1 + np.sum(data.x**2)
     mean = np.sum(data.x * data.y) / precision
     return mean + rng.normal(size=(*shape, 1)) / np.sqrt(precision)

@@ -20,7 +20,7 @@ NAMES = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__mai
 
 
 class Finished(NamedTuple):
-    """What a command line left behind."""
+    """The traces that a command line left behind."""
 
     status: int
     out: str

@@ -1,4 +1,4 @@
-"""Where the runs lie that several files of tests look at."""
+"""The folder of the runs that several files of tests look at."""
 
 from pathlib import Path
 

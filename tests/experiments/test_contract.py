@@ -1,4 +1,4 @@
-"""What every experiment keeps to, found by its being there: help, presets, bounds, and a run.
+"""The contract of all experiments, found by their being there: help, presets, bounds and a run.
 
 The smoke runs of two experiments are in the fast suite, one of which its own tests look at too;
 those of the others are slow. The verdicts on made-up datasets are tested with each experiment.
