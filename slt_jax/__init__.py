@@ -16,11 +16,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slt_jax.curves.inference import exact as exact
-    from slt_jax.curves.inference import sample as sample
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
+    from slt_jax.inference.comparison import compare as compare
+    from slt_jax.inference.exact import exact as exact
+    from slt_jax.inference.learning_curve import learning_curve as learning_curve
+    from slt_jax.inference.sampled import sample as sample
+    from slt_jax.inference.saving import load_posterior as load_posterior
+    from slt_jax.inference.saving import save_posterior as save_posterior
     from slt_jax.model import FeatureRegression as FeatureRegression
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from slt_jax.oracles.oracle import oracle_for as oracle_for
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
+    from slt_jax.report.curve_figure import plot_learning_curve as plot_learning_curve
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
     from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
@@ -63,13 +68,18 @@ _MODULE_OF = {
     "SMCSettings": "samplers.smc",
     "Theory": "theory.coefficients",
     "Truth": "problem",
+    "compare": "inference.comparison",
     "draw_posterior": "samplers.sampling",
-    "exact": "curves.inference",
+    "exact": "inference.exact",
     "generalisation_errors": "oracles.criteria",
+    "learning_curve": "inference.learning_curve",
+    "load_posterior": "inference.saving",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
+    "plot_learning_curve": "report.curve_figure",
     "quadrature_points": "oracles.criteria",
-    "sample": "curves.inference",
+    "sample": "inference.sampled",
+    "save_posterior": "inference.saving",
     "simulate": "data",
     "statistics_of": "data",
     "training_criteria": "oracles.criteria",
