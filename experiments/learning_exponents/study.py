@@ -11,8 +11,6 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from experiments.learning_exponents import Config
-from experiments.learning_exponents.spectrum import PowerLawSpectrum
 from slt_jax.curves.fixed_design import fixed_design_free_energy
 from slt_jax.curves.jobs import problem_key
 from slt_jax.data import is_designable
@@ -30,6 +28,9 @@ from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.run.sweep import Task
+
+from . import Config
+from .spectrum import PowerLawSpectrum
 
 ERRORS = ("bayes", "gibbs", "variance")
 CLEAR_STANDARD_ERRORS = 2.0

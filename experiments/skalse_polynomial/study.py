@@ -8,10 +8,13 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments.skalse_polynomial import Config
-from experiments.skalse_polynomial.posterior_mass import masses
-from experiments.skalse_polynomial.regression import PATTERNS, decay_rate, scaled_up
-from experiments.skalse_polynomial.truths import (
+from slt_jax import theory
+from slt_jax.run.sweep import Task
+
+from . import Config
+from .posterior_mass import masses
+from .regression import PATTERNS, decay_rate, scaled_up
+from .truths import (
     FACTORS,
     FUNCTIONS,
     TRUTHS,
@@ -20,8 +23,6 @@ from experiments.skalse_polynomial.truths import (
     local_coefficients,
     targets,
 )
-from slt_jax import theory
-from slt_jax.run.sweep import Task
 
 
 def tasks(config: Config) -> list[Task]:
