@@ -122,6 +122,15 @@ Size = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 """An integer ≥ 1."""
 
+# A double tells every n up to here from its neighbours, and no product of it overflows 64 bits.
+LARGEST_SIZE = 10**15
+# The index of a datum enters its random key with 32 bits: later data would repeat the first ones.
+LARGEST_SIMULATED = 2**32
+SampleSize = Annotated[int, Within(1, LARGEST_SIZE)]
+"""An n at which no data are simulated one by one."""
+SimulatedSize = Annotated[int, Within(1, LARGEST_SIMULATED)]
+"""An n up to which data are simulated."""
+
 
 KINDS: dict[Any, tuple[Any, str]] = {
     bool: ((bool, np.bool_), "True or False"),

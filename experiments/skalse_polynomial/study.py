@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from slt_jax import theory
+from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.sweep import Task
 
 from . import Config
@@ -24,9 +25,17 @@ from .truths import (
     targets,
 )
 
+BYTES = 8
+
 
 def tasks(config: Config) -> list[Task]:
-    """List all work, in groups that share compiled programs."""
+    """List all work, in groups that share compiled programs.
+
+    Raises ValueError for a degree whose features do not fit into memory.
+    """
+    largest = config.degrees[-1]
+    features = config.scaled_data_sets * (largest // config.degrees_per_datum) * (largest + 1)
+    refuse_beyond_memory(f"degrees = {largest}: their features", BYTES * features)
     truths_key, local_key, datum_key, scaled_key = jax.random.split(jax.random.key(config.seed), 4)
     do = functools.partial
     energies = Task("free_energy", do(free_energies, config, truths_key), "free_energy")

@@ -163,26 +163,26 @@ def inner_bounds(declared: Any) -> list[Any]:
     return [bound for part in inner for bound in inner_bounds(part)]
 
 
-def outside(bound: Any, value: Any) -> Any:
-    """A value that a bound refuses, made from one that it allows."""
+def outside(bound: Any, value: Any) -> list[Any]:
+    """Values that a bound refuses, made from one that it allows."""
     match bound:
-        case AtLeast(minimum) | Within(minimum, _):
-            wrong: Any = minimum - 1
+        case AtLeast(minimum):
+            wrong: list[Any] = [minimum - 1]
+        case Within(minimum, maximum):
+            wrong = [minimum - 1, maximum + 1]
         case Above(minimum):
-            wrong = minimum
+            wrong = [minimum]
         case Between(_, high):
-            wrong = high
+            wrong = [high]
         case OrMore():
-            return ()
+            return [()]
         case Increasing():
-            return tuple(reversed(value)) if len(value) > 1 else value * 2
+            return [tuple(reversed(value)) if len(value) > 1 else value * 2]
         case Different():
-            return (*value, *value) if value else ("linear_3", "linear_3")
+            return [(*value, *value) if value else ("linear_3", "linear_3")]
         case _:
             raise TypeError(f"no value outside {bound!r} is known")
-    if isinstance(value, tuple):
-        return (wrong, *value[1:])
-    return wrong
+    return [(each, *value[1:]) for each in wrong] if isinstance(value, tuple) else wrong
 
 
 @each
@@ -190,12 +190,23 @@ def test_every_bound_refuses_in_one_line_that_names_the_field(name: str) -> None
     smoke = experiment(name).PRESETS["smoke"]
     tried = 0
     for field, bound in bounds(name):
-        wrong = outside(bound, getattr(smoke, field))
-        with pytest.raises(ValueError, match=rf"^{field}(\[0\])? = ") as caught:
-            dataclasses.replace(smoke, **{field: wrong})
-        assert "\n" not in str(caught.value)
-        tried += 1
+        for wrong in outside(bound, getattr(smoke, field)):
+            with pytest.raises(ValueError, match=rf"^{field}(\[0\])? = ") as caught:
+                dataclasses.replace(smoke, **{field: wrong})
+            assert "\n" not in str(caught.value)
+            tried += 1
     assert tried >= 5
+
+
+@each
+def test_no_size_is_without_bound(name: str) -> None:
+    """An n that no double holds, or beyond the data that differ, is refused by the field."""
+    config = experiment(name).Config()
+    fields = {field.name for field in dataclasses.fields(config) if field.name.endswith("sizes")}
+    assert fields
+    for field in fields:
+        with pytest.raises(ValueError, match=rf"^{field}\[0\] = 10{{30}}: must be an integer"):
+            dataclasses.replace(config, **{field: (10**30,)})
 
 
 @each
