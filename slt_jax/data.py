@@ -6,7 +6,7 @@ the one of size n + 1, whatever the batch, the grid of n or the machine.
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,11 @@ from jax import Array
 from slt_jax.model import FeatureRegression
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data, RegressionStatistics, Statistics
-from slt_jax.validation import Count, Size, check, refuse_first
+from slt_jax.validation import LARGEST_SIMULATED, SimulatedSize, Within, check, refuse_first
 
 S = TypeVar("S", bound=Statistics)
 
@@ -31,7 +32,8 @@ def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     """Draw data ``start`` to ``start + n`` of the data set that ``key`` stands for.
 
     Returns Data with leading axis n, in float64. Raises ValueError unless n is an integer ≥ 1 and
-    ``start`` an integer ≥ 0, and for a problem that ``shapes.datum_of`` refuses.
+    ``start`` an integer ≥ 0, which end at datum 2³² and fit into memory, and for a problem that
+    ``shapes.datum_of`` refuses.
 
     >>> import jax
     >>> from slt_jax import named_problems, simulate
@@ -39,10 +41,33 @@ def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     >>> data.x.shape, data.y.shape
     ((100, 3), (100, 1))
     """
-    check("n", n, Count)
-    check("start", start, Size)
-    datum_of(problem)
+    check("n", n, SimulatedSize)
+    check("start", start, Annotated[int, Within(0, LARGEST_SIMULATED - n)])
+    refuse_unheld_data(problem, 1, n)
     return _simulate(problem, key, start, n)
+
+
+def refuse_unheld_data(problem: Problem, num_replicates: int, n: int, copies: int = 1) -> None:
+    """Refuse so many data sets of size n, each kept ``copies`` times, that no memory holds them.
+
+    Raises ValueError with the size that they would have.
+    """
+    per_datum = sum(part.size * np.dtype(float).itemsize for part in datum_of(problem))
+    sets = "1 data set" if num_replicates == 1 else f"{num_replicates} data sets"
+    name = f"n = {n}: {sets} of {problem.name}"
+    refuse_beyond_memory(name, float(per_datum) * n * num_replicates * copies)
+
+
+def refuse_unheld_statistics(
+    problem: Problem, num_replicates: int, sample_sizes: Sequence[int]
+) -> None:
+    """Refuse what ``statistics_along_n`` cannot hold, which are data without sufficient statistics.
+
+    Raises ValueError as ``refuse_unheld_data`` does.
+    """
+    if not problem.model.statistics_are_additive:
+        # Data of every size are padded to the largest one.
+        refuse_unheld_data(problem, num_replicates, max(sample_sizes), 1 + len(sample_sizes))
 
 
 def _simulated(problem: Problem, key: Array, start: Array | int, n: int) -> Data:
@@ -158,17 +183,23 @@ def statistics_along_n(
     Every array has the leading axis [replicate]. Sufficient statistics are accumulated chunk by
     chunk, so that memory does not grow with n and one program serves every n; for a model without
     them the data are padded to the largest n and weighted. Raises ValueError for sample sizes that
-    are not increasing integers ≥ 1, and for a problem that ``shapes.datum_of`` refuses.
+    are not increasing integers from 1 to 2³², for data that do not fit into memory, and for a
+    problem that ``shapes.datum_of`` refuses.
     """
     sizes = [int(n) for n in sample_sizes]
     if (
         sizes != list(sample_sizes)
         or not sizes
         or sizes[0] < 1
+        or sizes[-1] > LARGEST_SIMULATED
         or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False))
     ):
-        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing integers ≥ 1")
+        raise ValueError(
+            f"sample sizes {tuple(sample_sizes)}: must be increasing integers from 1 to "
+            f"{LARGEST_SIMULATED}"
+        )
     datum_of(problem)
+    refuse_unheld_statistics(problem, num_replicates, sizes)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
     if not problem.model.statistics_are_additive:
         return _padded_statistics(problem, keys, sizes)

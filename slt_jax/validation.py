@@ -5,10 +5,12 @@ allowed.
 """
 
 import dataclasses
+import difflib
 import functools
 import inspect
 import itertools
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -120,6 +122,15 @@ Size = Annotated[int, AtLeast(0)]
 Count = Annotated[int, AtLeast(1)]
 """An integer ≥ 1."""
 
+# A double tells every n up to here from its neighbours, and no product of it overflows 64 bits.
+LARGEST_SIZE = 10**15
+# The index of a datum enters its random key with 32 bits: later data would repeat the first ones.
+LARGEST_SIMULATED = 2**32
+SampleSize = Annotated[int, Within(1, LARGEST_SIZE)]
+"""An n at which no data are simulated one by one."""
+SimulatedSize = Annotated[int, Within(1, LARGEST_SIMULATED)]
+"""An n up to which data are simulated."""
+
 
 KINDS: dict[Any, tuple[Any, str]] = {
     bool: ((bool, np.bool_), "True or False"),
@@ -190,3 +201,17 @@ def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None
         place = tuple(np.argwhere(~mask)[0])
         value = " ".join(str(values[place]).split())
         raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value}; {what}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, or all of them, for the refusal of one that is not.
+
+    >>> suggestion("tanh3", ["tanh_3", "linear_3"])
+    'did you mean tanh_3?'
+    >>> suggestion("nope", ["tanh_3", "linear_3"])
+    'choose from tanh_3, linear_3'
+    """
+    names = list(known)
+    if close := difflib.get_close_matches(name, names):
+        return f"did you mean {', '.join(close)}?"
+    return f"choose from {', '.join(names) or 'none, as there is none'}"

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from slt_jax.curves.config import ErrorConfig, refuse_others
-from slt_jax.validation import AtLeast, Different, Increasing, OrMore, Positive
+from slt_jax.validation import (
+    LARGEST_SIZE,
+    AtLeast,
+    Different,
+    Increasing,
+    OrMore,
+    Positive,
+    Within,
+)
 
 # The figure tells these apart, and one more that is a problem's own.
 MAX_PRIOR_SCALES = 6
@@ -24,7 +32,7 @@ class Config(ErrorConfig):
     )  # fmt: skip
     """realisable problems with λ and an oracle"""
     large_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(3)
+        tuple[Annotated[int, Within(2, LARGEST_SIZE)], ...], Increasing(), OrMore(3)
     ] = tuple(round(10 ** (k / 4)) for k in range(4, 37))  # fmt: skip
     """n of the exact F_n of one design, whose slope is taken between neighbours"""
     prior_problems: Annotated[tuple[str, ...], Different()] = (

@@ -4,10 +4,19 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from slt_jax.run.config import ExperimentConfig
-from slt_jax.validation import AtLeast, Between, Count, Increasing, OrMore, Positive, Within
+from slt_jax.validation import (
+    LARGEST_SIMULATED,
+    AtLeast,
+    Between,
+    Count,
+    Increasing,
+    OrMore,
+    Positive,
+    Within,
+)
 
 Refinement = Annotated[int, Within(1, 3)]
-SizesOfWBIC = Annotated[tuple[Annotated[int, AtLeast(3)], ...], Increasing()]
+SizesOfWBIC = Annotated[tuple[Annotated[int, Within(3, LARGEST_SIMULATED)], ...], Increasing()]
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,11 @@ class ErrorConfig(SampledConfig):
     """Generalisation and training errors of data sets of growing n."""
 
     exact_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(1)
+        tuple[Annotated[int, Within(2, LARGEST_SIMULATED)], ...], Increasing(), OrMore(1)
     ] = (10, 30, 100, 300, 1000)  # fmt: skip
     """n of the exact errors"""
     sample_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(1)
+        tuple[Annotated[int, Within(2, LARGEST_SIMULATED)], ...], Increasing(), OrMore(1)
     ] = (10, 100, 1000)  # fmt: skip
     """those n at which SMC samples too"""
     seeds: Annotated[int, AtLeast(4)] = 6

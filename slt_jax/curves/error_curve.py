@@ -11,7 +11,7 @@ from jax import Array
 from slt_jax.curves.config import ErrorConfig
 from slt_jax.curves.errors import exact_errors, sampled_errors
 from slt_jax.curves.jobs import batch_keys, problem_key
-from slt_jax.data import simulate, statistics_along_n
+from slt_jax.data import refuse_unheld_data, simulate, statistics_along_n
 from slt_jax.oracles.criteria import HeldOut, quadrature_points
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
@@ -60,9 +60,12 @@ def data_sets_of(problem: Problem, config: ErrorConfig) -> list[Data]:
 def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
     """List the tasks of a problem's errors, exact and by SMC, by the configuration alone.
 
-    Raises ValueError for a problem without an oracle, and as ``held_out_points`` does.
+    Raises ValueError for a problem without an oracle, for data that do not fit into memory, and as
+    ``held_out_points`` does.
     """
     data_key, sampler_key, _ = curve_keys(problem, config)
+    # As they are drawn, and joined to one array for the sampler.
+    refuse_unheld_data(problem, config.data_sets, max(config.exact_sizes), copies=2)
     oracle = curve_oracle(problem, config)
     points = held_out_points(problem)
     settings = SMCSettings(num_chains=config.num_chains, chain_length=config.chain_length)

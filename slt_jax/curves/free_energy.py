@@ -10,7 +10,12 @@ from jax import Array
 
 from slt_jax.curves.config import FreeEnergyConfig
 from slt_jax.curves.jobs import batch_keys, exact_jobs, problem_key, sampled_jobs
-from slt_jax.data import fixed_design_statistics, is_designable, statistics_along_n
+from slt_jax.data import (
+    fixed_design_statistics,
+    is_designable,
+    refuse_unheld_statistics,
+    statistics_along_n,
+)
 from slt_jax.estimators import mean_over_data_sets
 from slt_jax.oracles.checks import evidence_integral
 from slt_jax.oracles.oracle import Oracle, oracle_for
@@ -37,11 +42,13 @@ def free_energy_curve(problem: Problem, config: FreeEnergyConfig) -> xr.Dataset:
 def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
     """The tasks of a curve: samples and exact answers of each n, and the checks of the oracle.
 
-    They depend on the configuration alone; data are drawn when a task first asks for them.
+    They depend on the configuration alone; data are drawn when a task first asks for them. Raises
+    ValueError for data that do not fit into memory.
     """
     data_key, sampler_key, check_key = jax.random.split(problem_key(config.seed, problem), 3)
     oracle = oracle_for(problem, config.oracle_refinement)
     sizes = config.sizes if oracle is not None else sorted(config.sample_sizes)
+    refuse_unheld_statistics(problem, config.data_sets, sizes)
     settings = SMCSettings(
         num_chains=config.num_chains,
         chain_length=config.chain_length,

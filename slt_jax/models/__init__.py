@@ -3,7 +3,6 @@
 Importing this room imports no family: that is done when problems are asked for.
 """
 
-import difflib
 import functools
 import hashlib
 import importlib
@@ -11,11 +10,12 @@ import importlib.util
 import os
 import pkgutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from slt_jax.problem import Problem
+from slt_jax.validation import suggestion
 
 
 def named_problems() -> dict[str, Problem]:
@@ -56,7 +56,7 @@ def problems_of(names: Sequence[str]) -> list[Problem]:
     known = named_problems()
     for name in names:
         if name not in known:
-            raise ValueError(f"problem {name!r}: {_suggestion(name, known)}")
+            raise ValueError(f"problem {name!r}: {suggestion(name, known)}")
     return [known[name] for name in names]
 
 
@@ -82,7 +82,7 @@ def load(spec: str) -> Problem:
         reason = " ".join(str(error).split()) or "no reason given"
         raise ValueError(f"{spec!r}: {type(error).__name__}: {reason}") from error
     if name not in known:
-        raise ValueError(f"{spec!r}: no problem {name!r}; {_suggestion(name, known)}")
+        raise ValueError(f"{spec!r}: no problem {name!r}; {suggestion(name, known)}")
     return known[name]
 
 
@@ -112,10 +112,3 @@ def _problems_in(module: ModuleType) -> dict[str, Problem]:
     declared = module.problems() if hasattr(module, "problems") else ()
     variables = {name: value for name, value in vars(module).items() if isinstance(value, Problem)}
     return {problem.name: problem for problem in declared} | variables
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    """Name the nearest of the known names, or all of them."""
-    if close := difflib.get_close_matches(name, known):
-        return f"did you mean {', '.join(close)}?"
-    return f"choose from {', '.join(known) or 'none, as it defines no problem'}"

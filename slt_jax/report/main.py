@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slt_jax.run.config import ExperimentConfig, Stopped, Worker, parse
+from slt_jax.run.stopping import Terminated, raise_on_termination
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 COMPILATIONS = "compilations"
+# The name under which the wheel brings the experiments, and the command that it brings for them.
+INSTALLED, SCRIPT = "slt_jax_experiments", "slt-jax"
+
+
+def invocation(package: str) -> str:
+    """The command that starts the experiment of a package: a module, or the wheel's script."""
+    parent, _, name = package.rpartition(".")
+    return f"{SCRIPT} {name}" if parent == INSTALLED else f"python -m {package}"
 
 
 def main(package: str) -> None:
@@ -34,10 +44,15 @@ def main(package: str) -> None:
     OSError becomes one line on standard error and exit status 2, a signal status 128 + its
     number; a worker that has done its share, while others have not, ends with status 0.
     """
-    name = package.rpartition(".")[2]
+    with raise_on_termination():
+        _main(package)
+
+
+def _main(package: str) -> None:
     experiment: Any = importlib.import_module(package)
+    description = experiment.__doc__.strip()
     try:
-        config = parse(name, experiment.__doc__.strip(), experiment.PRESETS, sys.argv[1:])
+        config = parse(invocation(package), description, experiment.PRESETS, sys.argv[1:])
         run(package, config)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -45,9 +60,10 @@ def main(package: str) -> None:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.status)
-    except KeyboardInterrupt:
-        print("interrupted; no result was written", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        print("interrupted; no result was written, tasks on disk are kept", file=sys.stderr)
+        number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        sys.exit(128 + number)
 
 
 def run(package: str, config: ExperimentConfig) -> Verdict:

@@ -95,7 +95,7 @@ def test_problems_of_a_module(mine: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("{mine}:cubik", r"no problem 'cubik'; did you mean cubic\?"),
         ("{mine}:zzz", r"no problem 'zzz'; choose from line, cubic"),
         ("no_such_module:cubic", r"ModuleNotFoundError: No module named 'no_such_module'"),
-        ("json:cubic", r"no problem 'cubic'; choose from none, as it defines no problem"),
+        ("json:cubic", r"no problem 'cubic'; choose from none, as there is none"),
         ("absent.py:cubic", r"FileNotFoundError: .*absent\.py"),
         ("{folder}/broken.py:cubic", r"SyntaxError: .*broken\.py"),
         ("{folder}/raises.py:cubic", r"NameError: name 'undefined' is not defined"),

@@ -229,7 +229,7 @@ def test_an_edit_that_may_change_numbers_sets_saved_tasks_aside(
     ("file", "old", "new"),
     [
         ("experiments/free_energy/verdict.py", "ERRORS = 4.0", "ERRORS = 5.0"),
-        ("experiments/free_energy/__main__.py", "experiments.free_energy", "experiments.other"),
+        ("experiments/free_energy/__main__.py", "main(__package__)", "main('experiments.other')"),
         ("experiments/free_energy/__init__.py", "Every field is a flag", "Fields are flags"),
         ("slt_jax/report/plotting.py", "font.size", "font.family"),
         ("slt_jax/curves/free_energy.py", "EVIDENCE_SIZE = 2", "EVIDENCE_SIZE = 2  # data"),
