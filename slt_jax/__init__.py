@@ -16,8 +16,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slt_jax.adapters.functions import define_model as define_model
     from slt_jax.curves.inference import exact as exact
     from slt_jax.curves.inference import sample as sample
+    from slt_jax.curves.reference import with_reference as with_reference
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
@@ -63,6 +65,7 @@ _MODULE_OF = {
     "SMCSettings": "samplers.smc",
     "Theory": "theory.coefficients",
     "Truth": "problem",
+    "define_model": "adapters.functions",
     "draw_posterior": "samplers.sampling",
     "exact": "curves.inference",
     "generalisation_errors": "oracles.criteria",
@@ -74,6 +77,7 @@ _MODULE_OF = {
     "statistics_of": "data",
     "training_criteria": "oracles.criteria",
     "wbic": "oracles.criteria",
+    "with_reference": "curves.reference",
 }
 
 

@@ -9,7 +9,9 @@ from jax import Array
 
 from slt_jax.curves.posterior import ExactPosterior, SampledPosterior
 from slt_jax.curves.posterior_runs import Sampling, sampled_runs
+from slt_jax.curves.reference import with_reference
 from slt_jax.data import in_doubles, statistics_of
+from slt_jax.model import Model
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
@@ -23,10 +25,16 @@ SMC: SamplerSettings = SMCSettings()
 
 
 def exact(
-    problem: Problem, data: Data, beta: float = 1.0, *, held_out: Data | HeldOut | None = None
+    problem: Problem | Model,
+    data: Data,
+    beta: float = 1.0,
+    *,
+    held_out: Data | HeldOut | None = None,
 ) -> ExactPosterior:
     """Return the posterior of a problem's data at β, with its quantities computed exactly.
 
+    A model stands for the problem of which nothing else is known: λ̂ is then relative to the
+    posterior mode of the data that ``with_reference`` finds.
     ``free_energy`` and all other names of ``Posterior`` are ``Exact``: a value and a bound on its
     error. ``held_out`` are data over which generalisation losses are averaged; without them
     they are expectations over the truth of the problem. Raises ValueError for a problem whose
@@ -41,14 +49,15 @@ def exact(
     'F_n = 144.676, WAIC = 1.4041'
     """
     setting = _checked(problem, data, beta, held_out)
-    oracle = oracle_for(problem, costly=True)
+    oracle = oracle_for(setting["problem"], costly=True)
     if oracle is None:
-        raise ValueError(f"problem = {problem.name}: has no exact answer; sample it instead")
+        name = setting["problem"].name
+        raise ValueError(f"problem = {name}: has no exact answer; sample it instead")
     return ExactPosterior(oracle=oracle, **setting)
 
 
 def sample(
-    problem: Problem,
+    problem: Problem | Model,
     data: Data,
     beta: float = 1.0,
     *,
@@ -61,6 +70,7 @@ def sample(
 ) -> SampledPosterior:
     """Return the posterior of a problem's data at β, with its quantities estimated by sampling.
 
+    ``problem`` is a Problem or a Model, as in ``exact``.
     All names of ``Posterior`` are ``Estimate``: a value and a standard error by source. ``sampler``
     are the settings of any sampler, which runs ``seeds`` times independently with ``num_chains``
     chains (SMC has its own number) that start from draws of the prior. SMC has the evidence
@@ -90,8 +100,8 @@ def sample(
     check("num_chains", num_chains, AtLeastTwo)
     check("step_size", step_size, Positive | None)
     sampling = Sampling(
-        problem, setting["statistics"], len(setting["data"].y), sampler, seeds, num_chains,
-        step_size,
+        setting["problem"], setting["statistics"], len(setting["data"].y), sampler, seeds,
+        num_chains, step_size,
     )  # fmt: skip
     runs = sampled_runs(sampling, jax.random.fold_in(key, 0), setting["beta"])
     return SampledPosterior(sampling=sampling, key=key, runs=runs, **setting)
@@ -99,12 +109,16 @@ def sample(
 
 def _checked(problem: Any, data: Any, beta: Any, held_out: Any) -> dict[str, Any]:
     """The fields that all posteriors share. Raises ValueError as ``exact`` does."""
+    if isinstance(problem, Model):
+        problem = Problem(type(problem).__name__, problem)
     if not isinstance(problem, Problem):
         raise ValueError(
-            f"problem = {_shown(problem)}: must be a Problem, as named_problems()['linear_3']"
+            f"problem = {_shown(problem)}: must be a Problem, as load_problem('linear_3'), or a "
+            "Model"
         )
     check("beta", beta, Positive)
     checked = _data("data", problem, data, 1)
+    problem = with_reference(problem, checked)
     if held_out is not None and not isinstance(held_out, HeldOut):
         points = _data("held_out", problem, held_out, 2)
         held_out = HeldOut(points, np.full(len(points.y), 1 / len(points.y)), None)

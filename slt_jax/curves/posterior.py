@@ -22,6 +22,7 @@ from slt_jax.curves.posterior_runs import (
     sampled_runs,
     with_step_bias,
 )
+from slt_jax.curves.reference import STARTS
 from slt_jax.data import statistics_of
 from slt_jax.estimators import (
     Basis,
@@ -34,6 +35,7 @@ from slt_jax.estimators import (
     leave_one_out_loss,
     waic,
 )
+from slt_jax.estimators.estimate import Reference
 from slt_jax.oracles.criteria import (
     GeneralisationErrors,
     HeldOut,
@@ -69,7 +71,8 @@ class Posterior(abc.ABC, Generic[Quantity]):
     """The posterior ∝ φ(w) exp(−βnL_n(w)) of a problem, one data set and one β.
 
     Each quantity is a value with a bound on its error, or with a standard error by source, and
-    is computed when it is first asked for. w₀ is the optimum that the problem names.
+    is computed when it is first asked for. w₀ is the optimum that the problem names, or else the
+    ``reference`` that was found.
     """
 
     problem: Problem
@@ -82,6 +85,13 @@ class Posterior(abc.ABC, Generic[Quantity]):
     def n(self) -> int:
         """The number of data."""
         return len(self.data.y)
+
+    @property
+    def reference(self) -> str:
+        """The point w₀ that λ̂ and normalised quantities are relative to, in words."""
+        if self.problem.optimum_is_fitted:
+            return f"the best posterior mode of {STARTS} starts"
+        return "the optimum of the problem"
 
     @property
     def energy_at_optimum(self) -> float:
@@ -179,7 +189,8 @@ class Posterior(abc.ABC, Generic[Quantity]):
                 rows.append(_row(name, *_digits(float(value), float(error)), unit))
         title = f"{self.problem.name}: n = {self.n}, beta = {self.beta:g}, {self._method}"
         verdict = "converged" if self.converged else f"not converged: {self.reason}"
-        return "\n".join([title, *rows, *refused, verdict])
+        reference = f"w0, which the learning coefficient is relative to: {self.reference}"
+        return "\n".join([title, *rows, *refused, reference, verdict])
 
     @property
     @abc.abstractmethod
@@ -194,12 +205,20 @@ class Posterior(abc.ABC, Generic[Quantity]):
     def _name_of_error(self) -> str: ...
 
     @property
+    def _reference(self) -> Reference:
+        return "mode" if self.problem.optimum_is_fitted else "w0"
+
+    @property
     def _wbic_beta(self) -> float:
         return temperature_nodes(self.n).wbic
 
     @property
     def _points(self) -> HeldOut:
-        return held_out_points(self.problem) if self.held_out is None else self.held_out
+        if self.held_out is not None:
+            return self.held_out
+        if not self.problem.has_truth:
+            raise ValueError("no truth is known: give held_out data")
+        return held_out_points(self.problem)
 
 
 def _shifted(quantity: Quantity, constant: float) -> Quantity:
@@ -304,7 +323,7 @@ class SampledPosterior(Posterior[Estimate]):
     def normalised_free_energy(self) -> Estimate:
         evidence = self.runs.evidence
         found = self._ladder.estimate if evidence is None else evidence
-        return found._replace(basis=Basis(self.n, self.beta, "w0"))
+        return found._replace(basis=Basis(self.n, self.beta, self._reference))
 
     @property
     def bayes_training_loss(self) -> Estimate:
@@ -365,7 +384,8 @@ class SampledPosterior(Posterior[Estimate]):
 
     @property
     def _normalised_wbic(self) -> Estimate:
-        return self._at_wbic.excess_energy._replace(basis=Basis(self.n, self._wbic_beta, "w0"))
+        basis = Basis(self.n, self._wbic_beta, self._reference)
+        return self._at_wbic.excess_energy._replace(basis=basis)
 
     @cached_property
     def _moments(self) -> tuple[LossMoments, ...]:
