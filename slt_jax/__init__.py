@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slt_jax.adapters.functions import define_model as define_model
+    from slt_jax.curves.reference import with_reference as with_reference
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
@@ -69,6 +71,7 @@ _MODULE_OF = {
     "Theory": "theory.coefficients",
     "Truth": "problem",
     "compare": "inference.comparison",
+    "define_model": "adapters.functions",
     "draw_posterior": "samplers.sampling",
     "exact": "inference.exact",
     "generalisation_errors": "oracles.criteria",
@@ -84,6 +87,7 @@ _MODULE_OF = {
     "statistics_of": "data",
     "training_criteria": "oracles.criteria",
     "wbic": "oracles.criteria",
+    "with_reference": "curves.reference",
 }
 
 

@@ -105,10 +105,18 @@ def validate_data(problem: Problem, data: Data) -> None:
 
 
 def in_doubles(problem: Problem, data: Data) -> Data:
-    """Return the data as float64 arrays of NumPy, or raise the ValueError of ``validate_data``."""
-    parts: Any = [_real(name, part) for name, part in zip(Data._fields, data, strict=True)]
+    """Return the data as float64 arrays of NumPy, or raise the ValueError of ``validate_data``.
+
+    Data without an input, x = None, get one of shape [n, 0].
+    """
+    given: Any = data
+    if given.x is None:
+        given = given._replace(x=np.zeros((*np.shape(given.y)[:1], 0)))
+    parts: Any = [_real(name, part) for name, part in zip(Data._fields, given, strict=True)]
     checked = Data(*parts)
-    for name, values, expected in zip(Data._fields, checked, datum_of(problem), strict=True):
+    shapes = None if problem.model.knows_shapes else (parts[0].shape[1:], parts[1].shape[1:])
+    datum = datum_of(problem, shapes)
+    for name, values, expected in zip(Data._fields, checked, datum, strict=True):
         if values.ndim == 0 or values.shape[1:] != expected.shape:
             raise ValueError(
                 f"{name} has shape {values.shape}; {problem.name} needs "
@@ -153,7 +161,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     """Reduce data with one weight a_i each (ones by default) to the model's statistics, in float64.
 
     Raises ValueError for data that ``validate_data`` refuses, for weights that are not finite or
-    not of shape [n], and where the likelihood of the data at the optimum is zero.
+    not of shape [n], for a problem without an optimum, and where the likelihood of the data at it
+    is zero.
 
     >>> import jax
     >>> from slt_jax import named_problems, simulate, statistics_of
@@ -161,6 +170,7 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     >>> statistics_of(problem, simulate(problem, jax.random.key(0), n=100)).gram.shape  # Σ xxᵀ
     (3, 3)
     """
+    problem.check_optimum()
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))
     weights = jnp.asarray(real_weights(weights, len(checked.y)))
@@ -198,6 +208,7 @@ def statistics_along_n(
             f"sample sizes {tuple(sample_sizes)}: must be increasing integers from 1 to "
             f"{LARGEST_SIMULATED}"
         )
+    problem.check_optimum()
     datum_of(problem)
     refuse_unheld_statistics(problem, num_replicates, sizes)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))

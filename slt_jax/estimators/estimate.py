@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
-Reference = Literal["w0", "mle", "w*"]
+Reference = Literal["w0", "mle", "mode", "w*"]
 Loss = Literal["full", "minibatch"]
 
 
@@ -19,8 +19,9 @@ class Basis:
     """The setting of an estimate, with None where it does not matter.
 
     ``n`` data (several for a slope), inverse temperature ``beta`` (several likewise), the
-    ``reference`` point whose loss was subtracted (w₀, the maximum-likelihood estimate or the centre
-    w* of a local posterior), and the ``loss`` that was sampled: of all data or of minibatches.
+    ``reference`` point whose loss was subtracted (w₀, the maximum-likelihood estimate, a posterior
+    mode or the centre w* of a local posterior), and the ``loss`` that was sampled: of all data or
+    of minibatches.
     """
 
     n: float | tuple[float, ...] | None = None

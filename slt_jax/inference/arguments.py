@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from slt_jax.data import in_doubles
+from slt_jax.model import Model
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.problem import Problem
 from slt_jax.samplers.sampling import SamplerSettings
@@ -17,10 +18,16 @@ from slt_jax.validation import Positive, check
 
 
 def checked_problem(problem: Any) -> Problem:
-    """Return a problem. Raises ValueError for anything else."""
+    """Return a problem, of a model that of which nothing else is known.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(problem, Model):
+        return Problem(type(problem).__name__, problem)
     if not isinstance(problem, Problem):
         raise ValueError(
-            f"problem = {shown(problem)}: must be a Problem, as load_problem('linear_3')"
+            f"problem = {shown(problem)}: must be a Problem, as load_problem('linear_3'), or a "
+            "Model"
         )
     return problem
 

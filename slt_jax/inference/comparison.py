@@ -49,8 +49,8 @@ def compare(
     >>> table.index.tolist(), table.method.unique().tolist()
     (['tanh_1', 'tanh_2'], ['exact'])
     """
-    names = _names(problems)
-    for problem in problems:
+    models = _different(problems)
+    for problem in models:
         checked_data("data", problem, data, 3)
     posteriors: list[Posterior[Any]] = [
         sample(
@@ -64,9 +64,11 @@ def compare(
         )
         if oracle_for(problem) is None
         else exact(problem, data)
-        for index, problem in enumerate(problems)
+        for index, problem in enumerate(models)
     ]
-    table = pd.DataFrame([_row(posterior) for posterior in posteriors], index=names)
+    table = pd.DataFrame(
+        [_row(posterior) for posterior in posteriors], index=[problem.name for problem in models]
+    )
     table = table.sort_values("free_energy")
     first = table.iloc[0]
     error, other = table["free_energy_error"], first["free_energy_error"]
@@ -83,14 +85,15 @@ def compare(
     return table
 
 
-def _names(problems: Any) -> list[str]:
+def _different(problems: Any) -> list[Problem]:
     if not isinstance(problems, Sequence) or len(problems) < 2:
         raise ValueError(f"problems = {shown(problems)}: must be two problems or more")
-    names = [checked_problem(problem).name for problem in problems]
+    models = [checked_problem(problem) for problem in problems]
+    names = [problem.name for problem in models]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"problems: two are called {name}; names must differ")
-    return names
+    return models
 
 
 def _row(posterior: Posterior[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from slt_jax.curves.reference import with_reference
 from slt_jax.data import statistics_of
 from slt_jax.inference.arguments import (
     checked_beta,
@@ -19,6 +20,7 @@ from slt_jax.inference.arguments import (
 )
 from slt_jax.inference.posterior import Posterior, shifted
 from slt_jax.inference.prediction import log_densities_at_optimum, predicted_by_densities
+from slt_jax.model import Model
 from slt_jax.oracles.criteria import (
     GeneralisationErrors,
     HeldOut,
@@ -35,13 +37,17 @@ from slt_jax.statistics import Data
 
 @overload
 def exact(
-    problem: Problem, data: Data, beta: float = 1.0, *, held_out: Data | HeldOut | None = None
+    problem: Problem | Model,
+    data: Data,
+    beta: float = 1.0,
+    *,
+    held_out: Data | HeldOut | None = None,
 ) -> "ExactPosterior": ...
 
 
 @overload
 def exact(
-    problem: Problem,
+    problem: Problem | Model,
     data: Sequence[Data],
     beta: float = 1.0,
     *,
@@ -50,7 +56,7 @@ def exact(
 
 
 def exact(
-    problem: Problem,
+    problem: Problem | Model,
     data: Data | Sequence[Data],
     beta: float = 1.0,
     *,
@@ -58,6 +64,8 @@ def exact(
 ) -> "ExactPosterior | list[ExactPosterior]":
     """Return the posterior of a problem's data at β, with its quantities computed exactly.
 
+    A model stands for the problem of which nothing else is known: λ̂ is then relative to the
+    posterior mode of the data that ``with_reference`` finds.
     ``free_energy`` and all other names of ``Posterior`` are ``Exact``: a value and a bound on its
     error. ``held_out`` are data over which generalisation losses are averaged; without them
     they are expectations over the truth of the problem. A list of data sets of one size has a list
@@ -79,14 +87,15 @@ def exact(
     points = checked_held_out(problem, held_out)
     posteriors = [
         ExactPosterior(
-            problem=problem,
+            problem=of_data,
             data=one,
-            statistics=statistics_of(problem, one),
+            statistics=statistics_of(of_data, one),
             beta=beta,
             held_out=points,
             oracle=oracle,
         )
         for one in data_sets
+        for of_data in [with_reference(problem, one)]
     ]
     return posteriors[0] if isinstance(data, Data) else posteriors
 

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 
 from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.jobs import temperature_nodes
+from slt_jax.curves.reference import STARTS
 from slt_jax.estimators import Estimate
+from slt_jax.estimators.estimate import Reference
 from slt_jax.model import Regression
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.evaluation import Exact
@@ -46,7 +48,8 @@ class Posterior(abc.ABC, Generic[Quantity]):
     """The posterior ∝ φ(w) exp(−βnL_n(w)) of a problem, one data set and one β.
 
     Each quantity is a value with a bound on its error, or with a standard error by source, and
-    is computed when it is first asked for. w₀ is the optimum that the problem names.
+    is computed when it is first asked for. w₀ is the optimum that the problem names, or else the
+    ``reference`` that was found.
     """
 
     problem: Problem
@@ -59,6 +62,13 @@ class Posterior(abc.ABC, Generic[Quantity]):
     def n(self) -> int:
         """The number of data."""
         return len(self.data.y)
+
+    @property
+    def reference(self) -> str:
+        """The point w₀ that λ̂ and normalised quantities are relative to, in words."""
+        if self.problem.optimum_is_fitted:
+            return f"the best posterior mode of {STARTS} starts"
+        return "the optimum of the problem"
 
     @property
     def energy_at_optimum(self) -> float:
@@ -158,7 +168,16 @@ class Posterior(abc.ABC, Generic[Quantity]):
     @property
     def points(self) -> HeldOut:
         """The points over which generalisation losses are averaged."""
-        return held_out_points(self.problem) if self.held_out is None else self.held_out
+        if self.held_out is not None:
+            return self.held_out
+        if not self.problem.has_truth:
+            raise ValueError("no truth is known: give held_out data")
+        return held_out_points(self.problem)
+
+    @property
+    def basis_of_reference(self) -> Reference:
+        """The reference as ``Basis`` has it."""
+        return "mode" if self.problem.optimum_is_fitted else "w0"
 
     @property
     def converged(self) -> bool:
@@ -184,7 +203,8 @@ class Posterior(abc.ABC, Generic[Quantity]):
                 rows.append(_row(name, *_digits(float(value), float(error)), unit))
         title = f"{self.problem.name}: n = {self.n}, beta = {self.beta:g}, {self.method}"
         verdict = "converged" if self.converged else f"not converged: {self.reason}"
-        return "\n".join([title, *rows, *refused, verdict])
+        reference = f"w0, which the learning coefficient is relative to: {self.reference}"
+        return "\n".join([title, *rows, *refused, reference, verdict])
 
     @property
     @abc.abstractmethod
@@ -232,8 +252,10 @@ class Posterior(abc.ABC, Generic[Quantity]):
     @property
     def _predictions(self) -> Predictions | None:
         """Predictions along the inputs of a regression of one scalar on another, else None."""
+        if not isinstance(self.problem.model, Regression):
+            return None
         x, y = (np.asarray(part).reshape(self.n, -1) for part in self.data)
-        if not isinstance(self.problem.model, Regression) or x.shape[1] != 1 or y.shape[1] != 1:
+        if x.shape[1] != 1 or y.shape[1] != 1:
             return None
         inputs = np.linspace(x.min(), x.max(), NUM_INPUTS)
         predicted = self.predict(inputs.reshape(-1, *self.data.x.shape[1:]))

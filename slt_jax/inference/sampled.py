@@ -15,6 +15,7 @@ from slt_jax.curves.jobs import temperature_nodes, unravelled
 from slt_jax.curves.ladders import FreeEnergy, with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
 from slt_jax.curves.predictions import pointwise_log_likelihood, predictive_moments
+from slt_jax.curves.reference import with_reference
 from slt_jax.data import statistics_of
 from slt_jax.estimators import (
     Basis,
@@ -39,6 +40,7 @@ from slt_jax.inference.arguments import (
 )
 from slt_jax.inference.posterior import Posterior, shifted
 from slt_jax.inference.prediction import predicted_by_draws
+from slt_jax.model import Model
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
@@ -57,7 +59,7 @@ SMC: SamplerSettings = SMCSettings()
 
 @overload
 def sample(
-    problem: Problem,
+    problem: Problem | Model,
     data: Data,
     beta: float = 1.0,
     *,
@@ -73,7 +75,7 @@ def sample(
 
 @overload
 def sample(
-    problem: Problem,
+    problem: Problem | Model,
     data: Sequence[Data],
     beta: float = 1.0,
     *,
@@ -88,7 +90,7 @@ def sample(
 
 
 def sample(
-    problem: Problem,
+    problem: Problem | Model,
     data: Data | Sequence[Data],
     beta: float = 1.0,
     *,
@@ -102,6 +104,7 @@ def sample(
 ) -> "SampledPosterior | list[SampledPosterior]":
     """Return the posterior of a problem's data at β, with its quantities estimated by sampling.
 
+    ``problem`` is a Problem or a Model, as in ``exact``.
     All names of ``Posterior`` are ``Estimate``: a value and a standard error by source. ``sampler``
     are the settings of any sampler, which runs ``seeds`` times independently with ``num_chains``
     chains (SMC has its own number) that start from draws of the prior. SMC has the evidence
@@ -165,7 +168,8 @@ def sampled_posteriors(
 
     ``keys`` [R] are one for each data set.
     """
-    every = [statistics_of(problem, one) for one in data_sets]
+    problems = [with_reference(problem, one) for one in data_sets]
+    every = [statistics_of(of_data, one) for of_data, one in zip(problems, data_sets, strict=True)]
     sampling = Sampling(
         problem=problem,
         statistics=jax.tree.map(lambda *parts: np.stack(parts), *every),
@@ -179,7 +183,7 @@ def sampled_posteriors(
     batch = Batch(sampling, keys, beta)
     return [
         SampledPosterior(
-            problem=problem,
+            problem=of_data,
             data=one,
             statistics=statistics,
             beta=beta,
@@ -187,7 +191,9 @@ def sampled_posteriors(
             batch=batch,
             index=index,
         )
-        for index, (one, statistics) in enumerate(zip(data_sets, every, strict=True))
+        for index, (of_data, one, statistics) in enumerate(
+            zip(problems, data_sets, every, strict=True)
+        )
     ]
 
 
@@ -233,7 +239,7 @@ class SampledPosterior(Posterior[Estimate]):
     def normalised_free_energy(self) -> Estimate:
         evidence = self._runs.evidence
         found = self._free_energy.estimate if evidence is None else evidence
-        return found._replace(basis=Basis(self.n, self.beta, "w0"))
+        return found._replace(basis=Basis(self.n, self.beta, self.basis_of_reference))
 
     @property
     def bayes_training_loss(self) -> Estimate:
@@ -330,7 +336,8 @@ class SampledPosterior(Posterior[Estimate]):
 
     @property
     def _normalised_wbic(self) -> Estimate:
-        return self._at_wbic.excess_energy._replace(basis=Basis(self.n, self.wbic_beta, "w0"))
+        basis = Basis(self.n, self.wbic_beta, self.basis_of_reference)
+        return self._at_wbic.excess_energy._replace(basis=basis)
 
     @cached_property
     def _moments(self) -> tuple[LossMoments, ...]:

@@ -31,7 +31,7 @@ from slt_jax.oracles.moments import RuleSums
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.oracles.shards import statistics_in_parts
-from slt_jax.problem import Problem, Truth
+from slt_jax.problem import Problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
 
@@ -304,7 +304,7 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
     >>> f"E[y²] = {points.weights @ np.asarray(points.data.y)[:, 0] ** 2:.6f}"
     'E[y²] = 1.000000'
     """
-    truth = problem.truth or Truth(problem.model, problem.optimum)
+    truth = problem.true_density
     inputs = truth.model.input_distribution() if isinstance(truth.model, Regression) else None
     if not isinstance(truth.model, Regression) or inputs is None:
         raise ValueError(

@@ -188,8 +188,8 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     """The oracle of a problem, or None if its model declares no exact structure.
 
     Some integrals in four dimensions take many seconds for each data set; their oracles are
-    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, and for a
-    problem that ``shapes.datum_of`` refuses.
+    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, for a problem
+    without an optimum, and for one that ``shapes.datum_of`` refuses.
 
     >>> import slt_jax as slt
     >>> problems = slt.named_problems()
@@ -200,7 +200,9 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     """
     if refinement not in RESOLUTIONS:
         raise ValueError(f"refinement = {refinement}: must be 1 to {max(RESOLUTIONS)}")
-    datum_of(problem)
+    problem.check_optimum()
+    if problem.model.knows_shapes:
+        datum_of(problem)
     structure = problem.model.exact(problem.optimum)
     if structure is None:
         return None
