@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 from jax import Array, random
 
+from slt_jax.curves.reference import with_reference
 from slt_jax.inference.arguments import checked_data, checked_problem, shown
 from slt_jax.inference.exact import exact
 from slt_jax.inference.posterior import Posterior
 from slt_jax.inference.sampled import SMC, sample
+from slt_jax.model import Model
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.samplers.sampling import SamplerSettings
@@ -21,7 +23,7 @@ CRITERIA = ("free_energy", "wbic", "waic", "leave_one_out_loss")
 
 
 def compare(
-    problems: Sequence[Problem],
+    problems: Sequence[Problem | Model],
     data: Data,
     *,
     key: Array,
@@ -52,6 +54,7 @@ def compare(
     models = _different(problems)
     for problem in models:
         checked_data("data", problem, data, 3)
+    models = [with_reference(problem, data) for problem in models]
     posteriors: list[Posterior[Any]] = [
         sample(
             problem,

@@ -81,23 +81,23 @@ def exact(
     """
     problem, beta = checked_problem(problem), checked_beta(beta)
     data_sets = checked_data_sets(problem, data)
+    points = checked_held_out(problem, held_out)
+    posteriors = [_of_data(with_reference(problem, one), one, beta, points) for one in data_sets]
+    return posteriors[0] if isinstance(data, Data) else posteriors
+
+
+def _of_data(problem: Problem, data: Data, beta: float, points: HeldOut | None) -> "ExactPosterior":
     oracle = oracle_for(problem, costly=True)
     if oracle is None:
         raise ValueError(f"problem = {problem.name}: has no exact answer; sample it instead")
-    points = checked_held_out(problem, held_out)
-    posteriors = [
-        ExactPosterior(
-            problem=of_data,
-            data=one,
-            statistics=statistics_of(of_data, one),
-            beta=beta,
-            held_out=points,
-            oracle=oracle,
-        )
-        for one in data_sets
-        for of_data in [with_reference(problem, one)]
-    ]
-    return posteriors[0] if isinstance(data, Data) else posteriors
+    return ExactPosterior(
+        problem=problem,
+        data=data,
+        statistics=statistics_of(problem, data),
+        beta=beta,
+        held_out=points,
+        oracle=oracle,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

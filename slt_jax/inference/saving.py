@@ -93,6 +93,16 @@ def load_posterior(
 
     Raises ValueError for a file of another kind and for a problem under which the data have not the
     likelihood that they had, and OSError for a file that cannot be read.
+
+    >>> import jax, tempfile
+    >>> import slt_jax as slt
+    >>> problem = slt.named_problems()["monomial_1_1"]
+    >>> posterior = slt.exact(problem, slt.simulate(problem, jax.random.key(0), n=10))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     slt.save_posterior(posterior, f"{folder}/posterior.nc")
+    ...     loaded = slt.load_posterior(f"{folder}/posterior.nc", problem)
+    >>> loaded.free_energy == posterior.free_energy
+    True
     """
     dataset = read_dataset(path)
     if ATTRIBUTE not in dataset.attrs:
