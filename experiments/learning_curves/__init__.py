@@ -1,7 +1,7 @@
 """Do nB_g and nG_g tend to λ and λ + ν, and from which n on does λ log n describe F_n (N3, E14)?
 
-Generalisation and training errors of realisable problems are computed exactly and sampled by SMC on
-the same data sets, and held to the limits and to the equations of state; the exact F_n of one
+Generalisation and training errors of realisable problems are computed exactly and sampled on the
+same data sets, and held to the limits and to the equations of state; the exact F_n of one
 design, at n up to 10⁹ and under several priors, shows where its asymptote begins.
 """
 

@@ -10,6 +10,7 @@ from jax import Array
 
 from slt_jax.curves.config import FreeEnergyConfig
 from slt_jax.curves.jobs import batch_keys, exact_jobs, problem_key, sampled_jobs
+from slt_jax.curves.sampled_curve import sampled_energies, sampling_by_chains
 from slt_jax.data import (
     fixed_design_statistics,
     is_designable,
@@ -65,10 +66,14 @@ def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
         with jax.enable_x64(config.float64):
             keys = batch_keys(sampler_key, n, config.data_sets, config.seeds)[part]
             statistics = jax.tree.map(lambda leaf: leaf[part], statistics_by_size()[n])
-            rows = config.parts[0].stop
-            curve = sampled_jobs(
-                problem, n, statistics, keys, settings, config.step_size, rows, config.budget
-            )
+            if config.sampler == "smc":
+                rows = config.parts[0].stop
+                curve = sampled_jobs(
+                    problem, n, statistics, keys, settings, config.step_size, rows, config.budget
+                )
+            else:
+                sampling = sampling_by_chains(problem, statistics, n, config)
+                curve, _ = sampled_energies(sampling, keys[:, 0])
         return _with_energy_at_optimum(curve, statistics)
 
     def exact(oracle: Oracle, n: int) -> xr.Dataset:
@@ -89,7 +94,7 @@ def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
 
     do = functools.partial
     tasks = [
-        Task(_sampled_name(problem, n, i), do(sampled, n, part), problem.name)
+        Task(_sampled_name(problem, config, n, i), do(sampled, n, part), problem.name)
         for n in config.sample_sizes
         for i, part in enumerate(config.parts)
     ]
@@ -113,8 +118,8 @@ def _with_energy_at_optimum(curve: xr.Dataset, statistics: Statistics) -> xr.Dat
     return curve.assign(energy_at_optimum=("replicate", energy))
 
 
-def _sampled_name(problem: Problem, n: int, part: int) -> str:
-    return f"{problem.name}.smc.n{n}.{part}"
+def _sampled_name(problem: Problem, config: FreeEnergyConfig, n: int, part: int) -> str:
+    return f"{problem.name}.{config.sampler}.n{n}.{part}"
 
 
 def _exact_name(problem: Problem, n: int) -> str:
@@ -138,7 +143,7 @@ def assemble_curve(
     """
     samples = [
         xr.concat(
-            [results[_sampled_name(problem, n, i)] for i in range(len(config.parts))],
+            [results[_sampled_name(problem, config, n, i)] for i in range(len(config.parts))],
             dim="replicate", join="outer", combine_attrs="drop",
         )
         for n in config.sample_sizes
@@ -151,7 +156,7 @@ def assemble_curve(
     curve = curve.reindex(n=config.sizes).assign_coords(decade_from=list(DECADES[:-1]))
     curve["converged"] = curve["converged"].fillna(False).astype(bool)
     curve["reason"] = curve["reason"].fillna("not sampled").astype(str)
-    curve.attrs["degrees_of_freedom"] = config.seeds - 1
+    curve.attrs |= {"degrees_of_freedom": config.seeds - 1, "sampler": config.sampler}
     return curve
 
 

@@ -63,7 +63,7 @@ class Sampling(NamedTuple):
 
     ``statistics`` [R, ...] are those of the data with unit weights, n of them in each data set. A
     run has ``num_chains`` chains; ``step_size`` as in ``Start``. With ``keep_positions`` all draws
-    are kept.
+    are kept. ``budget`` is that of ``JobFunction``.
     """
 
     problem: Problem
@@ -73,7 +73,8 @@ class Sampling(NamedTuple):
     seeds: int
     num_chains: int
     step_size: float | None
-    keep_positions: bool
+    keep_positions: bool = False
+    budget: int | None = None
 
 
 class Runs(NamedTuple):
@@ -82,7 +83,8 @@ class Runs(NamedTuple):
     ``excess_energy`` E_β[nL_n] − nL_n(w₀). ``positions`` [S, D, d] are draws at β: the last
     population of SMC, and where the chains of other samplers ended. ``coarse_positions`` are those
     with twice the step of a sampler that its step biases, else None. ``evidence`` is None for
-    samplers that have none. ``reason`` is empty if all of it has converged. ``kept_positions``
+    samplers that have none. ``reason`` is empty if the energies have converged, and
+    ``reason_of_losses`` if there are enough positions. ``kept_positions``
     [chain, draw, d] and ``kept_energies`` [chain, draw] are all draws, None unless asked for; the
     chains of SMC are its runs.
     """
@@ -92,6 +94,7 @@ class Runs(NamedTuple):
     coarse_positions: Floats | None
     evidence: Estimate | None
     reason: str
+    reason_of_losses: str = ""
     kept_positions: Floats | None = None
     kept_energies: Floats | None = None
 
@@ -121,6 +124,7 @@ def _by_populations(
         np.asarray(jax.random.key_data(of_seeds)),
         in_precision(statistics, dtype),
         np.ones((len(keys), 1), dtype),
+        budget=sampling.budget,
     )
     every = jax.tree.map(lambda leaf: np.asarray(leaf, float), every)
     refuse_divergence(sampling.problem, sampling.n, every, step)
@@ -165,9 +169,7 @@ def _by_chains(sampling: Sampling, statistics: Statistics, keys: Array, beta: fl
 
 def _runs_of(draws: Draws, coarse: Draws | None, beta: float) -> Runs:
     """What the chains of one data set say, whose energies are those of the scaled data."""
-    wrong, count = disagreements(draws, np.array([beta])), math.prod(draws.positions.shape[:3])
-    if count < Thresholds().min_ess:
-        wrong.append(f"losses rest on {count} chains, fewer than {Thresholds().min_ess:g}")
+    count, enough = math.prod(draws.positions.shape[:3]), Thresholds().min_ess
     kept = draws.kept_positions
     return Runs(
         excess_energy=mean_over_chains(
@@ -176,7 +178,10 @@ def _runs_of(draws: Draws, coarse: Draws | None, beta: float) -> Runs:
         positions=np.asarray(draws.positions[:, 0]),
         coarse_positions=None if coarse is None else np.asarray(coarse.positions[:, 0]),
         evidence=None,
-        reason="; ".join(wrong),
+        reason="; ".join(disagreements(draws, np.array([beta]))),
+        reason_of_losses=(
+            "" if count >= enough else f"losses rest on {count} chains, fewer than {enough:g}"
+        ),
         kept_positions=None if kept is None else np.concatenate(kept[:, 0]),
         kept_energies=None if kept is None else chains_at(draws.energies, -1) / beta,
     )
@@ -236,6 +241,7 @@ def _drawn(
         jax.tree.map(lambda leaf: np.repeat(leaf, seeds, 0), in_precision(statistics, dtype)),
         np.repeat(np.asarray(rungs, dtype), seeds, 0),
         np.concatenate(start),
+        budget=sampling.budget,
     )
     every = jax.tree.map(lambda leaf: np.asarray(leaf, float), every)
     return [
@@ -253,6 +259,7 @@ def _prior(
         target_of(sampling.problem.model),
         np.asarray(jax.random.key_data(of_draws)),
         in_precision(statistics, jnp.result_type(float)),
+        budget=sampling.budget,
     )
     return starts, np.asarray(energies, float)
 

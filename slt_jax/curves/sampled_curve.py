@@ -1,5 +1,9 @@
-"""One point of a curve by any sampler: the posteriors of all data sets of one n."""
+"""One point of a curve by any sampler: the posteriors of all data sets of one n.
 
+``curves/jobs.py`` and ``curves/errors.py`` have what SMC gives beyond that, from one run.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -7,13 +11,39 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from slt_jax.curves.config import SampledConfig
 from slt_jax.curves.errors import QUANTITIES, errors_of_draws
 from slt_jax.curves.jobs import temperature_nodes
 from slt_jax.curves.ladders import with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
 from slt_jax.estimators import Estimate
 from slt_jax.oracles.criteria import HeldOut
-from slt_jax.statistics import Data
+from slt_jax.problem import Problem
+from slt_jax.samplers.chees import ChEESSettings
+from slt_jax.samplers.mala import MALASettings
+from slt_jax.samplers.nuts import NUTSSettings
+from slt_jax.samplers.sgld import SGLDSettings
+from slt_jax.samplers.tempering import ParallelTemperingSettings
+from slt_jax.statistics import Data, Statistics
+
+CHAIN_SAMPLERS: dict[str, Any] = {
+    "nuts": NUTSSettings(),
+    "chees": ChEESSettings(),
+    "mala": MALASettings(),
+    "sgld": SGLDSettings(),
+    "tempering": ParallelTemperingSettings(),
+}
+
+
+def sampling_by_chains(
+    problem: Problem, statistics: Statistics, n: int, config: SampledConfig
+) -> Sampling:
+    """Return how a configuration samples data sets [R] of n by a sampler other than SMC."""
+    sampler = CHAIN_SAMPLERS[config.sampler]._replace(num_draws=config.num_draws)
+    return Sampling(
+        problem, statistics, n, sampler, config.seeds, config.num_chains, None,
+        budget=config.budget,
+    )  # fmt: skip
 
 
 def sampled_energies(sampling: Sampling, keys: Array) -> tuple[xr.Dataset, list[Runs]]:
@@ -29,12 +59,15 @@ def sampled_energies(sampling: Sampling, keys: Array) -> tuple[xr.Dataset, list[
     runs = sampled_runs(sampling, of_purpose[:, 0], 1.0)
     at_wbic = sampled_runs(sampling, of_purpose[:, 1], beta)
     free_energy = [one.evidence for one in runs]
-    reasons = [[one.reason, other.reason] for one, other in zip(runs, at_wbic, strict=True)]
+    reasons = [
+        [one.reason, other.reason and f"WBIC: {other.reason}"]
+        for one, other in zip(runs, at_wbic, strict=True)
+    ]
     if any(evidence is None for evidence in free_energy):
         ladders = ladder_free_energies(sampling, of_purpose[:, 2], 1.0)
         free_energy = [ladder.estimate for ladder in ladders]
         for of_data_set, ladder in zip(reasons, ladders, strict=True):
-            of_data_set.append(ladder.reason)
+            of_data_set.append(ladder.reason and f"free energy: {ladder.reason}")
     variables = _variables(
         {
             "normalised_free_energy": free_energy,
@@ -43,17 +76,12 @@ def sampled_energies(sampling: Sampling, keys: Array) -> tuple[xr.Dataset, list[
             "lambda_wbic": [one.excess_energy.scaled(beta) for one in at_wbic],
         }
     )
-    joined = [_joined(each) for each in reasons]
-    variables["reason"] = ("replicate", np.array(joined, dtype=object))
-    variables["converged"] = ("replicate", np.array([reason == "" for reason in joined]))
+    variables |= _convergence([_joined(each) for each in reasons])
     return xr.Dataset(variables), runs
 
 
-def _joined(reasons: list[str]) -> str:
-    """Join the reasons of the runs at β = 1, at WBIC's β and of a ladder, if there was one."""
-    titles = ("beta = 1", "WBIC", "free energy")
-    named = zip(titles, reasons, strict=False)
-    return "; ".join(f"{title}: {reason}" for title, reason in named if reason)
+def _joined(reasons: Iterable[str]) -> str:
+    return "; ".join(filter(None, reasons))
 
 
 def _variables(estimates: dict[str, list[Any]]) -> dict[str, Any]:
@@ -65,6 +93,32 @@ def _variables(estimates: dict[str, list[Any]]) -> dict[str, Any]:
             np.array([float(one.standard_error) for one in each]),
         )
     return variables
+
+
+def sampled_point(sampling: Sampling, keys: Array, data: Data, points: HeldOut) -> xr.Dataset:
+    """Join what ``sampled_energies`` and ``errors_of_runs`` estimate from the same runs."""
+    energies, runs = sampled_energies(sampling, keys)
+    reasons = [
+        _joined([str(reason), one.reason_of_losses])
+        for reason, one in zip(energies["reason"].to_numpy(), runs, strict=True)
+    ]
+    errors = errors_of_runs(sampling, data, runs, points)
+    return energies.merge(errors).assign(_convergence(reasons))
+
+
+def errors_by_chains(sampling: Sampling, keys: Array, data: Data, points: HeldOut) -> xr.Dataset:
+    """Sample the errors of ``errors_of_runs``, with ``converged`` and ``reason``."""
+    runs = sampled_runs(sampling, keys, 1.0)
+    errors = errors_of_runs(sampling, data, runs, points)
+    each = [_joined([one.reason, one.reason_of_losses]) for one in runs]
+    return errors.assign(_convergence(each))
+
+
+def _convergence(reasons: list[str]) -> dict[str, Any]:
+    return {
+        "reason": ("replicate", np.array(reasons, dtype=object)),
+        "converged": ("replicate", np.array([reason == "" for reason in reasons])),
+    }
 
 
 def errors_of_runs(sampling: Sampling, data: Data, runs: list[Runs], points: HeldOut) -> xr.Dataset:

@@ -16,7 +16,7 @@ from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.errors import exact_errors
 from slt_jax.curves.jobs import exact_jobs
 from slt_jax.curves.posterior_runs import Sampling
-from slt_jax.curves.sampled_curve import errors_of_runs, sampled_energies
+from slt_jax.curves.sampled_curve import sampled_point
 from slt_jax.data import simulate, statistics_along_n
 from slt_jax.inference.arguments import checked_key, checked_problem, checked_sampler
 from slt_jax.oracles.criteria import HeldOut, simulated_points
@@ -96,12 +96,9 @@ def learning_curve(
 
     def at(size: int) -> xr.Dataset:
         statistics, data = drawn()
-        sampling = Sampling(
-            problem, statistics[size], size, sampler, seeds, num_chains, step_size, False
-        )
+        sampling = Sampling(problem, statistics[size], size, sampler, seeds, num_chains, step_size)
         keys = jax.random.split(jax.random.fold_in(sampler_key, size), data_sets)
-        energies, runs = sampled_energies(sampling, keys)
-        curve = energies.merge(errors_of_runs(sampling, data, runs, points))
+        curve = sampled_point(sampling, keys, data, points)
         curve["energy_at_optimum"] = (
             "replicate",
             -np.asarray(statistics[size].log_likelihood_at_optimum, float),

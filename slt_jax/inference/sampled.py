@@ -311,7 +311,7 @@ class SampledPosterior(Posterior[Estimate]):
 
     @property
     def reason(self) -> str:
-        reasons = [self._runs.reason] if self._runs.reason else []
+        reasons = list(filter(None, (self._runs.reason, self._runs.reason_of_losses)))
         for name, title in (("free_energies", "free energy"), ("at_wbic", "WBIC")):
             if name in vars(self.batch) and getattr(self.batch, name)[self.index].reason:
                 reasons.append(f"{title}: {getattr(self.batch, name)[self.index].reason}")
