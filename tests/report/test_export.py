@@ -1,5 +1,6 @@
 """Runs as ArviZ and pandas take them, with and without ArviZ."""
 
+import importlib
 import sys
 import types
 import warnings
@@ -70,14 +71,25 @@ def test_without_arviz(monkeypatch: pytest.MonkeyPatch) -> None:
         to_arviz(tree())
 
 
+def test_arviz_itself_takes_all_groups() -> None:
+    """And sees in them the draws, their axes and what else the run says of itself."""
+    arviz, converted = importlib.import_module("arviz"), to_arviz(tree())
+    for name, group in tree().children.items():
+        xr.testing.assert_equal(converted[name].to_dataset() if isinstance(
+            converted, xr.DataTree) else converted[name], group.to_dataset())  # fmt: skip
+    assert converted.attrs["n"] == DATA
+    summary = arviz.summary(converted)
+    assert list(summary.index) == ["w[0]", "w[1]", "scale"]
+    assert float(summary["mean"].iloc[2]) == pytest.approx(arrays()["scale"].mean(), abs=6e-4)
+
+
 def test_arviz_itself_leaves_one_out_alike() -> None:
     """The same expected log density; k̂ from another relative efficiency, so to 0.1 only."""
+    log_ratios = 0.3 * arrays()["l"]
+    run = draws_tree({"w": arrays()["w"]}, log_ratios)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        arviz = pytest.importorskip("arviz")
-        log_ratios = 0.3 * arrays()["l"]
-        run = draws_tree({"w": arrays()["w"]}, log_ratios)
-        loo = arviz.loo(to_arviz(run), pointwise=True)
+        warnings.simplefilter("ignore")  # it doubts the tails of so few draws
+        loo = importlib.import_module("arviz").loo(to_arviz(run), pointwise=True)
     own = smoothed_leave_one_out(log_ratios)
     theirs = loo.elpd_loo if hasattr(loo, "elpd_loo") else loo.elpd
     assert float(theirs) == pytest.approx(-DATA * float(own.loss.value), rel=0.01)
