@@ -76,9 +76,8 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     written, and ``Stopped`` where results have to wait for other processes.
     """
     from slt_jax.run import hosts
-    from slt_jax.run.compilation import CompilationCounter, keep_compilations
+    from slt_jax.run.compilation import CompilationCounter
 
-    keep_compilations()
     hosts.join(config.coordinator, config.num_processes, config.process_id)
     study, judge, drawing = (
         importlib.import_module(f"{package}.{part}") for part in ("study", "verdict", "figure")
