@@ -21,6 +21,7 @@ from slt_jax.estimators import mean_over_data_sets
 from slt_jax.oracles.checks import evidence_integral
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
+from slt_jax.run.quantities import labelled
 from slt_jax.run.sweep import Task, run_tasks
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Statistics
@@ -37,7 +38,7 @@ DECADE_REPLICATES = 4
 def free_energy_curve(problem: Problem, config: FreeEnergyConfig) -> xr.Dataset:
     """The whole curve, computed here and now; ``assemble_curve`` says what it holds."""
     tasks = curve_tasks(problem, config)
-    return assemble_curve(problem, config, run_tasks(tasks, label=problem.name))
+    return labelled(assemble_curve(problem, config, run_tasks(tasks, label=problem.name)))
 
 
 def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:

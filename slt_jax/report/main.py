@@ -1,7 +1,8 @@
 """The command line that all experiments share: configuration → study → verdict → figure.
 
 An experiment is a package with ``Config`` and ``PRESETS``, a module ``study`` with ``tasks`` and
-``assemble``, and modules ``verdict`` and ``figure`` with a function of that name. What needs JAX is
+``assemble``, and modules ``verdict`` and ``figure`` with a function of that name. Variables that it
+alone has get their long names and units in a module ``quantities``. What needs JAX is
 imported when a run begins, so that help and refusals are quick.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import signal
 import sys
 import time
@@ -16,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slt_jax.run.config import ExperimentConfig, Stopped, Worker, parse
+from slt_jax.run.config import ExperimentConfig, Stopped, Worker, command_line, parse
 from slt_jax.run.stopping import Terminated, raise_on_termination
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from slt_jax.report.verdict import Verdict
+    from slt_jax.run.quantities import Quantity
     from slt_jax.run.sweep import Task
 
 POLL_SECONDS = 0.5
@@ -73,9 +76,8 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     written, and ``Stopped`` where results have to wait for other processes.
     """
     from slt_jax.run import hosts
-    from slt_jax.run.compilation import CompilationCounter, keep_compilations
+    from slt_jax.run.compilation import CompilationCounter
 
-    keep_compilations()
     hosts.join(config.coordinator, config.num_processes, config.process_id)
     study, judge, drawing = (
         importlib.import_module(f"{package}.{part}") for part in ("study", "verdict", "figure")
@@ -90,8 +92,17 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     dataset.attrs[COMPILATIONS] = dict(compiled.counts)
     verdict: Verdict = judge.verdict(dataset)
     print(f"{verdict.statement}\n\n{verdict.table}")
-    publish(name, config, out, dataset, verdict, drawing.figure(dataset, verdict))
+    publish(package, config, out, dataset, verdict, drawing.figure(dataset, verdict))
     return verdict
+
+
+def quantities_of(package: str) -> Mapping[str, Quantity]:
+    """Long names and units that an experiment adds, in its module ``quantities`` if it has one."""
+    module = f"{package}.quantities"
+    if importlib.util.find_spec(module) is None:
+        return {}
+    own: Mapping[str, Quantity] = importlib.import_module(module).QUANTITIES
+    return own
 
 
 def default_folder(
@@ -139,23 +150,33 @@ def compute(
 
 
 def publish(
-    name: str,
+    package: str,
     config: ExperimentConfig,
     out: Path,
     dataset: xr.Dataset,
     verdict: Verdict,
     figures: Mapping[str, Any],
 ) -> None:
-    """Write dataset, verdict and ``figures`` by their file names, with the run's provenance.
+    """Write dataset, verdict and ``figures`` by their file names, with what made them.
 
-    The verdict and the figures go to the configuration's ``figures_dir`` too. Raises OSError where
-    a folder cannot be written.
+    The dataset says the question, the claims, the command and the provenance of the run, and of
+    every variable what it is. The verdict and the figures go to the configuration's ``figures_dir``
+    too. Raises OSError where a folder cannot be written.
     """
     from slt_jax.report import plotting
     from slt_jax.run import provenance, store
+    from slt_jax.run.quantities import labelled
 
-    made_by = provenance.provenance(config)
-    store.write_dataset(dataset.assign_attrs(made_by), out / f"{name}.nc")
+    name = package.rpartition(".")[2]
+    experiment: Any = importlib.import_module(package)
+    command = command_line(invocation(package), experiment.PRESETS, config)
+    made_by = {**provenance.provenance(config), "command": command}
+    described = labelled(dataset, quantities_of(package)).assign_attrs(
+        title=experiment.__doc__.splitlines()[0],
+        claims="\n".join(f"{finding.claim}: {finding.passage}" for finding in verdict.findings),
+        **made_by,
+    )
+    store.write_dataset(described, out / f"{name}.nc")
     places = [place for place in (out, config.figures_dir) if place is not None]
     for place in places:
         store.write_json({**verdict.as_json(), "provenance": made_by}, place / f"{name}.json")

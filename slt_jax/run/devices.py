@@ -16,7 +16,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 from jax.sharding import Mesh, PartitionSpec
 
-from slt_jax.run.compilation import compiler_options
+from slt_jax.run.compilation import compiler_options, keep_compilations
 
 AXIS = "jobs"
 SHARE_OF_MEMORY = 0.5
@@ -70,6 +70,7 @@ class JobFunction:
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *rounds)
 
     def _compiled(self, devices: tuple[jax.Device, ...]) -> Any:
+        keep_compilations()
         mesh = Mesh(np.array(devices), (AXIS,))
         num_static, num_shared = self._num_static, self._num_shared
 

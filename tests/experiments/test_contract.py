@@ -19,9 +19,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import slt_jax
 from slt_jax.report import main as command_line
+from slt_jax.report.export import tidy_table
 from slt_jax.run.config import ExperimentConfig, parse
 from slt_jax.run.config import command_line as command_line_of
+from slt_jax.run.store import read_dataset
 from slt_jax.validation import (
     Above,
     AtLeast,
@@ -344,3 +347,41 @@ def test_every_number_of_the_dataset_is_labelled(name: str, folder: Path) -> Non
                    for axis in variable.dims), variable.name  # fmt: skip
     assert all(np.isfinite(dataset[axis]).all() for axis in dataset.dims
                if axis in dataset.coords and dataset[axis].dtype.kind == "f")  # fmt: skip
+    for key, variable in dataset.variables.items():
+        assert variable.attrs.keys() >= {"long_name", "units"}, key
+        assert (variable.attrs["units"] == "text") == (variable.dtype.kind in "UOT"), key
+
+
+@runs
+def test_a_dataset_says_its_question_its_claims_and_its_command(name: str, folder: Path) -> None:
+    made = finished_run(name, folder / name)
+    attributes = made.dataset.attrs
+    assert attributes["title"] == experiment(name).__doc__.splitlines()[0]
+    assert attributes["command"] == f"python -m experiments.{name} --preset smoke"
+    assert attributes["command"] == made.verdict["provenance"]["command"]
+    assert attributes["slt_jax_version"] == slt_jax.__version__
+    for claim, finding in made.verdict["claims"].items():
+        assert f"{claim}: {finding['passage']}" in attributes["claims"].splitlines()
+
+
+@runs
+def test_a_dataset_becomes_a_table(name: str, folder: Path) -> None:
+    """With the numbers of the variables that share most of its axes, and so do all saved tasks."""
+    made = finished_run(name, folder / name)
+    dataset = made.dataset
+    table = tidy_table(dataset)
+    rows = [axis for axis in table.columns if axis in dataset.dims]
+    assert len(table) == np.prod([dataset.sizes[axis] for axis in rows])
+    for key, variable in dataset.data_vars.items():
+        if set(variable.dims) == set(rows):
+            np.testing.assert_array_equal(table[key], variable.transpose(*rows).to_numpy().ravel())
+    for file in (made.folder / "tasks").glob("*.nc"):
+        task = read_dataset(file)
+        assert len(tidy_table(task)) >= 1
+
+
+@runs
+def test_no_quantity_is_described_that_is_nowhere(name: str, folder: Path) -> None:
+    dataset = finished_run(name, folder / name).dataset
+    own = command_line.quantities_of(f"experiments.{name}")
+    assert set(own) <= set(map(str, dataset.variables))
