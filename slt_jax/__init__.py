@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slt_jax.model import FeatureRegression as FeatureRegression
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
+    from slt_jax.models import load_problem as load_problem
     from slt_jax.models import named_problems as named_problems
     from slt_jax.oracles.criteria import generalisation_errors as generalisation_errors
     from slt_jax.oracles.criteria import quadrature_points as quadrature_points
@@ -69,6 +70,7 @@ _MODULE_OF = {
     "draw_posterior": "samplers.sampling",
     "exact": "curves.inference",
     "generalisation_errors": "oracles.criteria",
+    "load_problem": "models",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
     "quadrature_points": "oracles.criteria",

@@ -5,10 +5,12 @@ allowed.
 """
 
 import dataclasses
+import difflib
 import functools
 import inspect
 import itertools
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -113,6 +115,21 @@ class Different:
         return "without repetitions"
 
 
+@dataclasses.dataclass(frozen=True)
+class ProblemSpecs:
+    """Bound of a tuple: specifications of problems, as ``slt_jax.load_problem`` takes them.
+
+    What they name is looked at when a run begins, since that needs JAX.
+    """
+
+    def allows(self, value: Any) -> bool:
+        """Say if no specification is empty."""
+        return all(spec.strip() for spec in value)
+
+    def __str__(self) -> str:
+        return "of names, file.py:name or package.module:name,"
+
+
 Positive = Annotated[float, Above(0)]
 """A number that is positive and finite."""
 Size = Annotated[int, AtLeast(0)]
@@ -190,3 +207,17 @@ def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None
         place = tuple(np.argwhere(~mask)[0])
         value = " ".join(str(values[place]).split())
         raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value}; {what}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, or all of them, for the refusal of one that is not.
+
+    >>> suggestion("tanh3", ["tanh_3", "linear_3"])
+    'did you mean tanh_3?'
+    >>> suggestion("nope", ["tanh_3", "linear_3"])
+    'choose from tanh_3, linear_3'
+    """
+    names = list(known)
+    if close := difflib.get_close_matches(name, names):
+        return f"did you mean {', '.join(close)}?"
+    return f"choose from {', '.join(names) or 'none, as there is none'}"

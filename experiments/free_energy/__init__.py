@@ -5,18 +5,16 @@ tempered SMC on the same data; WBIC, thermodynamic integration and BIC stand bes
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from slt_jax.curves.config import FreeEnergyConfig
-from slt_jax.validation import Different
+from slt_jax.curves.config import FreeEnergyConfig, ProblemNames
 
 
 @dataclass(frozen=True)
 class Config(FreeEnergyConfig):
     """Every field is a flag."""
 
-    problems: Annotated[tuple[str, ...], Different()] = ()
-    """names of problems; none means all that are marked for show"""
+    problems: ProblemNames | None = None
+    """problems; by default all of the package that are marked for show"""
 
 
 PRESETS = {

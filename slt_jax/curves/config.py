@@ -4,8 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from slt_jax.run.config import ExperimentConfig
-from slt_jax.validation import AtLeast, Between, Count, Increasing, OrMore, Positive, Within
+from slt_jax.validation import (
+    AtLeast,
+    Between,
+    Count,
+    Different,
+    Increasing,
+    OrMore,
+    Positive,
+    ProblemSpecs,
+    Within,
+)
 
+ProblemNames = Annotated[tuple[str, ...], ProblemSpecs(), OrMore(1), Different()]
+"""Problems, from wherever ``slt_jax.load_problem`` finds them; at least one."""
 Refinement = Annotated[int, Within(1, 3)]
 SizesOfWBIC = Annotated[tuple[Annotated[int, AtLeast(3)], ...], Increasing()]
 

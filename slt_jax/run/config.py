@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 import tyro
 
-from slt_jax.validation import Positive, Within, annotations_of, check_fields
+from slt_jax.validation import Positive, ProblemSpecs, Within, annotations_of, check_fields
 
 C = TypeVar("C", bound="ExperimentConfig")
 
@@ -95,6 +95,15 @@ class ExperimentConfig:
             for f in dataclasses.fields(self)
             if f.name not in EXECUTION_FIELDS
         }
+
+    @property
+    def problem_specs(self) -> tuple[str, ...]:
+        """The specifications of problems in all fields that hold some, each once."""
+        specs: dict[str, None] = {}
+        for name, declared in annotations_of(cast(Any, type(self))).items():
+            if any(isinstance(bound, ProblemSpecs) for bound in bounds_of(declared)):
+                specs |= dict.fromkeys(getattr(self, name) or ())
+        return tuple(specs)
 
     @property
     def budget(self) -> int | None:
