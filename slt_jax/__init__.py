@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from slt_jax.model import FeatureRegression as FeatureRegression
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
+    from slt_jax.models import load_problem as load_problem
     from slt_jax.models import named_problems as named_problems
     from slt_jax.oracles.criteria import generalisation_errors as generalisation_errors
     from slt_jax.oracles.criteria import quadrature_points as quadrature_points
@@ -77,6 +78,7 @@ _MODULE_OF = {
     "generalisation_errors": "oracles.criteria",
     "learning_curve": "inference.learning_curve",
     "load_posterior": "inference.saving",
+    "load_problem": "models",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
     "plot_learning_curve": "report.curve_figure",

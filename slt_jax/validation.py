@@ -115,6 +115,21 @@ class Different:
         return "without repetitions"
 
 
+@dataclasses.dataclass(frozen=True)
+class ProblemSpecs:
+    """Bound of a tuple: specifications of problems, as ``slt_jax.load_problem`` takes them.
+
+    What they name is looked at when a run begins, since that needs JAX.
+    """
+
+    def allows(self, value: Any) -> bool:
+        """Say if no specification is empty."""
+        return all(spec.strip() for spec in value)
+
+    def __str__(self) -> str:
+        return "of names, file.py:name or package.module:name,"
+
+
 Positive = Annotated[float, Above(0)]
 """A number that is positive and finite."""
 Size = Annotated[int, AtLeast(0)]

@@ -6,18 +6,16 @@ beside it.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from slt_jax.curves.config import FreeEnergyConfig
-from slt_jax.validation import Different
+from slt_jax.curves.config import FreeEnergyConfig, ProblemNames
 
 
 @dataclass(frozen=True)
 class Config(FreeEnergyConfig):
     """Every field is a flag."""
 
-    problems: Annotated[tuple[str, ...], Different()] = ()
-    """names of problems; none means all that are marked for show"""
+    problems: ProblemNames | None = None
+    """problems; by default all of the package that are marked for show"""
 
 
 PRESETS = {

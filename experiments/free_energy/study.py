@@ -15,7 +15,7 @@ from . import Config
 
 def chosen(config: Config) -> list[Problem]:
     """The problems of a configuration. Raises ValueError for a name that is none's."""
-    if config.problems:
+    if config.problems is not None:
         return problems_of(config.problems)
     return [problem for problem in named_problems().values() if problem.showcase]
 

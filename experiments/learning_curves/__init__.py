@@ -8,7 +8,7 @@ design, at n up to 10⁹ and under several priors, shows where its asymptote beg
 from dataclasses import dataclass
 from typing import Annotated
 
-from slt_jax.curves.config import ErrorConfig, refuse_others
+from slt_jax.curves.config import ErrorConfig, ProblemNames, refuse_others
 from slt_jax.validation import (
     LARGEST_SIZE,
     AtLeast,
@@ -16,6 +16,7 @@ from slt_jax.validation import (
     Increasing,
     OrMore,
     Positive,
+    ProblemSpecs,
     Within,
 )
 
@@ -27,7 +28,7 @@ MAX_PRIOR_SCALES = 6
 class Config(ErrorConfig):
     """Every field is a flag."""
 
-    problems: Annotated[tuple[str, ...], OrMore(1), Different()] = (
+    problems: ProblemNames = (
         "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0", "tanh_2", "skalse_x2",
     )  # fmt: skip
     """realisable problems with λ and an oracle"""
@@ -35,7 +36,7 @@ class Config(ErrorConfig):
         tuple[Annotated[int, Within(2, LARGEST_SIZE)], ...], Increasing(), OrMore(3)
     ] = tuple(round(10 ** (k / 4)) for k in range(4, 37))  # fmt: skip
     """n of the exact F_n of one design, whose slope is taken between neighbours"""
-    prior_problems: Annotated[tuple[str, ...], Different()] = (
+    prior_problems: Annotated[tuple[str, ...], ProblemSpecs(), Different()] = (
         "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0",
     )  # fmt: skip
     """those problems whose prior is changed too"""

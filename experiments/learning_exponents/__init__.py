@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from slt_jax.curves.config import Refinement, refuse_others
+from slt_jax.curves.config import ProblemNames, Refinement, refuse_others
 from slt_jax.run.config import ExperimentConfig
 from slt_jax.validation import (
     LARGEST_SIZE,
@@ -68,7 +68,7 @@ class Config(ExperimentConfig):
     """its n"""
     designs: Annotated[int, AtLeast(2)] = 10
     """its random inputs"""
-    nets: Annotated[tuple[str, ...], Different(), OrMore(1)] = ("tanh_1", "tanh_2")  # fmt: skip
+    nets: ProblemNames = ("tanh_1", "tanh_2")
     """realisable problems with features and an oracle"""
     prior_scales: Annotated[tuple[Positive, ...], Different(), OrMore(1)] = (0.3, 1.0, 3.0)
     """standard deviations of their priors"""

@@ -223,15 +223,16 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     constants = family_constants(config)
     exact["bayes_over_gibbs"] = exact["bayes"] / exact["gibbs"]
     exact["gibbs_limit"] = constants["amplitude"] * exact["n"] ** -constants["exponent"]
+    net_names = [net.name for net in problems_of(config.nets)]
     of_nets = [
         _along(
             "prior_scale",
             config.prior_scales,
             [results[_name(net, f"{scale:g}")] for scale in config.prior_scales],
         )
-        for net in config.nets
+        for net in net_names
     ]
-    nets = _along("net", config.nets, of_nets).rename(design="net_design")
+    nets = _along("net", net_names, of_nets).rename(design="net_design")
     spectral = results["spectra"].drop_attrs()
     parts = [exact, measured, constants, spectral, width_exponents(spectral)]
     return xr.merge([*parts, results["designs"].drop_attrs(), nets, net_errors(nets)])

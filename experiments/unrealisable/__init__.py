@@ -8,15 +8,15 @@ reaches the n at which two optima tell.
 from dataclasses import dataclass
 from typing import Annotated
 
-from slt_jax.curves.config import ErrorConfig
-from slt_jax.validation import Different, Increasing, OrMore, SampleSize
+from slt_jax.curves.config import ErrorConfig, ProblemNames
+from slt_jax.validation import Increasing, OrMore, SampleSize
 
 
 @dataclass(frozen=True)
 class Config(ErrorConfig):
     """Every field is a flag."""
 
-    problems: Annotated[tuple[str, ...], OrMore(1), Different()] = (
+    problems: ProblemNames = (
         "legendre_4_misspecified", "parabola_regular", "tanh_2_even_truth", "parabola_critical",
         "parabola_two_optima",
     )  # fmt: skip

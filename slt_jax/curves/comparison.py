@@ -32,7 +32,7 @@ def along_problems(problems: Sequence[Problem], curves: Sequence[xr.Dataset]) ->
         list(curves), dim=xr.Variable("problem", names), join="outer", combine_attrs="override"
     )
     theories = [problem.theory for problem in problems]
-    dataset["title"] = ("problem", [problem.title for problem in problems])
+    dataset["title"] = ("problem", [problem.title or problem.name for problem in problems])
     dataset["learning_coefficient"] = (
         "problem", [np.nan if t is None else float(t.learning_coefficient) for t in theories],
     )  # fmt: skip

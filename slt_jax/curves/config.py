@@ -9,13 +9,17 @@ from slt_jax.validation import (
     AtLeast,
     Between,
     Count,
+    Different,
     Increasing,
     OrMore,
     Positive,
+    ProblemSpecs,
     Within,
 )
 
 SamplerName = Literal["smc", "nuts", "chees", "mala", "sgld", "tempering"]
+ProblemNames = Annotated[tuple[str, ...], ProblemSpecs(), OrMore(1), Different()]
+"""Problems, from wherever ``slt_jax.load_problem`` finds them; at least one."""
 Refinement = Annotated[int, Within(1, 3)]
 SizesOfWBIC = Annotated[tuple[Annotated[int, Within(3, LARGEST_SIMULATED)], ...], Increasing()]
 

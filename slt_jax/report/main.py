@@ -121,10 +121,12 @@ def compute(
 ) -> dict[str, xr.Dataset]:
     """The datasets of all tasks: saved in ``out`` as they finish, resumed, shared out.
 
-    ``source`` is the experiment's own folder, whose code is part of what the saved tasks belong to.
+    ``source`` is the experiment's own folder, whose code is part of what the saved tasks belong to,
+    as is that of problems from elsewhere.
     Raises what ``RunStore`` and ``run_tasks`` raise; of processes that were joined, all but the
     first end in Unfinished when all tasks are saved.
     """
+    from slt_jax.models import source_files
     from slt_jax.run import hosts, provenance, store
     from slt_jax.run.run_store import RunStore
     from slt_jax.run.sweep import Unfinished, run_tasks
@@ -137,7 +139,7 @@ def compute(
         if worker.count > 1:
             raise ValueError(f"worker {config.worker}: joined processes share out the work alone")
         worker = hosts.worker()
-    code = provenance.fingerprint(source)
+    code = provenance.fingerprint(source, source_files(config.problem_specs))
     with RunStore(out, config.identity, code, worker, config.restart) as run_store:
         if hosts.are_joined():
             with contextlib.suppress(Unfinished):

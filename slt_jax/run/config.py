@@ -27,6 +27,7 @@ import tyro
 from slt_jax.validation import (
     KINDS,
     Positive,
+    ProblemSpecs,
     Within,
     annotations_of,
     check_fields,
@@ -106,6 +107,15 @@ class ExperimentConfig:
             for f in dataclasses.fields(self)
             if f.name not in EXECUTION_FIELDS
         }
+
+    @property
+    def problem_specs(self) -> tuple[str, ...]:
+        """The specifications of problems in all fields that hold some, each once."""
+        specs: dict[str, None] = {}
+        for name, declared in annotations_of(cast(Any, type(self))).items():
+            if any(isinstance(bound, ProblemSpecs) for bound in bounds_of(declared)):
+                specs |= dict.fromkeys(getattr(self, name) or ())
+        return tuple(specs)
 
     @property
     def budget(self) -> int | None:

@@ -6,6 +6,7 @@ those of the others are slow. The verdicts on made-up datasets are tested with e
 
 import dataclasses
 import functools
+import importlib
 import os
 import shlex
 import shutil
@@ -32,6 +33,7 @@ from slt_jax.validation import (
     Different,
     Increasing,
     OrMore,
+    ProblemSpecs,
     Within,
     annotations_of,
 )
@@ -181,6 +183,8 @@ def outside(bound: Any, value: Any) -> list[Any]:
             return [()]
         case Increasing():
             return [tuple(reversed(value)) if len(value) > 1 else value * 2]
+        case ProblemSpecs():
+            return [("",)]
         case Different():
             return [(*value, *value) if value else ("linear_3", "linear_3")]
         case _:
@@ -258,6 +262,46 @@ def test_an_unknown_problem_is_refused_before_any_work(
         )
         assert_refused(finished, "'nope'")
     assert os.listdir(tmp_path) == []
+
+
+# A problem that suits each experiment, the family that defines it, and the field.
+SUITABLE = {
+    "free_energy": ("problems", "linear", "linear_3"),
+    "learning_curves": ("problems", "linear", "linear_3"),
+    "learning_exponents": ("nets", "tanh_net", "tanh_1"),
+    "unrealisable": ("problems", "normal_parabola", "parabola_two_optima"),
+}
+
+
+def test_every_experiment_on_problems_is_tried() -> None:
+    takes = {name for name in NAMES for _, b in bounds(name) if isinstance(b, ProblemSpecs)}
+    assert takes == set(SUITABLE)
+
+
+@pytest.mark.parametrize("name", SUITABLE)
+def test_problems_come_from_anywhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks are those of the problem by name, and belong to the code of the file."""
+    field, family, problem = SUITABLE[name]
+    file = tmp_path / "mine.py"
+    file.write_text(f"from slt_jax.models.{family} import problems")
+    preset = experiment(name).PRESETS["smoke"]
+    changes = {"prior_problems": ()} if hasattr(preset, "prior_problems") else {}
+    study = importlib.import_module(f"experiments.{name}.study")
+    by_name, by_file = (
+        study.tasks(dataclasses.replace(preset, **changes, **{field: (spec,)}))
+        for spec in (problem, f"{file}:{problem}")
+    )
+    assert [task.name for task in by_file] == [task.name for task in by_name]
+
+    def stopped(folder: Path, others: list[Path]) -> str:
+        raise ValueError(f"the code is that of {', '.join(map(str, others))}")
+
+    monkeypatch.setattr("slt_jax.run.provenance.fingerprint", stopped)
+    others = ("--prior-problems",) if changes else ()
+    flags = ("--preset", "smoke", "--out", tmp_path / "out", f"--{field}", f"{file}:{problem}")
+    assert_refused(command(name, *flags, *others), f"the code is that of {file}")
 
 
 @each
