@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -12,11 +11,12 @@ from slt_jax.curves.posterior_runs import Sampling, sampled_runs
 from slt_jax.data import in_doubles, statistics_of
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
+from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data
-from slt_jax.validation import AtLeast, Positive, check
+from slt_jax.validation import AtLeast, Positive, check, check_key, checked
 
 AtLeastTwo = Annotated[int, AtLeast(2)]
 SMC: SamplerSettings = SMCSettings()
@@ -82,13 +82,11 @@ def sample(
     (True, True)
     """
     setting = _checked(problem, data, beta, held_out)
-    if isinstance(sampler, type) or not callable(getattr(sampler, "run", None)):
-        raise ValueError(f"sampler = {_shown(sampler)}: must be settings, as SMCSettings()")
-    if not _is_key(key):
-        raise ValueError(f"key = {_shown(key)}: must be one key, as jax.random.key(0)")
+    check_settings("sampler", sampler)
+    check_key("key", key)
     check("seeds", seeds, AtLeastTwo)
     check("num_chains", num_chains, AtLeastTwo)
-    check("step_size", step_size, Positive | None)
+    step_size = checked("step_size", step_size, Positive | None)
     sampling = Sampling(
         problem, setting["statistics"], len(setting["data"].y), sampler, seeds, num_chains,
         step_size,
@@ -99,39 +97,16 @@ def sample(
 
 def _checked(problem: Any, data: Any, beta: Any, held_out: Any) -> dict[str, Any]:
     """The fields that all posteriors share. Raises ValueError as ``exact`` does."""
-    if not isinstance(problem, Problem):
-        raise ValueError(
-            f"problem = {_shown(problem)}: must be a Problem, as named_problems()['linear_3']"
-        )
-    check("beta", beta, Positive)
-    checked = _data("data", problem, data, 1)
+    check_problem(problem)
+    beta = checked("beta", beta, Positive)
+    data = in_doubles(problem, data, least=1)
     if held_out is not None and not isinstance(held_out, HeldOut):
-        points = _data("held_out", problem, held_out, 2)
+        points = in_doubles(problem, held_out, "held_out", least=2)
         held_out = HeldOut(points, np.full(len(points.y), 1 / len(points.y)), None)
     return {
         "problem": problem,
-        "data": checked,
-        "statistics": statistics_of(problem, checked),
+        "data": data,
+        "statistics": statistics_of(problem, data),
         "beta": float(beta),
         "held_out": held_out,
     }
-
-
-def _data(name: str, problem: Problem, data: Any, least: int) -> Data:
-    if not isinstance(data, Data):
-        raise ValueError(f"{name} = {_shown(data)}: must be Data(x, y)")
-    checked = in_doubles(problem, data)
-    if len(checked.y) < least:
-        raise ValueError(f"{name}: {len(checked.y)} data; must be ≥ {least}")
-    return checked
-
-
-def _is_key(key: Any) -> bool:
-    is_array = isinstance(key, Array) and key.shape == ()
-    return is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-
-
-def _shown(value: Any) -> str:
-    """A short form of a value in one line: its type where it is large."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"a {type(value).__name__}"
