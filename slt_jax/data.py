@@ -109,7 +109,7 @@ def in_doubles(problem: Problem, data: Data, name: str = "data", least: int = 0)
             raise ValueError(
                 f"{part} has shape {values.shape}; {problem.name} needs {needed}{hint}"
             )
-        refuse_first(part, values, np.isfinite(values), "data must be finite")
+        refuse_first(part, np.asarray(values), np.isfinite(values), "data must be finite")
     if len(checked.x) != len(checked.y):
         raise ValueError(f"x has {len(checked.x)} data and y has {len(checked.y)}; they must agree")
     if len(checked.y) < least:

@@ -154,7 +154,8 @@ def check_statistics(problem: Problem, statistics: Any) -> None:
     and for statistics of another model.
     """
     expected = _statistics_of(problem)
-    if jax.tree.structure(statistics) != jax.tree.structure(expected):
+    structure: Any = jax.tree.structure(statistics)
+    if structure != jax.tree.structure(expected):
         raise ValueError(
             f"statistics = {shown(statistics)}: must be those of data, as "
             f"statistics_of(problem, data) of {problem.name} returns"

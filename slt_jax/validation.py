@@ -141,6 +141,8 @@ class Different:
 
 Positive = Annotated[float, Above(0)]
 """A number that is positive and finite."""
+Number = Annotated[float, Finite()]
+"""A number that is finite."""
 NonNegative = Annotated[float, AtLeast(0), Finite()]
 """A number that is ≥ 0 and finite."""
 Probability = Annotated[float, Between(0, 1)]
@@ -306,4 +308,5 @@ def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None
     if not np.all(mask):
         place = tuple(np.argwhere(~mask)[0])
         value = " ".join(str(values[place]).split())
-        raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value}; {what}")
+        entry = f"[{', '.join(map(str, place))}]" if place else ""
+        raise ValueError(f"{name}{entry} is {value}; {what}")

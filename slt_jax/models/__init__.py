@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from slt_jax.problem import Problem
+from slt_jax.validation import check_kind
 
 
 def named_problems() -> dict[str, Problem]:
@@ -53,6 +54,8 @@ def problems_of(names: Sequence[str]) -> list[Problem]:
     >>> [problem.title for problem in problems_of(["linear_3", "monomial_1_1"])]
     ['y = w·x, d = 3 (regular)', 'y = w₁w₂x, truth 0']
     """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"names = {names!r}: must be a sequence of names of problems")
     known = named_problems()
     for name in names:
         if name not in known:
@@ -72,6 +75,7 @@ def load(spec: str) -> Problem:
     >>> load("slt_jax.models.linear:linear_3").model.dimension
     3
     """
+    check_kind("spec", spec, str, "package.module:name or file.py:name")
     source, _, name = spec.rpartition(":")
     if not (source and name):
         raise ValueError(f"{spec!r}: must be package.module:name or file.py:name")
