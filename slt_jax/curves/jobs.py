@@ -37,6 +37,7 @@ from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Params, Statistics
+from slt_jax.validation import Size, check, check_kind
 
 MIN_ACCEPTANCE = 0.15
 MAX_NESTED_R_HAT = 1.1
@@ -58,6 +59,7 @@ def temperature_nodes(n: int) -> TemperatureNodes:
 
     Raises ValueError for n < 3, where 1/log n would exceed 1.
     """
+    check("n", n, Size)
     if n < 3:
         raise ValueError(f"n = {n}: WBIC's β = 1/log n must be at most 1, so n must be ≥ 3")
     beta = 1 / math.log(n)
@@ -74,14 +76,20 @@ def ravelled(model: Model, params: Params) -> Array:
     return unconstrained(model.priors(), params)
 
 
-@functools.lru_cache(maxsize=128)
 def target_of(model: Model) -> Target:
     """The model as a sampler sees it: functions of one flat vector [d], on the whole real space.
 
     The vector holds the real coordinates of the parameters (``slt_jax/priors.py``), and
     ``log_prior`` is its density, with the Jacobian. Cached, so that equal models are one constant
-    to compiled samplers. Raises ValueError for a prior that is not continuous.
+    to compiled samplers. Raises ValueError for anything but a model, and for a prior that is not
+    continuous.
     """
+    check_kind("model", model, Model, "a Model, as problem.model")
+    return _target_of(model)
+
+
+@functools.lru_cache(maxsize=128)
+def _target_of(model: Model) -> Target:
     unravel = functools.partial(unravelled, model)
     coordinate_shapes(model.priors())
 

@@ -18,6 +18,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
+from slt_jax.validation import real_array
+
 Floats = NDArray[np.float64]
 
 MIN_DRAWS = 4
@@ -242,7 +244,7 @@ def compare_starts(
     if first.shape[2:] != second.shape[2:]:
         raise ValueError(f"quantities of shapes {first.shape[2:]} and {second.shape[2:]} differ")
     length = min(first.shape[1], second.shape[1])
-    joined = np.concatenate([np.asarray(draws, float)[:, -length:] for draws in (seeded, others)])
+    joined = np.concatenate([real_array("draws", draws)[:, -length:] for draws in (seeded, others)])
     worst = float(np.max(r_hat(joined)))
     median, spread = np.median(first, axis=1), np.std(first, axis=1)
     pooled = second.reshape(-1, *second.shape[2:])
@@ -261,7 +263,7 @@ def compare_starts(
 
 def _read(draws: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     """Return draws in float64, 0 where a quantity is not finite, and a mask of those that are."""
-    array = np.asarray(draws, dtype=np.float64)
+    array = real_array("draws", draws)
     if array.ndim < 2 or array.shape[0] < 1 or array.shape[1] < MIN_DRAWS:
         raise ValueError(
             f"draws have shape {array.shape}; allowed is [chain, draw, ...] with at least "
@@ -296,7 +298,7 @@ def nested_r_hat(draws: ArrayLike) -> Floats:
     >>> float(nested_r_hat(np.random.default_rng(0).normal(size=(4, 64, 10)))) < 1.05
     True
     """
-    array = np.asarray(draws, dtype=np.float64)
+    array = real_array("draws", draws)
     if array.ndim < 3 or array.shape[-3] < 2 or array.shape[-1] < 2:
         raise ValueError(
             f"draws have shape {array.shape}; allowed is [..., run, chain, draw] with at least "

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.special import logsumexp
 
+from slt_jax.validation import Probability, check, check_kind, real_array
+
 Floats = NDArray[np.float64]
 Reference = Literal["w0", "mle", "mode", "w*"]
 Loss = Literal["full", "minibatch"]
@@ -72,12 +74,13 @@ class Estimate(NamedTuple):
         >>> round(float(mean_over_seeds([1.0, 2.0, 3.0]).half_width()), 2)
         2.48
         """
+        check("coverage", coverage, Probability)
         quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
         return np.asarray(quantile * self.standard_error)
 
     def scaled(self, factor: ArrayLike) -> "Estimate":
         """Return the estimate of factor × the quantity."""
-        factor = np.asarray(factor, float)
+        factor = real_array("factor", factor)
         size = np.abs(factor)
         return self._replace(
             value=self.value * factor,
@@ -90,7 +93,7 @@ class Estimate(NamedTuple):
 
         Squares add, and degrees of freedom combine by Welch–Satterthwaite.
         """
-        error = np.asarray(error, float)
+        error = real_array("error", error)
         part = Estimate(self.value, np.broadcast_to(error, self.value.shape), degrees_of_freedom)
         return self.plus(part)._replace(
             value=self.value,
@@ -120,7 +123,9 @@ def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
     An error of 0 belongs to what never varies, as energies of a likelihood that does not depend on
     w: such values agree if they are the same, and are infinitely many errors apart if not.
     """
-    difference, error = np.broadcast_arrays(np.asarray(difference, float), np.asarray(error, float))
+    difference, error = np.broadcast_arrays(
+        real_array("difference", difference), real_array("error", error)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where((difference == 0) & (error == 0), 0.0, difference / error)
 
@@ -134,8 +139,8 @@ def mean_over_seeds(draws: ArrayLike) -> Estimate:
     >>> float(estimate.value), round(float(estimate.standard_error), 3)
     (2.0, 0.577)
     """
-    draws = np.asarray(draws, float)
-    seeds = draws.shape[-1]
+    draws = real_array("draws", draws)
+    seeds = draws.shape[-1] if draws.ndim else 1
     if seeds < 2:
         raise ValueError(f"{seeds} seed: a standard error needs at least 2 independent runs")
     error = np.asarray(draws.std(axis=-1, ddof=1) / np.sqrt(seeds))
@@ -157,9 +162,10 @@ def log_mean_over_seeds(log_draws: ArrayLike) -> Estimate:
     >>> round(float(np.exp(log_mean_over_seeds(np.log([1.0, 2.0, 3.0])).value)), 6)
     2.0
     """
-    log_draws = np.asarray(log_draws, float)
+    log_draws = real_array("log_draws", log_draws)
+    error = mean_over_seeds(log_draws).standard_error
     seeds = log_draws.shape[-1]
-    square = mean_over_seeds(log_draws).standard_error ** 2 * seeds
+    square = error**2 * seeds
     # log(1 + (exp(s²) − 1)/S), where exp(s²) may be beyond all numbers.
     error = np.sqrt(square + np.log1p((1 - 1 / seeds) * np.expm1(-square)))
     value = logsumexp(log_draws, axis=-1) - np.log(seeds)
@@ -179,7 +185,7 @@ def mean_over_data_sets(values: ArrayLike | Estimate) -> Estimate:
     (3.0, 2.0)
     """
     sampled = values if isinstance(values, Estimate) else None
-    array = np.asarray(sampled.value if sampled else values, float)
+    array = sampled.value if sampled else real_array("values", values)
     count = array.shape[-1] if array.ndim else 0
     if count < 2:
         raise ValueError(f"{count} data set: an error between data sets needs ≥ 2")
@@ -202,6 +208,7 @@ def monte_carlo_mean(estimates: Estimate) -> Estimate:
     Standard error √(Σ se²)/R with the Welch–Satterthwaite degrees of freedom
     ν(Σ se²)²/Σ se⁴, which are ν·R for equal errors and ν if one dominates.
     """
+    check_kind("estimates", estimates, Estimate, "an Estimate")
     count = estimates.value.shape[-1]
     squares = estimates.standard_error**2
     total = squares.sum(axis=-1)

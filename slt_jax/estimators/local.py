@@ -1,5 +1,7 @@
 """The local learning coefficient, the growth of the loss around one point w*."""
 
+from typing import Annotated
+
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
@@ -7,6 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from slt_jax.estimators.chains import mean_over_chains
 from slt_jax.estimators.diagnostics import drift_p_value, r_hat
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Loss, in_standard_errors
+from slt_jax.validation import (
+    Above,
+    NonNegative,
+    Number,
+    Positive,
+    check,
+    checked,
+    increasing,
+    real_array,
+)
 
 MIN_ACCEPTANCE = 0.9
 MAX_ERROR = 3.0
@@ -36,13 +48,12 @@ def local_learning_coefficient(
     >>> float(local_learning_coefficient(energies, energy_at_centre=1.0, n=10, beta=0.5).value)
     0.5
     """
-    if not n > 1:
-        raise ValueError(f"n = {n}: log n is used, so n must be > 1")
-    beta = 1 / np.log(n) if beta is None else beta
-    if not beta > 0:
-        raise ValueError(f"beta = {beta}: must be positive")
+    n = checked("n", n, Annotated[float, Above(1)])
+    beta = 1 / np.log(n) if beta is None else checked("beta", beta, Positive)
+    energy_at_centre = checked("energy_at_centre", energy_at_centre, Number)
+    check("loss", loss, Loss)
     basis = Basis(float(n), float(beta), "w*", loss)
-    return mean_over_chains(np.asarray(energies, float) - energy_at_centre, basis).scaled(beta)
+    return mean_over_chains(real_array("energies", energies) - energy_at_centre, basis).scaled(beta)
 
 
 def local_scan(
@@ -70,10 +81,11 @@ def local_scan(
     time, and the bias is known and at most 3 of its standard errors or of those of λ̂ without it.
     One chain or one step is never reliable, as nothing shows a drift or a bias. Where no range of γ
     gives one value, the point has no scale of its own. Raises ValueError as
-    ``local_learning_coefficient``, and for shapes that differ or step sizes that do not increase.
+    ``local_learning_coefficient``, for shapes that differ, for γ that are negative or not finite,
+    and for step sizes that are not positive and finite or do not increase.
     """
-    array, accepted = np.asarray(energies, float), np.asarray(acceptance, float)
-    gamma, step_size = np.asarray(gamma, float), np.asarray(step_size, float)
+    array, accepted = real_array("energies", energies), real_array("acceptance", acceptance)
+    gamma, step_size = real_array("gamma", gamma), real_array("step_size", step_size)
     _check_scan(array, accepted, gamma, step_size)
     estimate = local_learning_coefficient(array, energy_at_centre, n, beta, loss)
     by_pair = np.moveaxis(array, (2, 3), (0, 1))
@@ -114,8 +126,9 @@ def _check_scan(energies: Floats, acceptance: Floats, gamma: Floats, step_size: 
         raise ValueError(
             f"acceptance has shape {acceptance.shape}; allowed is {energies.shape[:3]}"
         )
-    if not np.all(np.diff(step_size) > 0):
-        raise ValueError(f"step_size = {step_size.tolist()}: must increase")
+    for i, value in enumerate(gamma):
+        check(f"gamma[{i}]", value, NonNegative)
+    increasing("step_size", step_size, Positive)
 
 
 def _bias_of_steps(

@@ -8,7 +8,8 @@ import pandas as pd
 from jax import Array, random
 
 from slt_jax.curves.reference import with_reference
-from slt_jax.inference.arguments import checked_data, checked_problem, shown
+from slt_jax.data import in_doubles
+from slt_jax.inference.arguments import checked_problem
 from slt_jax.inference.exact import exact
 from slt_jax.inference.posterior import Posterior
 from slt_jax.inference.sampled import SMC, sample
@@ -17,6 +18,7 @@ from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.statistics import Data
+from slt_jax.validation import shown
 
 EXACT = "exact"
 CRITERIA = ("free_energy", "wbic", "waic", "leave_one_out_loss")
@@ -53,7 +55,7 @@ def compare(
     """
     models = _different(problems)
     for problem in models:
-        checked_data("data", problem, data, 3)
+        in_doubles(problem, data, least=3)
     models = [with_reference(problem, data) for problem in models]
     posteriors: list[Posterior[Any]] = [
         sample(

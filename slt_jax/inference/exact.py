@@ -10,10 +10,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from slt_jax.curves.reference import with_reference
-from slt_jax.data import statistics_of
+from slt_jax.data import in_doubles, statistics_of
 from slt_jax.inference.arguments import (
-    checked_beta,
-    checked_data,
     checked_data_sets,
     checked_held_out,
     checked_problem,
@@ -33,6 +31,7 @@ from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import ExactMoments, Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
+from slt_jax.validation import Positive, checked
 
 
 @overload
@@ -79,7 +78,7 @@ def exact(
     >>> f"F_n = {posterior.free_energy.value:.3f}, WAIC = {posterior.waic.value:.4f}"
     'F_n = 144.676, WAIC = 1.4041'
     """
-    problem, beta = checked_problem(problem), checked_beta(beta)
+    problem, beta = checked_problem(problem), checked("beta", beta, Positive)
     data_sets = checked_data_sets(problem, data)
     points = checked_held_out(problem, held_out)
     posteriors = [_of_data(with_reference(problem, one), one, beta, points) for one in data_sets]
@@ -143,9 +142,9 @@ class ExactPosterior(Posterior[Exact]):
         return ""
 
     def log_predictive_density(self, points: Data) -> Exact:
-        checked = checked_data("points", self.problem, points, 1)
-        relative = pointwise_moments(self.oracle, self.data, checked, self.beta).log_predictive
-        return relative.shifted(log_densities_at_optimum(self.problem, checked))
+        known = in_doubles(self.problem, points, "points", least=1)
+        relative = pointwise_moments(self.oracle, self.data, known, self.beta).log_predictive
+        return relative.shifted(log_densities_at_optimum(self.problem, known))
 
     def predict(self, x: ArrayLike, coverage: float = 0.95) -> xr.Dataset:
         def density(points: Data) -> np.ndarray:

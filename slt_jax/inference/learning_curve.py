@@ -18,7 +18,7 @@ from slt_jax.curves.jobs import exact_jobs
 from slt_jax.curves.posterior_runs import Sampling
 from slt_jax.curves.sampled_curve import sampled_point
 from slt_jax.data import simulate, statistics_along_n
-from slt_jax.inference.arguments import checked_key, checked_problem, checked_sampler
+from slt_jax.inference.arguments import checked_problem
 from slt_jax.oracles.criteria import HeldOut, simulated_points
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
@@ -27,13 +27,14 @@ from slt_jax.run.provenance import fingerprint
 from slt_jax.run.run_store import RunStore
 from slt_jax.run.store import prepare_folder
 from slt_jax.run.sweep import Task, run_tasks
+from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data, Statistics
-from slt_jax.validation import AtLeast, Increasing, OrMore, Positive, check
+from slt_jax.validation import AtLeast, Positive, check, check_key, checked, increasing
 
 AtLeastTwo = Annotated[int, AtLeast(2)]
-Sizes = Annotated[tuple[Annotated[int, AtLeast(3)], ...], Increasing(), OrMore(1)]
+SizeOfWBIC = Annotated[int, AtLeast(3)]
 SMC: SamplerSettings = SMCSettings()
 
 
@@ -74,13 +75,14 @@ def learning_curve(
     >>> float(abs(curve.lambda_wbic - curve.exact_lambda_wbic).max()) < 0.2
     True
     """
-    problem, sampler, key = checked_problem(problem), checked_sampler(sampler), checked_key(key)
-    sizes = tuple(n)
-    check("n", sizes, Sizes)
+    problem = checked_problem(problem)
+    check_settings("sampler", sampler)
+    check_key("key", key)
+    sizes = tuple(map(int, increasing("n", n, SizeOfWBIC)))
     for name, value in (("data_sets", data_sets), ("seeds", seeds), ("num_chains", num_chains)):
         check(name, value, AtLeastTwo)
     check("held_out", held_out, AtLeastTwo)
-    check("step_size", step_size, Positive | None)
+    step_size = checked("step_size", step_size, Positive | None)
     data_key, sampler_key, points_key = jax.random.split(key, 3)
     points = _points(problem, points_key, held_out)
     oracle = oracle_for(problem)

@@ -16,7 +16,7 @@ from slt_jax.curves.ladders import FreeEnergy, with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
 from slt_jax.curves.predictions import pointwise_log_likelihood, predictive_moments
 from slt_jax.curves.reference import with_reference
-from slt_jax.data import statistics_of
+from slt_jax.data import in_doubles, statistics_of
 from slt_jax.estimators import (
     Basis,
     Estimate,
@@ -30,13 +30,9 @@ from slt_jax.estimators import (
     waic,
 )
 from slt_jax.inference.arguments import (
-    checked_beta,
-    checked_data,
     checked_data_sets,
     checked_held_out,
-    checked_key,
     checked_problem,
-    checked_sampler,
 )
 from slt_jax.inference.posterior import Posterior, shifted
 from slt_jax.inference.prediction import predicted_by_draws
@@ -46,10 +42,11 @@ from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.report.export import draws_tree, to_arviz
 from slt_jax.report.posterior_figure import TemperedEnergies
+from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data
-from slt_jax.validation import AtLeast, Positive, check
+from slt_jax.validation import AtLeast, Positive, check, check_key, checked
 
 MOST_MARGINALS = 4
 SMALLEST_OF_WBIC = 3
@@ -127,12 +124,13 @@ def sample(
     >>> posterior.converged, bool(abs(posterior.waic.value - exact.waic.value) < 0.01)
     (True, True)
     """
-    problem, beta = checked_problem(problem), checked_beta(beta)
+    problem, beta = checked_problem(problem), checked("beta", beta, Positive)
     data_sets = checked_data_sets(problem, data)
-    sampler, key = checked_sampler(sampler), checked_key(key)
+    check_settings("sampler", sampler)
+    check_key("key", key)
     check("seeds", seeds, AtLeastTwo)
     check("num_chains", num_chains, AtLeastTwo)
-    check("step_size", step_size, Positive | None)
+    step_size = checked("step_size", step_size, Positive | None)
     check("keep_draws", keep_draws, bool)
     single = isinstance(data, Data)
     posteriors = sampled_posteriors(
@@ -302,8 +300,8 @@ class SampledPosterior(Posterior[Estimate]):
         )
 
     def log_predictive_density(self, points: Data) -> Estimate:
-        checked = checked_data("points", self.problem, points, 1)
-        return _from_moments(log_predictive_density, self._moments_of(checked, held_out=True))
+        known = in_doubles(self.problem, points, "points", least=1)
+        return _from_moments(log_predictive_density, self._moments_of(known, held_out=True))
 
     def predict(self, x: ArrayLike, coverage: float = 0.95) -> xr.Dataset:
         positions = np.concatenate(self._runs.positions)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
 from slt_jax.samplers.hmc import (
     Chains,
     Density,
@@ -24,6 +25,7 @@ from slt_jax.samplers.hmc import (
 from slt_jax.samplers.kernels import chees_module
 from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
+from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
 SETTLING = 4
 
@@ -39,12 +41,12 @@ class ChEESSettings(NamedTuple):
     after the other: dear with thousands of chains, worth it where scales differ much.
     """
 
-    num_warmup: int = 300
-    num_draws: int = 100
-    max_num_steps: int = 100
-    target_acceptance: float = 0.651
-    initial_step_size: float = 0.1
-    learning_rate: float = 0.05
+    num_warmup: Count = 300
+    num_draws: Count = 100
+    max_num_steps: Count = 100
+    target_acceptance: Probability = 0.651
+    initial_step_size: Positive = 0.1
+    learning_rate: Positive = 0.05
     diagonal_mass_matrix: bool = False
 
     def run(
@@ -115,7 +117,10 @@ def chees(
     Source: Hoffman, Radul & Sountsov, An adaptive-MCMC scheme for setting trajectory lengths in
     Hamiltonian Monte Carlo, AISTATS 2021; blackjax.chees_adaptation.
     """
-    _check(settings, initial_positions)
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_scalar("beta", beta, NonNegative)
+    check_positions(initial_positions, dimension, 2)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     density = tempered_density(target, data, jnp.asarray(beta, dtype))
@@ -191,15 +196,3 @@ def _drawn(
     total = settling + settings.num_draws
     chains, traces = jax.lax.scan(draw, start, (jnp.arange(total), jax.random.split(key, total)))
     return chains, jax.tree.map(lambda leaf: leaf[settling:], traces)
-
-
-def _check(settings: ChEESSettings, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 2:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain ≥ 2, d]")
-    if settings.num_warmup < 1 or settings.num_draws < 1 or settings.max_num_steps < 1:
-        raise ValueError(f"{settings}: num_warmup, num_draws and max_num_steps must be at least 1")
-    if not 0 < settings.target_acceptance < 1:
-        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")
-    if not (settings.initial_step_size > 0 and settings.learning_rate > 0):
-        raise ValueError(f"{settings}: initial_step_size and learning_rate must be positive")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
 from slt_jax.samplers.hmc import (
     Chains,
     Density,
@@ -26,6 +27,7 @@ from slt_jax.samplers.hmc import (
 )
 from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
+from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
 STEP_SIZE_GAIN = 0.5
 
@@ -50,11 +52,11 @@ class MALASettings(NamedTuple):
     True
     """
 
-    num_warmup: int = 1000
-    num_draws: int = 100
-    thinning: int = 10
-    target_acceptance: float = 0.574
-    initial_step_size: float = 0.1
+    num_warmup: Count = 1000
+    num_draws: Count = 100
+    thinning: Count = 10
+    target_acceptance: Probability = 0.574
+    initial_step_size: Positive = 0.1
 
     def run(
         self,
@@ -113,12 +115,15 @@ def mala(
     ``initial_positions`` has shape [chain, d], best dispersed: the scales are the ensemble's
     standard deviations, renewed at every doubling of the warm-up. Everything is sampled in JAX's
     default float type. Under ``jit`` the first two arguments and the last are static; ``vmap`` over
-    the others for many jobs. Raises ValueError for settings or shapes out of range.
+    the others for many jobs. Raises ValueError for arguments out of range.
 
     Source: Roberts & Tweedie, Exponential convergence of Langevin distributions and their
     discrete approximations, Bernoulli 2, 1996.
     """
-    _check(settings, initial_positions)
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_scalar("beta", beta, NonNegative)
+    check_positions(initial_positions, dimension, 2)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     density = tempered_density(target, data, jnp.asarray(beta, dtype))
@@ -182,15 +187,3 @@ def _warmed_up(
     )
     chains, step_size, scale = jax.lax.fori_loop(0, settings.num_warmup, warm, start)
     return chains, step_size, scale
-
-
-def _check(settings: MALASettings, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 2:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain ≥ 2, d]")
-    if settings.num_warmup < 1 or settings.num_draws < 1 or settings.thinning < 1:
-        raise ValueError(f"{settings}: num_warmup, num_draws and thinning must be at least 1")
-    if not 0 < settings.target_acceptance < 1:
-        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")
-    if not settings.initial_step_size > 0:
-        raise ValueError(f"{settings}: initial_step_size must be positive")

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import (
+    check_positions,
+    check_run,
+    check_step_size,
+    checked_betas,
+)
 from slt_jax.samplers.target import Target
+from slt_jax.validation import check_key
 
 
 class Evidence(NamedTuple):
@@ -84,7 +91,7 @@ class SamplerSettings(Protocol):
 
         ``keys`` [S]; ``betas`` [B] increase. With ``keep_positions`` the positions of all draws are
         returned too. Under ``jit`` the settings, the target and this flag are static, and ``vmap``
-        over the rest serves many data sets. Raises ValueError for settings or shapes out of range.
+        over the rest serves many data sets. Raises ValueError as ``draw_posterior`` does.
         """
         ...
 
@@ -104,21 +111,20 @@ def draw_posterior(
     This is one run of ``settings``, whose draws have no axis [S]. SMC and parallel tempering go
     through all β in one run, which for SMC must end at β = 1; the others run once for each.
     ``initial_positions`` [chain, d] start the chains; SMC starts from the prior instead, and its
-    chains are those of its last population at a β. ``step_size`` as in ``Start``,
-    ``keep_positions`` and errors as in ``SamplerSettings.run``. Under ``jit`` the first two
-    arguments and the last are static.
+    chains are those of its last population at a β. ``step_size`` as in ``Start``, and
+    ``keep_positions`` as in ``SamplerSettings.run``. Under ``jit`` the first two arguments and the
+    last are static. Raises ValueError for settings out of range, a target or data of another kind,
+    β that are negative, not finite or do not increase, positions that are not finite or of another
+    dimension, and a step size that is not positive and finite.
     """
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_positions(initial_positions, dimension)
+    checked_betas(betas)
+    check_step_size(step_size)
     start = Start(jnp.asarray(initial_positions)[None], step_size)
     draws = settings.run(target, key[None], data, betas, start, keep_positions)
     return jax.tree.map(lambda leaf: leaf[0], draws)
-
-
-def checked_betas(betas: Array) -> Array:
-    """The inverse temperatures [B] in JAX's default float type. Raises ValueError for B < 1."""
-    betas = jnp.asarray(betas, jnp.result_type(float))
-    if betas.ndim != 1 or len(betas) < 1:
-        raise ValueError(f"betas has shape {betas.shape}; allowed is [B] with B ≥ 1")
-    return betas
 
 
 def by_chain(kept: Array | None) -> Array | None:

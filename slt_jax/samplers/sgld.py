@@ -8,15 +8,34 @@ probability that MALA would have given the step are by-products of it.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import (
+    check_finite,
+    check_positions,
+    check_run,
+    check_scalar,
+    check_step_size,
+)
 from slt_jax.samplers.langevin import Density, LangevinDynamics, localised_density
 from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Subsampled, Target
+from slt_jax.validation import (
+    AtLeast,
+    Below,
+    Count,
+    NonNegative,
+    Positive,
+    Size,
+    check_fields,
+    check_key,
+    check_kind,
+)
 
 DEFAULT_STEP = 1.0
 # What MALA would reject of the steps that are the unit of others. Far from where the posterior is
@@ -41,8 +60,8 @@ class RMSProp(NamedTuple):
     Source: Li, Chen, Carlson & Carin, Preconditioned SGLD for deep neural networks, AAAI 2016.
     """
 
-    decay: float = 0.99
-    damping: float = 1.0
+    decay: Annotated[float, AtLeast(0), Below(1)] = 0.99
+    damping: Positive = 1.0
     frozen: bool = True
 
 
@@ -55,10 +74,10 @@ class SGLDSettings(NamedTuple):
     a positive factor of the step size, as optax schedules do; like ``Target``, keep one.
     """
 
-    num_warmup: int = 500
-    num_draws: int = 100
-    thinning: int = 10
-    batch_size: int | None = None
+    num_warmup: Size = 500
+    num_draws: Count = 100
+    thinning: Count = 10
+    batch_size: Count | None = None
     with_prior: bool = False
     preconditioner: RMSProp | None = None
     schedule: Callable[[Array], Array | float] | None = None
@@ -78,6 +97,8 @@ class SGLDSettings(NamedTuple):
         run, ``coarse_energies``, show the bias of the step. ``start.step_size`` is in units of
         ``reference_step``, 1 by default.
         """
+
+        check_step_size(start.step_size)
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             step = start.step_size
@@ -131,15 +152,16 @@ def sgld(
     With ``batch_size`` every chain and step has its own minibatch, which the data draw
     (``target.Subsampled``). Everything is sampled in JAX's default float type. Under ``jit`` the
     first two arguments and the last are static; ``vmap`` over the others for many jobs. Raises
-    ValueError for settings, shapes or data out of range.
+    ValueError for arguments out of range: β and γ must be ≥ 0, and ε positive.
 
     Source: Welling & Teh, Bayesian learning via stochastic gradient Langevin dynamics, ICML
     2011; Lau, Furman, Wang, Murfet & Wei, The local learning coefficient, AISTATS 2025.
     """
-    _check(settings, data, centre, initial_positions)
-    for name, value in (("beta", beta), ("gamma", gamma), ("step_size", step_size)):
-        if jnp.ndim(value) != 0:
-            raise ValueError(f"{name} has shape {jnp.shape(value)}; allowed is a scalar")
+    _check(target, settings, data, centre, initial_positions)
+    check_key("key", key)
+    for name, value in (("beta", beta), ("gamma", gamma)):
+        check_scalar(name, value, NonNegative)
+    check_scalar("step_size", step_size, Positive)
     dtype = jnp.result_type(float)
     positions, centre, beta, gamma, step_size = (
         jnp.asarray(value, dtype) for value in (initial_positions, centre, beta, gamma, step_size)
@@ -197,7 +219,7 @@ def reference_step(
         thinning=1,
         schedule=None,
     )
-    _check(short, data, centre, initial_positions)
+    _check(target, short, data, centre, initial_positions)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     prior_key, round_key = jax.random.split(key)
@@ -246,7 +268,7 @@ def _with_coarse_draws(
 ) -> Draws:
     """Draw with the step that was asked for, and energies with twice that step."""
     with_prior = settings._replace(with_prior=True)
-    centre = jnp.zeros(jnp.shape(initial_positions)[1])
+    centre = jnp.zeros(jnp.shape(initial_positions)[-1])
     tune_key, draw_key = jax.random.split(key)
     unit, positions = reference_step(
         target, with_prior, tune_key, data, beta, 0.0, centre, initial_positions
@@ -271,24 +293,22 @@ def _with_coarse_draws(
     )
 
 
-def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 1:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain, d]")
-    if jnp.shape(centre) != shape[1:]:
-        raise ValueError(f"centre has shape {jnp.shape(centre)}; allowed is {shape[1:]}")
-    if settings.num_warmup < 0 or settings.num_draws < 1 or settings.thinning < 1:
-        raise ValueError(
-            f"{settings}: num_warmup must be at least 0, num_draws and thinning at least 1"
-        )
+def _check(
+    target: Target, settings: SGLDSettings, data: Any, centre: Array, initial_positions: Array
+) -> None:
+    dimension = check_run(settings, target, data)
+    check_positions(initial_positions, dimension)
+    if jnp.shape(centre) != (dimension,):
+        raise ValueError(f"centre has shape {jnp.shape(centre)}; allowed is ({dimension},)")
+    check_finite("centre", centre)
     if settings.batch_size is not None and not isinstance(data, Subsampled):
         raise ValueError(
             f"batch_size {settings.batch_size} with data of type {type(data).__name__}, which have "
             "no subsample(key, batch_size); allowed is None"
         )
     preconditioner = settings.preconditioner
+    check_kind("preconditioner", preconditioner, (RMSProp, NoneType), "RMSProp(...) or None")
     if preconditioner is not None:
-        if not (0 <= preconditioner.decay < 1 and preconditioner.damping > 0):
-            raise ValueError(f"{preconditioner}: decay must lie in [0, 1) and damping be positive")
+        check_fields(preconditioner)
         if preconditioner.frozen and settings.num_warmup == 0:
             raise ValueError(f"{preconditioner} with num_warmup 0: frozen must have a warm-up")

@@ -200,7 +200,7 @@ def test_intervals_of_both_cover(rungs: int) -> None:
     [
         (np.zeros((2, 4)), [0, 1], r"shape \(2, 4\)"),
         (np.zeros((2, 2, 4)), [0, 0.5, 1], r"betas \(3,\)"),
-        (np.zeros((2, 2, 4)), [1, 0], "increase"),
+        (np.zeros((2, 2, 4)), [1, 0], "must be > 1"),
         (np.zeros((2, 2, 4)), [-1, 0], "≥ 0"),
         (np.full((2, 2, 4), np.nan), [0, 1], "16 energies"),
     ],

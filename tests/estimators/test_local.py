@@ -196,5 +196,5 @@ def test_refusals() -> None:
         scan(gamma=[1.0])
     with pytest.raises(ValueError, match=r"acceptance has shape \(2, 3\)"):
         scan(acceptance=np.ones((2, 3)))
-    with pytest.raises(ValueError, match="must increase"):
+    with pytest.raises(ValueError, match="must be > 0.4, the one before"):
         scan(step_size=[0.4, 0.2, 0.1])
