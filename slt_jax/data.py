@@ -179,6 +179,7 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     >>> statistics_of(problem, simulate(problem, jax.random.key(0), n=100)).gram.shape  # Σ xxᵀ
     (3, 3)
     """
+    check_problem(problem)
     problem.check_optimum()
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))

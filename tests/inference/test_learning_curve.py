@@ -85,7 +85,7 @@ def test_the_figure_has_three_panels() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n": (10, 5)}, r"n = \(10, 5\): must be a tuple that increases"),
+        ({"n": (10, 5)}, r"n\[1\] = 5: must be > 10, the one before"),
         ({"n": (2, 5)}, r"n\[0\] = 2: must be an integer ≥ 3"),
         ({"n": ()}, r"n = \(\)"),
         ({"n": (10.5,)}, r"n\[0\] = 10\.5: must be an integer"),
