@@ -6,8 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtrit
 
 Floats = NDArray[np.float64]
 Reference = Literal["w0", "mle", "w*"]
@@ -71,7 +70,7 @@ class Estimate(NamedTuple):
         >>> round(float(mean_over_seeds([1.0, 2.0, 3.0]).half_width()), 2)
         2.48
         """
-        quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
+        quantile = stdtrit(self.degrees_of_freedom, 0.5 + coverage / 2)
         return np.asarray(quantile * self.standard_error)
 
     def scaled(self, factor: ArrayLike) -> "Estimate":

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import gammaincinv
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def fit_power_law(
         raise ValueError(f"standard_error = {errors.tolist()}: must be positive")
     if not 0 < coverage < 1:
         raise ValueError(f"coverage = {coverage}: must be between 0 and 1")
-    quantile = float(stats.chi2.ppf(coverage, 1))
+    quantile = 2 * float(gammaincinv(0.5, coverage))
     low, high = EXPONENTS
     for _ in range(MAX_ZOOMS):
         grid = np.linspace(low, high, GRID)
