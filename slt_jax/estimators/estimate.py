@@ -6,8 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtrit
 
 from slt_jax.validation import Probability, check, check_kind, real_array
 
@@ -75,7 +74,7 @@ class Estimate(NamedTuple):
         2.48
         """
         check("coverage", coverage, Probability)
-        quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
+        quantile = stdtrit(self.degrees_of_freedom, 0.5 + coverage / 2)
         return np.asarray(quantile * self.standard_error)
 
     def scaled(self, factor: ArrayLike) -> "Estimate":

@@ -22,8 +22,6 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
-import tyro
-
 from slt_jax.validation import (
     KINDS,
     Positive,
@@ -150,6 +148,8 @@ def parse(program: str, description: str, presets: Mapping[str, C], arguments: S
         raise ValueError(f"preset {chosen.preset!r}: {suggestion(chosen.preset, presets)}")
     default = presets[chosen.preset]
     _refuse_unknown_flags(type(default), rest)
+    import tyro  # which the library does without
+
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -215,6 +215,8 @@ def _refuse_unknown_flags(family: Any, arguments: Sequence[str]) -> None:
 
 def _with_bounds_in_help(family: type[C]) -> type[C]:
     """The fields of a configuration, unchecked, whose help gives bounds beside the default."""
+    import tyro
+
     annotations: dict[str, Any] = {}
     declarations: dict[str, Any] = annotations_of(cast(Any, family))
     for name, declared in declarations.items():

@@ -9,12 +9,12 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import xarray as xr
 
-from slt_jax.run.config import Stopped
+from slt_jax.run.config import Stopped, Worker
 from slt_jax.run.progress import Progress
 from slt_jax.run.run_store import RunStore
 from slt_jax.run.stopping import Interrupted, Stop, stop_on_signals
@@ -53,13 +53,7 @@ def run_tasks(
     if run_store is not None:
         saved = {name: run_store.load(name) for name in names}
         done = {name: dataset for name, dataset in saved.items() if dataset is not None}
-    share = set(names) if run_store is None else {
-        name for i, name in enumerate(names) if i % run_store.worker.count == run_store.worker.index
-    }  # fmt: skip
-    missing: dict[str, list[Task]] = {}
-    for task in tasks:
-        if task.name in share and task.name not in done:
-            missing.setdefault(task.group, []).append(task)
+    missing = _missing(tasks, done, Worker() if run_store is None else run_store.worker)
     progress = Progress(label, len(done) + sum(map(len, missing.values())), already=len(done))
     if run_store is not None:
         if done:
@@ -100,6 +94,17 @@ def run_tasks(
                 "without --worker to do what is missing"
             )
     return {name: done[name] for name in names}
+
+
+def _missing(
+    tasks: Sequence[Task], done: Mapping[str, xr.Dataset], worker: Worker
+) -> dict[str, list[Task]]:
+    """The tasks of a worker's share that are not done, by group."""
+    missing: dict[str, list[Task]] = {}
+    for i, task in enumerate(tasks):
+        if i % worker.count == worker.index and task.name not in done:
+            missing.setdefault(task.group, []).append(task)
+    return missing
 
 
 def _different_names(tasks: Sequence[Task]) -> list[str]:
