@@ -18,6 +18,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slt_jax.curves.inference import exact as exact
     from slt_jax.curves.inference import sample as sample
+    from slt_jax.curves.local_coefficient import (
+        LocalLearningCoefficient as LocalLearningCoefficient,
+    )
+    from slt_jax.curves.local_coefficient import (
+        local_learning_coefficient as local_learning_coefficient,
+    )
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
@@ -34,6 +40,9 @@ if TYPE_CHECKING:
     from slt_jax.oracles.oracle import oracle_for as oracle_for
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
+    from slt_jax.report.local_coefficient import (
+        plot_local_learning_coefficient as plot_local_learning_coefficient,
+    )
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
     from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
@@ -52,6 +61,7 @@ _MODULE_OF = {
     "Estimate": "estimators",
     "Exact": "oracles.evaluation",
     "FeatureRegression": "model",
+    "LocalLearningCoefficient": "curves.local_coefficient",
     "MALASettings": "samplers.mala",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
@@ -66,8 +76,10 @@ _MODULE_OF = {
     "draw_posterior": "samplers.sampling",
     "exact": "curves.inference",
     "generalisation_errors": "oracles.criteria",
+    "local_learning_coefficient": "curves.local_coefficient",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
+    "plot_local_learning_coefficient": "report.local_coefficient",
     "quadrature_points": "oracles.criteria",
     "sample": "curves.inference",
     "simulate": "data",
