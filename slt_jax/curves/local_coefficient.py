@@ -197,6 +197,8 @@ def local_learning_coefficient(
     >>> found.converged, bool(abs(found.estimate.value - 1) < 0.2)  # d/2
     (True, True)
     """
+    if not (isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"key = {key!r}: must be one key, as jax.random.key(0)")
     settings = _settings(num_chains, num_warmup, num_draws, thinning)
     batch, n = batch_of(model_or_loss, data)
     check("batch_size", batch_size, Annotated[int, AtLeast(1)] | None)
