@@ -38,7 +38,8 @@ class ErrorSources(NamedTuple):
     ``between_chains`` what independent chains or runs disagree by beyond it (all of it where
     the inside of runs was not looked at), ``between_data_sets`` the spread over data sets beyond
     Monte-Carlo error, ``held_out_data`` that of finitely many held-out data, ``discretisation`` an
-    estimate from a rule with half the nodes.
+    estimate from a rule with half the nodes or from another step. Of local learning coefficients
+    ``localisation`` is half their range over γ, and ``descent`` by how much βnL_n falls near w*.
     """
 
     within_chains: Floats | None = None
@@ -46,6 +47,8 @@ class ErrorSources(NamedTuple):
     between_data_sets: Floats | None = None
     held_out_data: Floats | None = None
     discretisation: Floats | None = None
+    localisation: Floats | None = None
+    descent: Floats | None = None
 
 
 class Estimate(NamedTuple):
