@@ -33,6 +33,7 @@ from slt_jax.curves.local_runs import (
 )
 from slt_jax.estimators import Basis, ErrorSources, Estimate, local_scan
 from slt_jax.estimators.estimate import Loss, in_standard_errors
+from slt_jax.run.quantities import labelled
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.validation import AtLeast, Count, Positive, Size, check, check_key
 
@@ -360,7 +361,8 @@ def _result(
     attrs = {
         "n": float(runs.n), "beta": runs.beta, "dimension": runs.flat_loss.d, "loss": runs.loss,
     }  # fmt: skip
-    return LocalLearningCoefficient(xr.Dataset(columns, attrs=attrs), _stacked(scans), is_list)
+    table = labelled(xr.Dataset(columns, attrs=attrs))
+    return LocalLearningCoefficient(table, labelled(_stacked(scans)), is_list)
 
 
 def _row(found: Conclusion, loss: float, chosen: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -112,6 +112,13 @@ def test_units_change_nothing() -> None:
     np.testing.assert_allclose(other.scan["step_size"], plain.scan["step_size"] * 64**2, rtol=0.02)
 
 
+def test_every_variable_has_a_long_name_and_units(five) -> None:
+    for table in (five[0].table, five[0].scan):
+        bare = [name for name, v in table.variables.items() if not v.attrs.get("long_name")]
+        assert not bare
+        assert all("units" in variable.attrs for variable in table.variables.values())
+
+
 def test_figures(five) -> None:
     assert len(five[0].plot().axes) == 6
     assert [axes.get_title() for axes in five[0].plot().axes][1:3] == [
