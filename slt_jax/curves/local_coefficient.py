@@ -197,8 +197,7 @@ def local_learning_coefficient(
     >>> found.converged, bool(abs(found.estimate.value - 1) < 0.2)  # d/2
     (True, True)
     """
-    if not (isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"key = {key!r}: must be one key, as jax.random.key(0)")
+    _check_key(key)
     settings = _settings(num_chains, num_warmup, num_draws, thinning)
     batch, n = batch_of(model_or_loss, data)
     check("batch_size", batch_size, Annotated[int, AtLeast(1)] | None)
@@ -222,6 +221,12 @@ def local_learning_coefficient(
     pilot = runs.pilot(jobs, gammas)
     scan = runs.scan(jobs, pilot, gammas, steps, jax.random.fold_in(key, 1))
     return _result(runs, pilot, scan, isinstance(params, list))
+
+
+def _check_key(key: Any) -> None:
+    is_key = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not (is_key and key.shape == ()):
+        raise ValueError(f"key = {key!r}: must be one key, as jax.random.key(0)")
 
 
 def _settings(num_chains: int, num_warmup: int, num_draws: int, thinning: int) -> SGLDSettings:
