@@ -6,7 +6,7 @@ the one of size n + 1, whatever the batch, the grid of n or the machine.
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,17 @@ import numpy as np
 from jax import Array
 
 from slt_jax.model import FeatureRegression
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data, RegressionStatistics, Statistics
 from slt_jax.validation import (
+    LARGEST_SIMULATED,
     Count,
-    Size,
+    SimulatedSize,
+    Within,
     check,
     check_key,
     check_kind,
@@ -41,8 +44,8 @@ def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     """Draw data ``start`` to ``start + n`` of the data set that ``key`` stands for.
 
     Returns Data with leading axis n, in float64. Raises ValueError unless n is an integer ≥ 1,
-    ``start`` an integer ≥ 0 and ``key`` one key, and for a problem that ``shapes.datum_of``
-    refuses.
+    ``start`` an integer ≥ 0, which end at datum 2³² and fit into memory, and ``key`` one key, and
+    for a problem that ``shapes.datum_of`` refuses.
 
     >>> import jax
     >>> from slt_jax import named_problems, simulate
@@ -52,9 +55,33 @@ def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     """
     datum_of(problem)
     check_key("key", key)
-    check("n", n, Count)
-    check("start", start, Size)
+    check("n", n, SimulatedSize)
+    check("start", start, Annotated[int, Within(0, LARGEST_SIMULATED - n)])
+    refuse_unheld_data(problem, 1, n)
     return _simulate(problem, key, start, n)
+
+
+def refuse_unheld_data(problem: Problem, num_replicates: int, n: int, copies: int = 1) -> None:
+    """Refuse so many data sets of size n, each kept ``copies`` times, that no memory holds them.
+
+    Raises ValueError with the size that they would have.
+    """
+    per_datum = sum(part.size * np.dtype(float).itemsize for part in datum_of(problem))
+    sets = "1 data set" if num_replicates == 1 else f"{num_replicates} data sets"
+    name = f"n = {n}: {sets} of {problem.name}"
+    refuse_beyond_memory(name, float(per_datum) * n * num_replicates * copies)
+
+
+def refuse_unheld_statistics(
+    problem: Problem, num_replicates: int, sample_sizes: Sequence[int]
+) -> None:
+    """Refuse what ``statistics_along_n`` cannot hold, which are data without sufficient statistics.
+
+    Raises ValueError as ``refuse_unheld_data`` does.
+    """
+    if not problem.model.statistics_are_additive:
+        # Data of every size are padded to the largest one.
+        refuse_unheld_data(problem, num_replicates, max(sample_sizes), 1 + len(sample_sizes))
 
 
 def _simulated(problem: Problem, key: Array, start: Array | int, n: int) -> Data:
@@ -95,12 +122,18 @@ def validate_data(problem: Problem, data: Data) -> None:
 def in_doubles(problem: Problem, data: Data, name: str = "data", least: int = 0) -> Data:
     """Return the data as new float64 arrays of NumPy, or raise the ValueError of ``validate_data``.
 
-    ``name`` is that of the argument, which must hold at ``least`` so many data.
+    ``name`` is that of the argument, which must hold at ``least`` so many data. Data without an
+    input, x = None, get one of shape [n, 0].
     """
-    datum = datum_of(problem)
+    check_problem(problem)
     check_kind(name, data, Data, "Data(x, y)")
-    parts: Any = [np.array(real_array(*part)) for part in zip(Data._fields, data, strict=True)]
+    given: Any = data
+    if given.x is None:
+        given = given._replace(x=np.zeros((*np.shape(given.y)[:1], 0)))
+    parts: Any = [np.array(real_array(*part)) for part in zip(Data._fields, given, strict=True)]
     checked = Data(*parts)
+    shapes = None if problem.model.knows_shapes else (parts[0].shape[1:], parts[1].shape[1:])
+    datum = datum_of(problem, shapes)
     for part, values, expected in zip(Data._fields, checked, datum, strict=True):
         if values.ndim == 0 or values.shape[1:] != expected.shape:
             needed = f"(n, {', '.join(map(str, expected.shape))})".replace(", )", ",)")
@@ -137,7 +170,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     """Reduce data with one weight a_i each (ones by default) to the model's statistics, in float64.
 
     Raises ValueError for data that ``validate_data`` refuses, for weights that are not finite or
-    not of shape [n], and where the likelihood of the data at the optimum is zero.
+    not of shape [n], for a problem without an optimum, and where the likelihood of the data at it
+    is zero.
 
     >>> import jax
     >>> from slt_jax import named_problems, simulate, statistics_of
@@ -145,6 +179,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     >>> statistics_of(problem, simulate(problem, jax.random.key(0), n=100)).gram.shape  # Σ xxᵀ
     (3, 3)
     """
+    check_problem(problem)
+    problem.check_optimum()
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))
     weights = jnp.asarray(real_weights(weights, len(checked.y)))
@@ -168,12 +204,15 @@ def statistics_along_n(
     Every array has the leading axis [replicate]. Sufficient statistics are accumulated chunk by
     chunk, so that memory does not grow with n and one program serves every n; for a model without
     them the data are padded to the largest n and weighted. Raises ValueError for sample sizes that
-    are not increasing integers ≥ 1, and for a problem that ``shapes.datum_of`` refuses.
+    are not increasing integers from 1 to 2³², for data that do not fit into memory, and for a
+    problem that ``shapes.datum_of`` refuses.
     """
     datum_of(problem)
+    problem.check_optimum()
     check_key("key", key)
     check("num_replicates", num_replicates, Count)
-    sizes = list(map(int, increasing("sample_sizes", sample_sizes, Count)))
+    sizes = list(map(int, increasing("sample_sizes", sample_sizes, SimulatedSize)))
+    refuse_unheld_statistics(problem, num_replicates, sizes)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
     if not problem.model.statistics_are_additive:
         return _padded_statistics(problem, keys, sizes)

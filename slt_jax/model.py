@@ -69,6 +69,11 @@ class Model(abc.ABC):
 
     statistics_are_additive: ClassVar[bool] = False
 
+    @property
+    def knows_shapes(self) -> bool:
+        """True if ``example_datum`` says which shapes x and y have; else any data say it."""
+        return True
+
     def __post_init__(self) -> None:
         check_fields(self)
 

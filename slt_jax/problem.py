@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
@@ -53,7 +53,9 @@ class Problem:
     """Watanabe's triplet of truth q, model p and prior φ, with what is known about it.
 
     ``optimum`` is a minimiser w₀ of L in the model; ``truth`` defaults to the model at the
-    optimum, which makes the problem realisable. ``theory`` is None where (λ, m) is unknown, and
+    optimum, which makes the problem realisable. A problem of one's own data has neither: the
+    posterior mode of the data then takes the place of w₀ (``slt_jax.with_reference``), and
+    ``optimum_is_fitted`` says so. ``theory`` is None where (λ, m) is unknown, and
     where its asymptote of F_n does not hold. ``title`` describes the problem in a few words.
     Experiments that name no problems take those with ``showcase``. ``divergence`` is
     L(w₀) − S ≥ 0, the relative entropy from the truth to the model at w₀ in nats per datum, of a
@@ -72,13 +74,14 @@ class Problem:
 
     name: str
     model: Model
-    optimum: Params
+    optimum: Params = field(default_factory=dict)
     theory: Theory | None = None
     truth: Truth | None = None
     title: str = ""
     showcase: bool = True
     divergence: float | None = None
     optimal_set: Callable[[Array], Params] | None = None
+    optimum_is_fitted: bool = False
 
     def __post_init__(self) -> None:
         check_kind("name", self.name, str, "a string")
@@ -91,12 +94,17 @@ class Problem:
     @property
     def realisable(self) -> bool:
         """True if the truth is the model at the optimum, by construction."""
-        return self.truth is None
+        return self.truth is None and self._has_known_optimum
+
+    @property
+    def has_truth(self) -> bool:
+        """True if it is known what data are drawn from."""
+        return self.truth is not None or self._has_known_optimum
 
     @property
     def entropy(self) -> float | None:
         """S of q(y|x) in nats per datum, None where unknown."""
-        return self._true_density.entropy()
+        return self.true_density.entropy() if self.has_truth else None
 
     @property
     def optimal_loss(self) -> float | None:
@@ -106,14 +114,34 @@ class Problem:
         return None if entropy is None or divergence is None else entropy + divergence
 
     def simulate(self, key: Array) -> tuple[Array, Array]:
-        """Draw one datum (x, y) from the truth."""
-        return self._true_density.simulate(key)
+        """Draw one datum (x, y) from the truth. Raises ValueError where that is unknown."""
+        return self.true_density.simulate(key)
 
     @property
-    def _true_density(self) -> Truth:
+    def true_density(self) -> Truth:
+        """The truth, which is the model at w₀ unless another is given.
+
+        Raises ValueError where it is unknown.
+        """
+        if not self.has_truth:
+            raise ValueError(
+                f"{self.name}: no truth is known; give the Problem its optimum or a truth"
+            )
         return self.truth or Truth(self.model, self.optimum)
+
+    def check_optimum(self) -> None:
+        """Raise ValueError for a problem without an optimum, which sums over data start from."""
+        if not self.optimum:
+            raise ValueError(
+                f"{self.name}: has no optimum; give it one, or find a reference point of your "
+                "data by with_reference"
+            )
+
+    @property
+    def _has_known_optimum(self) -> bool:
+        return bool(self.optimum) and not self.optimum_is_fitted
 
 
 def check_problem(problem: Any) -> None:
     """Refuse anything but a problem, as its name or model, with a ValueError that says so."""
-    check_kind("problem", problem, Problem, "a Problem, as named_problems()['linear_3']")
+    check_kind("problem", problem, Problem, "a Problem, as load_problem('linear_3')")

@@ -24,8 +24,10 @@ SOME_DATA = 2
 Shape = tuple[int, ...]
 
 
-def datum_of(problem: Problem) -> Data:
+def datum_of(problem: Problem, shapes: tuple[Shape, Shape] | None = None) -> Data:
     """Return the shapes and types of x and y of one datum, once those of all else are checked.
+
+    ``shapes`` are those of a datum that is at hand, for a model that does not know them.
 
     The evaluation is abstract: it compiles nothing and touches no device. It is in float64, as
     data are simulated, since JAX keeps what it traces. Raises ValueError for anything but a
@@ -34,18 +36,20 @@ def datum_of(problem: Problem) -> Data:
     shape than its docstring says.
     """
     check_problem(problem)
-    return _datum_of_problem(problem)
+    return _datum_of_problem(problem, shapes)
 
 
 @functools.lru_cache(maxsize=1024)
 @in_float64
-def _datum_of_problem(problem: Problem) -> Data:
+def _datum_of_problem(problem: Problem, shapes: tuple[Shape, Shape] | None) -> Data:
     model, truth = problem.model, problem.truth
-    _check_params(f"{problem.name}: optimum", problem.optimum, model)
-    datum = _datum_of(model)
+    if problem.optimum:
+        _check_params(f"{problem.name}: optimum", problem.optimum, model)
+    datum = _datum_of(model, shapes)
     if truth is not None:
         _check_params(f"{problem.name}: truth", truth.params, truth.model)
-        for part, own, of_truth in zip(Data._fields, datum, _datum_of(truth.model), strict=True):
+        true_datum = _datum_of(truth.model, None)
+        for part, own, of_truth in zip(Data._fields, datum, true_datum, strict=True):
             if of_truth.shape != own.shape:
                 raise ValueError(
                     f"{problem.name}: {part} has shape {of_truth.shape} in the truth: must be "
@@ -58,7 +62,7 @@ def _datum_of_problem(problem: Problem) -> Data:
 
 
 @functools.lru_cache(maxsize=1024)
-def _datum_of(model: Model) -> Data:
+def _datum_of(model: Model, shapes: tuple[Shape, Shape] | None) -> Data:
     """Evaluate each method that a model defines, and return the shape of one datum.
 
     A method of the base classes is right if the methods that it calls are. The simplest come
@@ -98,7 +102,7 @@ def _datum_of(model: Model) -> Data:
             expect("coefficients", coefficients, features + (coefficients[1:2] or (1,)))
         prediction = evaluated("predict", params, x).shape
         expect("predict", prediction, prediction[:1] or (1,))
-    datum = _simulated(model, params, key)
+    datum = _simulated(model, params, key) if shapes is None else Data(*map(_floats, shapes))
     if isinstance(model, Regression):
         expect("simulate", datum.x.shape, x.shape)
         expect("predict", prediction, datum.y.shape)

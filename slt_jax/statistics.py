@@ -19,7 +19,7 @@ Params = Mapping[str, Any]
 
 
 class Data(NamedTuple):
-    """Observations: inputs ``x`` [n, ...] and outputs ``y`` [n, ...].
+    """Observations: inputs ``x`` [n, ...] and outputs ``y`` [n, ...]; ``x`` is None without inputs.
 
     >>> import numpy as np
     >>> from slt_jax import Data

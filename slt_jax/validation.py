@@ -5,10 +5,12 @@ what is allowed.
 """
 
 import dataclasses
+import difflib
 import functools
 import inspect
 import itertools
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -139,6 +141,21 @@ class Different:
         return "without repetitions"
 
 
+@dataclasses.dataclass(frozen=True)
+class ProblemSpecs:
+    """Bound of a tuple: specifications of problems, as ``slt_jax.load_problem`` takes them.
+
+    What they name is looked at when a run begins, since that needs JAX.
+    """
+
+    def allows(self, value: Any) -> bool:
+        """Say if no specification is empty."""
+        return all(spec.strip() for spec in value)
+
+    def __str__(self) -> str:
+        return "of names, file.py:name or package.module:name,"
+
+
 Positive = Annotated[float, Above(0)]
 """A number that is positive and finite."""
 Number = Annotated[float, Finite()]
@@ -151,6 +168,15 @@ Size = Annotated[int, AtLeast(0)]
 """An integer ≥ 0."""
 Count = Annotated[int, AtLeast(1)]
 """An integer ≥ 1."""
+
+# A double tells every n up to here from its neighbours, and no product of it overflows 64 bits.
+LARGEST_SIZE = 10**15
+# The index of a datum enters its random key with 32 bits: later data would repeat the first ones.
+LARGEST_SIMULATED = 2**32
+SampleSize = Annotated[int, Within(1, LARGEST_SIZE)]
+"""An n at which no data are simulated one by one."""
+SimulatedSize = Annotated[int, Within(1, LARGEST_SIMULATED)]
+"""An n up to which data are simulated."""
 
 
 KINDS: dict[Any, tuple[Any, str]] = {
@@ -310,3 +336,17 @@ def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None
         value = " ".join(str(values[place]).split())
         entry = f"[{', '.join(map(str, place))}]" if place else ""
         raise ValueError(f"{name}{entry} is {value}; {what}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, or all of them, for the refusal of one that is not.
+
+    >>> suggestion("tanh3", ["tanh_3", "linear_3"])
+    'did you mean tanh_3?'
+    >>> suggestion("nope", ["tanh_3", "linear_3"])
+    'choose from tanh_3, linear_3'
+    """
+    names = list(known)
+    if close := difflib.get_close_matches(name, names):
+        return f"did you mean {', '.join(close)}?"
+    return f"choose from {', '.join(names) or 'none, as there is none'}"

@@ -11,8 +11,6 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from experiments.learning_exponents import Config
-from experiments.learning_exponents.spectrum import PowerLawSpectrum
 from slt_jax.curves.fixed_design import fixed_design_free_energy
 from slt_jax.curves.jobs import problem_key
 from slt_jax.data import is_designable
@@ -28,11 +26,16 @@ from slt_jax.oracles.location import (
 )
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
+from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
 from slt_jax.run.sweep import Task
 
+from . import Config
+from .spectrum import PowerLawSpectrum
+
 ERRORS = ("bayes", "gibbs", "variance")
 CLEAR_STANDARD_ERRORS = 2.0
+BYTES = 8
 
 
 def location_curves(config: Config) -> dict[str, Curve]:
@@ -172,9 +175,11 @@ def net_free_energy(problem: Problem, config: Config, scale: float) -> xr.Datase
 def tasks(config: Config) -> list[Task]:
     """All work, in groups that share compiled programs.
 
-    Raises ValueError for a location family or a spectrum that is none, and for an unknown or
-    unsuitable net.
+    Raises ValueError for a location family or a spectrum that is none, for an unknown or
+    unsuitable net, and for inputs that do not fit into memory.
     """
+    inputs = config.design_sizes[-1] * config.design_width
+    refuse_beyond_memory(f"design_sizes = {config.design_sizes[-1]}: its inputs", BYTES * inputs)
     data_key, design_key = jax.random.split(jax.random.key(config.seed))
     do = functools.partial
     work = []
@@ -218,15 +223,16 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     constants = family_constants(config)
     exact["bayes_over_gibbs"] = exact["bayes"] / exact["gibbs"]
     exact["gibbs_limit"] = constants["amplitude"] * exact["n"] ** -constants["exponent"]
+    net_names = [net.name for net in problems_of(config.nets)]
     of_nets = [
         _along(
             "prior_scale",
             config.prior_scales,
             [results[_name(net, f"{scale:g}")] for scale in config.prior_scales],
         )
-        for net in config.nets
+        for net in net_names
     ]
-    nets = _along("net", config.nets, of_nets).rename(design="net_design")
+    nets = _along("net", net_names, of_nets).rename(design="net_design")
     spectral = results["spectra"].drop_attrs()
     parts = [exact, measured, constants, spectral, width_exponents(spectral)]
     return xr.merge([*parts, results["designs"].drop_attrs(), nets, net_errors(nets)])

@@ -8,20 +8,20 @@ reaches the n at which two optima tell.
 from dataclasses import dataclass
 from typing import Annotated
 
-from slt_jax.curves.config import ErrorConfig
-from slt_jax.validation import Count, Different, Increasing, OrMore
+from slt_jax.curves.config import ErrorConfig, ProblemNames
+from slt_jax.validation import Increasing, OrMore, SampleSize
 
 
 @dataclass(frozen=True)
 class Config(ErrorConfig):
     """Every field is a flag."""
 
-    problems: Annotated[tuple[str, ...], OrMore(1), Different()] = (
+    problems: ProblemNames = (
         "legendre_4_misspecified", "parabola_regular", "tanh_2_even_truth", "parabola_critical",
         "parabola_two_optima",
     )  # fmt: skip
     """unrealisable problems with an oracle"""
-    expected_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(1)] = tuple(
+    expected_sizes: Annotated[tuple[SampleSize, ...], Increasing(), OrMore(1)] = tuple(
         round(10 ** (k / 2)) for k in range(2, 13)
     )
     """n of the exact expectation over all data sets of location families, of whose data sets the

@@ -1,1 +1,1 @@
-"""Models that are written elsewhere: a flax module, a numpyro model."""
+"""Models that are written elsewhere: plain functions, a flax module, a numpyro model."""

@@ -109,17 +109,10 @@ def _with_changed_priors(family: type[Model]) -> type[Model]:
 
     def exact(self: Any, optimum: Params) -> Direct | None:
         del optimum
-        coordinates = _coordinates(self.priors())
-        if coordinates is None or not 1 <= len(coordinates) <= MOST_COORDINATES:
-            return None
-        return Direct(CellsLatent(coordinates))
+        return cells_of(self.priors())
 
     def from_latent(self: Any, latent: Array) -> Params:
-        params, start = {}, 0
-        for name, shape in parameter_shapes(self.priors()).items():
-            stop = start + math.prod(shape)
-            params[name], start = latent[start:stop].reshape(shape), stop
-        return params
+        return entries(self.priors(), latent)
 
     return dataclasses.make_dataclass(
         f"{family.__name__}WithPriors",
@@ -129,6 +122,23 @@ def _with_changed_priors(family: type[Model]) -> type[Model]:
         frozen=True,
         kw_only=True,
     )
+
+
+def cells_of(priors: Mapping[str, Any]) -> Direct | None:
+    """Return direct quadrature of one or two parameters; None for others, and other priors."""
+    coordinates = _coordinates(priors)
+    if coordinates is None or not 1 <= len(coordinates) <= MOST_COORDINATES:
+        return None
+    return Direct(CellsLatent(coordinates))
+
+
+def entries(priors: Mapping[str, Any], latent: Array) -> Params:
+    """Return the parameters whose entries are the latent of ``cells_of`` [l], in its order."""
+    params, start = {}, 0
+    for name, shape in parameter_shapes(priors).items():
+        stop = start + math.prod(shape)
+        params[name], start = latent[start:stop].reshape(shape), stop
+    return params
 
 
 def _coordinates(priors: Mapping[str, Any]) -> tuple[Coordinate, ...] | None:

@@ -15,9 +15,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from numpyro import diagnostics as numpyro_diagnostics
-from scipy.special import ndtri
-from scipy.stats import rankdata
-from scipy.stats import t as student_t
+from scipy.special import ndtri, stdtr
 
 from slt_jax.validation import AtLeast, Count, check, check_kind, real_array
 
@@ -127,7 +125,7 @@ def drift_p_value(draws: ArrayLike) -> Floats:
     moved = scores[:, -half:].mean(axis=1) - scores[:, :half].mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = moved.mean(axis=0) / (moved.std(axis=0, ddof=1) / np.sqrt(chains))
-    p_value = 2 * student_t.sf(np.abs(statistic), chains - 1)
+    p_value = 2 * stdtr(chains - 1, -np.abs(statistic))
     return np.where(finite, np.where(_is_constant(array), 1.0, p_value), np.nan)
 
 
@@ -358,6 +356,8 @@ def _is_constant(array: Floats) -> NDArray[np.bool_]:
 
 
 def _normal_scores(array: Floats) -> Floats:
+    from scipy.stats import rankdata  # which takes long to import
+
     size = array.shape[0] * array.shape[1]
     ranks = rankdata(array.reshape(size, *array.shape[2:]), axis=0).reshape(array.shape)
     scores: Floats = ndtri((ranks - 3 / 8) / (size + 1 / 4))

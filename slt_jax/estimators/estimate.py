@@ -6,13 +6,12 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtrit
 
 from slt_jax.validation import Probability, check, check_kind, real_array
 
 Floats = NDArray[np.float64]
-Reference = Literal["w0", "mle", "w*"]
+Reference = Literal["w0", "mle", "mode", "w*"]
 Loss = Literal["full", "minibatch"]
 
 
@@ -21,8 +20,9 @@ class Basis:
     """The setting of an estimate, with None where it does not matter.
 
     ``n`` data (several for a slope), inverse temperature ``beta`` (several likewise), the
-    ``reference`` point whose loss was subtracted (w₀, the maximum-likelihood estimate or the centre
-    w* of a local posterior), and the ``loss`` that was sampled: of all data or of minibatches.
+    ``reference`` point whose loss was subtracted (w₀, the maximum-likelihood estimate, a posterior
+    mode or the centre w* of a local posterior), and the ``loss`` that was sampled: of all data or
+    of minibatches.
     """
 
     n: float | tuple[float, ...] | None = None
@@ -38,7 +38,8 @@ class ErrorSources(NamedTuple):
     ``between_chains`` what independent chains or runs disagree by beyond it (all of it where
     the inside of runs was not looked at), ``between_data_sets`` the spread over data sets beyond
     Monte-Carlo error, ``held_out_data`` that of finitely many held-out data, ``discretisation`` an
-    estimate from a rule with half the nodes.
+    estimate from a rule with half the nodes or from another step. Of local learning coefficients
+    ``localisation`` is half their range over γ, and ``descent`` by how much βnL_n falls near w*.
     """
 
     within_chains: Floats | None = None
@@ -46,6 +47,8 @@ class ErrorSources(NamedTuple):
     between_data_sets: Floats | None = None
     held_out_data: Floats | None = None
     discretisation: Floats | None = None
+    localisation: Floats | None = None
+    descent: Floats | None = None
 
 
 class Estimate(NamedTuple):
@@ -74,7 +77,7 @@ class Estimate(NamedTuple):
         2.48
         """
         check("coverage", coverage, Probability)
-        quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
+        quantile = stdtrit(self.degrees_of_freedom, 0.5 + coverage / 2)
         return np.asarray(quantile * self.standard_error)
 
     def scaled(self, factor: ArrayLike) -> "Estimate":

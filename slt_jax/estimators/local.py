@@ -77,8 +77,10 @@ def local_scan(
     Variables: ``local_learning_coefficient``; ``discretisation``, the size of the bias; ``_se``,
     the standard error that contains it; the mean ``acceptance``; ``r_hat`` and ``drift_p_value``;
     ``step_bias``, the bias in units of its standard error, NaN where there is no other step to
-    compare with; and ``reliable``: the chains have settled and are accepted at least 0.9 of the
-    time, and the bias is known and at most 3 of its standard errors or of those of λ̂ without it.
+    compare with; ``extrapolated``, λ̂ without its bias, with the standard error ``_se`` that still
+    contains the whole size of it, both NaN where there is no other step; ``settled``; and
+    ``reliable``: the chains have settled and are accepted at least 0.9 of the time, and the bias
+    is known and at most 3 of its standard errors or of those of λ̂ without it.
     One chain or one step is never reliable, as nothing shows a drift or a bias. Where no range of γ
     gives one value, the point has no scale of its own. Raises ValueError as
     ``local_learning_coefficient``, for shapes that differ, for γ that are negative or not finite,
@@ -92,7 +94,7 @@ def local_scan(
     mixing, drift = r_hat(by_pair), drift_p_value(by_pair)
     # Written so that NaN fails.
     settled = np.isfinite(estimate.value) & (mixing <= MAX_R_HAT) & (drift >= MIN_DRIFT_P_VALUE)
-    bias, bias_error = _bias_of_steps(estimate, step_size, settled)
+    bias, bias_error, unbiased_error = _bias_of_steps(estimate, step_size, settled)
     unbiased = np.abs(bias) <= MAX_ERROR * np.maximum(bias_error, estimate.standard_error)
     accepted = accepted.mean(axis=-1)
     total = estimate.with_part("discretisation", np.abs(bias), np.inf).standard_error
@@ -109,6 +111,9 @@ def local_scan(
             "r_hat": (axes, mixing),
             "drift_p_value": (axes, drift),
             "step_bias": (axes, in_standard_errors(bias, bias_error)),
+            "extrapolated": (axes, estimate.value - bias),
+            "extrapolated_se": (axes, np.hypot(unbiased_error, bias)),
+            "settled": (axes, settled),
             "reliable": (axes, settled & (accepted >= MIN_ACCEPTANCE) & unbiased),
         },
         coords={"gamma": gamma, "step_size": step_size},
@@ -133,15 +138,20 @@ def _check_scan(energies: Floats, acceptance: Floats, gamma: Floats, step_size: 
 
 def _bias_of_steps(
     estimate: Estimate, step_size: Floats, settled: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """Estimate the bias of each step and its standard error [γ, ε], NaN without another step."""
+) -> tuple[Floats, Floats, Floats]:
+    """Estimate the bias of each step [γ, ε], its standard error and that of λ̂ without it.
+
+    All are NaN without another step.
+    """
     other = np.array([_compared_with(row) for row in settled])
     value, error = estimate.value, estimate.standard_error
     against, its_error = (
         np.take_along_axis(a, np.maximum(other, 0), axis=1) for a in (value, error)
     )
     factor = step_size / (step_size - np.where(other < 0, np.nan, step_size[other]))
-    return (value - against) * factor, np.hypot(error, its_error) * np.abs(factor)
+    bias = (value - against) * factor
+    bias_error = np.hypot(error, its_error) * np.abs(factor)
+    return bias, bias_error, np.hypot((1 - factor) * error, factor * its_error)
 
 
 def _compared_with(settled: NDArray[np.bool_]) -> list[int]:

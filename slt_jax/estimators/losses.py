@@ -119,6 +119,18 @@ def gibbs_generalisation_loss(
     return _held_out(moments, _gibbs(moments, weights), by_datum, reference, weights)
 
 
+def log_predictive_density(moments: LossMoments) -> Estimate:
+    """Estimate log E_w[p(z_i|w)] of each datum [..., n] in nats, relative to w₀ where l is.
+
+    >>> from slt_jax.estimators import loss_moments
+    >>> moments = loss_moments(np.log([[[0.5, 1.0], [1.0, 0.5]], [[1.0, 1.0], [0.5, 0.5]]]), 2)
+    >>> np.exp(log_predictive_density(moments).value).tolist()
+    [0.75, 0.75]
+    """
+    value, influence = _log_mean(moments, 0)
+    return _estimate(moments, value, np.moveaxis(influence, -1, -3), reference=None)
+
+
 def energy_variance(moments: LossMoments) -> Estimate:
     """Estimate Var_β[nL_n] of the data of the moments, in nats²."""
     _check(moments)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import gammaincinv
 
 from slt_jax.validation import Number, Probability, check, checked, real_array, refuse_first
 
@@ -90,7 +90,7 @@ def fit_power_law(
     if not np.all(errors > 0):
         raise ValueError(f"standard_error = {errors.tolist()}: must be positive")
     check("coverage", coverage, Probability)
-    quantile = float(stats.chi2.ppf(coverage, 1))
+    quantile = 2 * float(gammaincinv(0.5, coverage))
     low, high = EXPONENTS
     for _ in range(MAX_ZOOMS):
         grid = np.linspace(low, high, GRID)

@@ -31,7 +31,7 @@ from slt_jax.oracles.moments import RuleSums
 from slt_jax.oracles.oracle import Oracle, check_oracle
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.oracles.shards import statistics_in_parts
-from slt_jax.problem import Problem, Truth, check_problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
 from slt_jax.validation import AtLeast, Count, NonNegative, check, check_kind, checked
@@ -324,7 +324,7 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
         checked(f"orders[{i // 2}][{i % 2}]", order, Count)
     if orders is not None and np.shape(orders) != (2, 2):
         raise ValueError(f"orders = {orders}: must be ((of x, of y), (coarser of x, of y))")
-    truth = problem.truth or Truth(problem.model, problem.optimum)
+    truth = problem.true_density
     inputs = truth.model.input_distribution() if isinstance(truth.model, Regression) else None
     if not isinstance(truth.model, Regression) or inputs is None:
         raise ValueError(

@@ -17,7 +17,7 @@ from slt_jax.oracles.moments import Posterior
 from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.oracles.shards import Points, of_replicate, points_of, statistics_in_parts
 from slt_jax.oracles.structures import Collapse, Structure
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.shapes import check_statistics, datum_of
 from slt_jax.statistics import Data, RegressionStatistics
@@ -199,8 +199,8 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     """The oracle of a problem, or None if its model declares no exact structure.
 
     Some integrals in four dimensions take many seconds for each data set; their oracles are
-    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, and for a
-    problem that ``shapes.datum_of`` refuses.
+    returned only with ``costly``. Raises ValueError for a refinement outside 1 … 3, for a problem
+    without an optimum, and for one that ``shapes.datum_of`` refuses.
 
     >>> import slt_jax as slt
     >>> problems = slt.named_problems()
@@ -209,8 +209,11 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     >>> slt.oracle_for(problems["mixture_3"]) is None  # five parameters, none in closed form
     True
     """
-    datum_of(problem)
+    check_problem(problem)
     check("refinement", refinement, Annotated[int, Within(1, max(RESOLUTIONS))])
+    problem.check_optimum()
+    if problem.model.knows_shapes:
+        datum_of(problem)
     structure = problem.model.exact(problem.optimum)
     if structure is None:
         return None

@@ -23,7 +23,7 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
 )
 from slt_jax.samplers.kernels import chees_module
-from slt_jax.samplers.sampling import Draws, Start, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
@@ -50,13 +50,25 @@ class ChEESSettings(NamedTuple):
     diagonal_mass_matrix: bool = False
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
-            result = chees(target, self, key, statistics, beta, positions)
-            return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
+            result = chees(target, self, key, statistics, beta, positions, keep_positions)
+            return Draws(
+                result.energies,
+                result.positions,
+                result.acceptance,
+                result.num_divergent,
+                kept_positions=result.kept_positions,
+            )
 
         return run_each_beta(one, keys, betas, start.positions)
 
@@ -69,7 +81,8 @@ class ChEESResult(NamedTuple):
     draws whose step was not shortened, NaN if all were; ``num_divergent``, draws whose trajectory
     lost more than 1000 nats. Of all chains []:
     ``step_size`` and ``trajectory_length`` (step size × longest number of steps) after warm-up;
-    ``num_steps``, the mean number of gradients per draw.
+    ``num_steps``, the mean number of gradients per draw. ``kept_positions`` [chain, draw, d] of all
+    draws, None unless asked for.
     """
 
     energies: Array
@@ -79,6 +92,7 @@ class ChEESResult(NamedTuple):
     step_size: Array
     trajectory_length: Array
     num_steps: Array
+    kept_positions: Array | None = None
 
 
 def chees(
@@ -88,6 +102,7 @@ def chees(
     data: Any,
     beta: Array | float,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> ChEESResult:
     """Draw from φ(w) exp(β · log_likelihood(w, data)) with one chain per initial position.
 
@@ -113,8 +128,8 @@ def chees(
     warmed, tuned = _adapted(settings, density, warmup_key, positions)
     # blackjax bounds the length while it adapts, and returns an average that nothing bounds.
     longest = jnp.clip(tuned["integration_steps_params"][0], 1, settings.max_num_steps)
-    chains, traces = _drawn(settings, density, draw_key, warmed, tuned, longest)
-    energies, accepted, whole, divergent, steps = traces
+    chains, traces = _drawn(settings, density, draw_key, warmed, tuned, longest, keep_positions)
+    energies, accepted, whole, divergent, steps, kept = traces
     return ChEESResult(
         energies=energies.T,
         positions=chains.positions,
@@ -123,6 +138,7 @@ def chees(
         step_size=tuned["step_size"],
         trajectory_length=longest * tuned["step_size"],
         num_steps=jnp.mean(steps),
+        kept_positions=by_chain(kept),
     )
 
 
@@ -148,7 +164,13 @@ def _adapted(settings: ChEESSettings, density: Density, key: Array, positions: A
 
 
 def _drawn(
-    settings: ChEESSettings, density: Density, key: Array, warmed: Any, tuned: Any, longest: Array
+    settings: ChEESSettings,
+    density: Density,
+    key: Array,
+    warmed: Any,
+    tuned: Any,
+    longest: Array,
+    keep_positions: bool,
 ) -> tuple[Chains, Any]:
     """Draw with constant settings: the chains at the end, and the trace of every draw."""
     start = chains_at(density, warmed.position)
@@ -166,7 +188,8 @@ def _drawn(
         chains, info = hmc_move(density, chains, noise, step_size, scale, num_steps)
         whole = length == 1
         accepted = jnp.where(whole, info.acceptance, 0.0)
-        return chains, (-chains.log_likelihood, accepted, whole, info.divergent, num_steps)
+        kept = chains.positions if keep_positions else None
+        return chains, (-chains.log_likelihood, accepted, whole, info.divergent, num_steps, kept)
 
     # In the warm-up all steps were of one length: what it left behind has time to follow.
     settling = settings.num_warmup // SETTLING

@@ -31,14 +31,24 @@ class NUTSSettings(NamedTuple):
     target_acceptance: Probability = 0.8
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             result = nuts(target, self, key, statistics, beta, positions)
             return Draws(
-                result.energies, result.positions[:, -1], result.acceptance, result.num_divergent
+                result.energies,
+                result.positions[:, -1],
+                result.acceptance,
+                result.num_divergent,
+                kept_positions=result.positions if keep_positions else None,
             )
 
         return run_each_beta(one, keys, betas, start.positions)

@@ -23,7 +23,7 @@ from slt_jax.samplers.arguments import (
     check_step_size,
 )
 from slt_jax.samplers.langevin import Density, LangevinDynamics, localised_density
-from slt_jax.samplers.sampling import Draws, Start, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Subsampled, Target
 from slt_jax.validation import (
     AtLeast,
@@ -83,7 +83,13 @@ class SGLDSettings(NamedTuple):
     schedule: Callable[[Array], Array | float] | None = None
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β, and again with twice the step; see ``SamplerSettings.run``.
 
@@ -96,7 +102,9 @@ class SGLDSettings(NamedTuple):
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             step = start.step_size
-            return _with_coarse_draws(target, self, key, statistics, beta, positions, step)
+            return _with_coarse_draws(
+                target, self, key, statistics, beta, positions, step, keep_positions
+            )
 
         return run_each_beta(one, keys, betas, start.positions)
 
@@ -110,7 +118,8 @@ class SGLDResult(NamedTuple):
     led there (a step into NaN counts as 0): far below 1 the step is too long; ``num_divergent``,
     draws that are not finite or whose last step would have lost MALA more than 1000 nats;
     ``diverged``, whether a kept energy or the last position is not finite, after which no number of
-    that chain means anything.
+    that chain means anything. ``kept_positions`` [chain, draw, d] of all draws, None unless asked
+    for.
     """
 
     energies: Array
@@ -118,6 +127,7 @@ class SGLDResult(NamedTuple):
     acceptance: Array
     num_divergent: Array
     diverged: Array
+    kept_positions: Array | None = None
 
 
 def sgld(
@@ -130,6 +140,7 @@ def sgld(
     centre: Array,
     step_size: Array | float,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> SGLDResult:
     """Sample exp(β · log_likelihood(w, data) − (γ/2)|w − w*|²) with one chain per position.
 
@@ -140,8 +151,8 @@ def sgld(
 
     With ``batch_size`` every chain and step has its own minibatch, which the data draw
     (``target.Subsampled``). Everything is sampled in JAX's default float type. Under ``jit`` the
-    first two arguments are static; ``vmap`` over the others for many jobs. Raises ValueError for
-    arguments out of range: β and γ must be ≥ 0, and ε positive.
+    first two arguments and the last are static; ``vmap`` over the others for many jobs. Raises
+    ValueError for arguments out of range: β and γ must be ≥ 0, and ε positive.
 
     Source: Welling & Teh, Bayesian learning via stochastic gradient Langevin dynamics, ICML
     2011; Lau, Furman, Wang, Murfet & Wei, The local learning coefficient, AISTATS 2025.
@@ -161,8 +172,13 @@ def sgld(
         settings, data, positions.shape, step_size, noise_key, batch_key,
     )  # fmt: skip
     first = dynamics.start(positions)
-    (_, last), (energies, acceptance, lost) = jax.lax.scan(
-        dynamics.draw, (first, first), jnp.arange(settings.num_draws)
+
+    def draw(states: Any, index: Array) -> tuple[Any, Any]:
+        states, traces = dynamics.draw(states, index)
+        return states, (traces, states[1].walk.positions if keep_positions else None)
+
+    (_, last), ((energies, acceptance, lost), kept) = jax.lax.scan(
+        draw, (first, first), jnp.arange(settings.num_draws)
     )
     finite = jnp.isfinite(energies).all(axis=0) & jnp.isfinite(last.walk.positions).all(axis=1)
     return SGLDResult(
@@ -171,6 +187,7 @@ def sgld(
         acceptance=jnp.mean(acceptance, axis=0),
         num_divergent=jnp.sum(lost, axis=0),
         diverged=~finite,
+        kept_positions=by_chain(kept),
     )
 
 
@@ -247,6 +264,7 @@ def _with_coarse_draws(
     beta: Array,
     initial_positions: Array,
     step_size: Array | float | None,
+    keep_positions: bool,
 ) -> Draws:
     """Draw with the step that was asked for, and energies with twice that step."""
     with_prior = settings._replace(with_prior=True)
@@ -258,13 +276,20 @@ def _with_coarse_draws(
     relative = jnp.asarray(DEFAULT_STEP if step_size is None else step_size, unit.dtype)
 
     def walk(run_key: Array, step: Array) -> SGLDResult:
-        return sgld(target, with_prior, run_key, data, beta, 0.0, centre, step, positions)
+        return sgld(
+            target, with_prior, run_key, data, beta, 0.0, centre, step, positions, keep_positions
+        )
 
     steps = relative * unit * jnp.array([1.0, 2.0], unit.dtype)
     both = jax.vmap(walk)(jax.random.split(draw_key), steps)
     fine = jax.tree.map(lambda leaf: leaf[0], both)
     return Draws(
-        fine.energies, fine.positions, fine.acceptance, fine.num_divergent, both.energies[1]
+        fine.energies,
+        fine.positions,
+        fine.acceptance,
+        fine.num_divergent,
+        both.energies[1],
+        kept_positions=fine.kept_positions,
     )
 
 

@@ -58,7 +58,13 @@ class SMCSettings(NamedTuple):
     ess_fraction: Probability = 0.5
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run all keys behind one pilot, with the evidence; see ``SamplerSettings.run``.
 
@@ -75,6 +81,7 @@ class SMCSettings(NamedTuple):
             positions=runs.node_positions[:, :, -1],
             acceptance=jnp.broadcast_to(jnp.nanmean(runs.acceptance, axis=1)[:, None, None], shape),
             num_divergent=jnp.sum(~jnp.isfinite(runs.node_energies), axis=2),
+            kept_positions=jnp.swapaxes(runs.node_positions, 2, 3) if keep_positions else None,
             evidence=Evidence(*(getattr(runs, name) for name in Evidence._fields)),
         )
 

@@ -63,19 +63,28 @@ class ParallelTemperingSettings(NamedTuple):
     initial_step_size: Positive = 0.3
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run all β at once for each key; see ``SamplerSettings.run``. Step sizes are tuned."""
         betas = checked_betas(betas)
 
         def one(key: Array, positions: Array) -> Draws:
-            result = parallel_tempering(target, self, key, statistics, betas, positions)
+            result = parallel_tempering(
+                target, self, key, statistics, betas, positions, keep_positions
+            )
             rows = jnp.argmin(jnp.abs(result.beta - betas[:, None]), axis=1)
             return Draws(
                 result.energies[rows],
                 result.positions[rows],
                 result.acceptance[rows],
                 result.num_divergent[rows],
+                kept_positions=result.kept_positions[rows] if keep_positions else None,
             )
 
         return jax.vmap(one)(keys, start.positions)
@@ -89,7 +98,7 @@ class ParallelTemperingResult(NamedTuple):
     ``acceptance`` [T, C] of trajectories (1 at β = 0) and ``num_divergent`` [T, C], draws whose
     trajectory lost more than 1000 nats; ``rejection`` [T − 1] of exchanges between neighbours, NaN
     if none was tried; ``round_trips`` [C], how many replicas went from β = 0 to 1 and came back;
-    ``step_size`` [T].
+    ``step_size`` [T]. ``kept_positions`` [T, C, D, d] of all draws, None unless asked for.
     """
 
     beta: Array
@@ -100,6 +109,7 @@ class ParallelTemperingResult(NamedTuple):
     rejection: Array
     round_trips: Array
     step_size: Array
+    kept_positions: Any = None
 
     @property
     def barrier(self) -> Array:
@@ -148,6 +158,7 @@ def parallel_tempering(
     data: Any,
     betas: Array,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> ParallelTemperingResult:
     """Draw at all temperatures from the prior to β = 1, with one ladder per initial position.
 
@@ -170,10 +181,11 @@ def parallel_tempering(
     sweep = functools.partial(_sweep, target, settings, data)
     tuning, state = _tuned(settings, sweep, tune_key, betas, start)
 
-    def draw(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, _Sweep]:
-        return sweep(tuning, state, *inputs)
+    def draw(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, Any]:
+        state, trace = sweep(tuning, state, *inputs)
+        return state, (trace, state.positions if keep_positions else None)
 
-    state, done = jax.lax.scan(
+    state, (done, kept) = jax.lax.scan(
         draw,
         state,
         (jnp.arange(settings.num_draws), jax.random.split(draw_key, settings.num_draws)),
@@ -187,6 +199,7 @@ def parallel_tempering(
         rejection=jnp.sum(done.rejection, axis=0) / jnp.sum(done.tried, axis=0),
         round_trips=jnp.sum(done.returned, axis=0),
         step_size=tuning.step_size,
+        kept_positions=None if kept is None else jnp.moveaxis(kept, 0, 2),
     )
 
 

@@ -1,0 +1,62 @@
+"""The predictive densities of data under draws of a posterior."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from slt_jax.curves.jobs import unravelled
+from slt_jax.estimators import LossAccumulator, LossMoments
+from slt_jax.model import Model
+from slt_jax.problem import Problem
+from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.precision import in_float64
+from slt_jax.statistics import Data
+
+Floats = NDArray[np.float64]
+
+
+@in_float64
+def predictive_moments(
+    problem: Problem, data: Data, positions: Floats, beta: float, held_out: bool = False
+) -> LossMoments:
+    """Moments of ℓ_i(w) over draws [S, D, d] of a posterior at β, by run, in float64."""
+    moments = _predictive(
+        problem.model, jnp.asarray(positions), Data(*map(jnp.asarray, data)), beta, held_out
+    )
+    return moments.finalised()
+
+
+def predictive(
+    model: Model, positions: Array, data: Data, beta: Array | float, held_out: bool
+) -> LossAccumulator:
+    """Accumulate ℓ_i(w) of the data over draws [S, D, d], by run."""
+    over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
+
+    def add(moments: LossAccumulator, w: Array) -> tuple[LossAccumulator, None]:
+        losses = jax.vmap(lambda one: over_data(unravelled(model, one), *data))(w)
+        return moments.updated(losses, 0), None
+
+    empty = LossAccumulator.empty(len(positions), 1, len(data.y), beta, held_out)
+    return jax.lax.scan(add, empty, jnp.swapaxes(positions, 0, 1))[0]
+
+
+_predictive = jit_at_first_call(predictive, static_argnums=(0, 4))
+
+
+@in_float64
+def pointwise_log_likelihood(problem: Problem, data: Data, positions: Floats) -> Floats:
+    """ℓ_i(w) of the data [n] at draws [chain, draw, d], shape [chain, draw, n], in nats."""
+    flat = jnp.asarray(positions.reshape(-1, positions.shape[-1]))
+    terms = _pointwise(problem.model, flat, Data(*map(jnp.asarray, data)))
+    return np.asarray(terms).reshape(*positions.shape[:2], -1)
+
+
+def terms_of_draws(model: Model, positions: Array, data: Data) -> Array:
+    """ℓ_i(w) at draws [K, d], shape [K, n]."""
+    over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
+    return jax.lax.map(lambda w: over_data(unravelled(model, w), *data), positions)
+
+
+_pointwise = jit_at_first_call(terms_of_draws, static_argnums=(0,))
