@@ -189,7 +189,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
-            f"{statistics.log_likelihood_at_optimum}; must be finite"
+            f"{statistics.log_likelihood_at_optimum}; must be finite: set the optimum to "
+            "parameters at which every datum has a density"
         )
     return statistics
 
