@@ -12,7 +12,7 @@ import xarray as xr
 import slt_jax as slt
 
 LINEAR = slt.named_problems()["linear_3"]
-SIZES, SETS, SEEDS, K = (10, 40), 2, 8, 14.0
+SIZES, SETS, SEEDS, K = (10, 40), 2, 16, 9.5
 SMC = slt.SMCSettings(num_chains=16, chain_length=8)
 QUANTITIES = {
     "normalised_free_energy": 0.3,

@@ -12,7 +12,7 @@ import slt_jax as slt
 
 PROBLEMS = slt.named_problems()
 LINEAR = PROBLEMS["linear_3"]
-N, SEEDS, K = 30, 8, 9.0
+N, SEEDS, K = 30, 16, 9.5
 INPUTS = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [-20.0, 5.0, 1.0]])
 
 
