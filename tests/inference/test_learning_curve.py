@@ -92,7 +92,10 @@ def test_the_figure_has_three_panels() -> None:
     [
         ({"n": (10, 5)}, r"n\[1\] = 5: must be > 10, the one before"),
         ({"n": (2, 5)}, r"n\[0\] = 2: must be an integer from 3 to"),
-        ({"n": (10, 2**32)}, r"n = 4294967296: 2 data sets of linear_3 would take \d+"),
+        (
+            {"n": (10, 2**32), "data_sets": 999},
+            r"n = 4294967296: 999 data sets of linear_3 would take \d+",
+        ),
         ({"n": ()}, r"n = \(\)"),
         ({"n": (10.5,)}, r"n\[0\] = 10\.5: must be an integer"),
         ({"data_sets": 1}, "data_sets = 1"),
