@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from slt_jax.curves.jobs import AGREEMENT, MAX_NESTED_R_HAT, MIN_ACCEPTANCE
+from slt_jax.curves.jobs import AGREEMENT, MIN_ACCEPTANCE
 from slt_jax.estimators import Estimate, ladder_integration, multistate_bennett
-from slt_jax.estimators.diagnostics import Thresholds, judge, nested_r_hat
+from slt_jax.estimators.diagnostics import Thresholds, judge, r_hat
 from slt_jax.samplers.sampling import Draws, SamplerSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings
 from slt_jax.samplers.waste_free import next_beta
@@ -25,6 +25,8 @@ MIN_OVERLAP = 0.05
 HOTTEST = 0.25
 # What is so many nats below the largest weight has none.
 NEGLIGIBLE = 100.0
+# Bennett's equations ask less of the rungs before the last.
+MAX_R_HAT_OF_A_RUNG = 1.1
 
 Floats = NDArray[np.float64]
 
@@ -36,17 +38,24 @@ class FreeEnergy(NamedTuple):
     reason: str
 
 
-def free_energy_along(draws: Draws, rungs: Floats, prior: Floats, beta: float) -> FreeEnergy:
+def free_energy_along(
+    draws: Draws,
+    rungs: Floats,
+    prior: Floats,
+    beta: float,
+    max_divergent: float = Thresholds().max_divergent,
+) -> FreeEnergy:
     """Join the draws of one data set at its ``rungs`` [M] and energies of the prior [chain, draw].
 
     Energies are those of data scaled by β. Bennett's equations join the rungs, and integration over
-    β must give the same.
+    β must give the same. ``max_divergent`` as in ``diagnostics.Thresholds``.
     """
     if nans := int(np.sum(np.isnan(prior))):
         reason = f"log-likelihood NaN at {nans} of {prior.size} draws of the prior"
         return FreeEnergy(_unknown(len(prior)), reason)
     estimate, wrong = _joined(draws, rungs, beta, prior)
-    return FreeEnergy(estimate, "; ".join([*disagreements(draws, beta * rungs), *wrong]))
+    wrong = [*disagreements(draws, beta * rungs, max_divergent), *wrong]
+    return FreeEnergy(estimate, "; ".join(wrong))
 
 
 def ladder_of(prior: Floats, dimension: int, sampler: SamplerSettings) -> Floats:
@@ -129,25 +138,26 @@ def chains_at(energies: Any, rung: int) -> Any:
     return None if energies is None else energies[:, rung].reshape(-1, energies.shape[-1])
 
 
-def disagreements(draws: Draws, betas: Floats) -> list[str]:
-    """List what is wrong with chains: at the last rung all that ``judge`` sees, before it R̂."""
-    # Runs are compared as wholes, since many short chains each have an R̂ of their own.
-    limits = Thresholds(max_r_hat=np.inf, min_acceptance=MIN_ACCEPTANCE)
+def disagreements(
+    draws: Draws, betas: Floats, max_divergent: float = Thresholds().max_divergent
+) -> list[str]:
+    """List what is wrong with chains: at the last rung all that ``judge`` sees, before it R̂.
+
+    Runs are not compared as wholes: each has chains from all over the prior, and the means of such
+    groups agree whether or not a chain has left the place where it began.
+    """
     judged = judge(
         chains_at(draws.energies, -1),
         draws.acceptance[:, -1],
         draws.num_divergent[:, -1],
-        limits,
+        Thresholds(min_acceptance=MIN_ACCEPTANCE, max_divergent=max_divergent),
         chains_at(draws.coarse_energies, -1),
     )
     wrong = [] if judged.converged else [judged.reason]
-    worst = nested_r_hat(np.moveaxis(np.asarray(draws.energies), 1, 0))
-    for r_hat, beta in zip(worst, betas, strict=True):
-        if not r_hat <= MAX_NESTED_R_HAT:
-            wrong.append(
-                f"seeds disagree at beta = {beta:.3g}: nested R-hat {r_hat:.2f} > "
-                f"{MAX_NESTED_R_HAT}"
-            )
+    for rung, beta in enumerate(betas[:-1]):
+        worst = float(r_hat(chains_at(draws.energies, rung)))
+        if not worst <= MAX_R_HAT_OF_A_RUNG:
+            wrong.append(f"chains disagree at beta = {beta:.3g}: R-hat {worst:.2f}")
             break
     return wrong
 

@@ -76,6 +76,11 @@ class Sampling(NamedTuple):
     keep_positions: bool = False
     budget: int | None = None
 
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, by the settings if they say so."""
+        return float(getattr(self.sampler, "max_divergent", Thresholds().max_divergent))
+
 
 class Runs(NamedTuple):
     """The results of S runs on one data set at one β, relative to w₀ in total nats.
@@ -162,12 +167,12 @@ def _by_chains(sampling: Sampling, statistics: Statistics, keys: Array, beta: fl
         step = DEFAULT_STEP if sampling.step_size is None else sampling.step_size
         coarse = _drawn(sampling, statistics, coarse_keys, rungs, start, 2 * step)
     return [
-        _runs_of(draws, None if coarse is None else coarse[r], beta)
+        _runs_of(draws, None if coarse is None else coarse[r], beta, sampling.max_divergent)
         for r, draws in enumerate(every)
     ]
 
 
-def _runs_of(draws: Draws, coarse: Draws | None, beta: float) -> Runs:
+def _runs_of(draws: Draws, coarse: Draws | None, beta: float, max_divergent: float) -> Runs:
     """What the chains of one data set say, whose energies are those of the scaled data."""
     count, enough = math.prod(draws.positions.shape[:3]), Thresholds().min_ess
     kept = draws.kept_positions
@@ -178,7 +183,7 @@ def _runs_of(draws: Draws, coarse: Draws | None, beta: float) -> Runs:
         positions=np.asarray(draws.positions[:, 0]),
         coarse_positions=None if coarse is None else np.asarray(coarse.positions[:, 0]),
         evidence=None,
-        reason="; ".join(disagreements(draws, np.array([beta]))),
+        reason="; ".join(disagreements(draws, np.array([beta]), max_divergent)),
         reason_of_losses=(
             "" if count >= enough else f"losses rest on {count} chains, fewer than {enough:g}"
         ),
@@ -208,7 +213,7 @@ def ladder_free_energies(sampling: Sampling, keys: Array, beta: float) -> list[F
     start = starts.reshape(len(keys), *shape, length, -1)[..., 0, :]
     every = _drawn(sampling, statistics, run_keys, rungs, start, sampling.step_size)
     return [
-        free_energy_along(*of_data_set, beta)
+        free_energy_along(*of_data_set, beta, sampling.max_divergent)
         for of_data_set in zip(every, rungs, priors, strict=True)
     ]
 

@@ -23,7 +23,7 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
 )
 from slt_jax.samplers.kernels import chees_module
-from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
+from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
@@ -48,6 +48,11 @@ class ChEESSettings(NamedTuple):
     initial_step_size: Positive = 0.1
     learning_rate: Positive = 0.05
     diagonal_mass_matrix: bool = False
+
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, since shorter moves lead out of where they do."""
+        return MAX_DIVERGENT
 
     def run(
         self,

@@ -25,7 +25,7 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
     scale_of,
 )
-from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
+from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
@@ -57,6 +57,11 @@ class MALASettings(NamedTuple):
     thinning: Count = 10
     target_acceptance: Probability = 0.574
     initial_step_size: Positive = 0.1
+
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, since shorter moves lead out of where they do."""
+        return MAX_DIVERGENT
 
     def run(
         self,

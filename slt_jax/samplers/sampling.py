@@ -16,6 +16,10 @@ from slt_jax.samplers.arguments import (
 from slt_jax.samplers.target import Target
 from slt_jax.validation import check_key
 
+# Of samplers that have moves which lead out of where their step diverges: see
+# ``estimators.diagnostics.Thresholds``.
+MAX_DIVERGENT = 0.2
+
 
 class Evidence(NamedTuple):
     """The evidence of S runs, and the paths of T temperatures from the prior that lead to it.

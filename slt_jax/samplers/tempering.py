@@ -28,7 +28,7 @@ from slt_jax.samplers.hmc import (
     one_move_noise,
     scale_of,
 )
-from slt_jax.samplers.sampling import Draws, Start
+from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start
 from slt_jax.samplers.target import Target, tempered_density
 from slt_jax.validation import (
     Above,
@@ -61,6 +61,11 @@ class ParallelTemperingSettings(NamedTuple):
     num_draws: Count = 500
     num_integration_steps: Count = 6
     initial_step_size: Positive = 0.3
+
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, since exchanges lead out of where they do."""
+        return MAX_DIVERGENT
 
     def run(
         self,

@@ -112,7 +112,15 @@ def test_runs_that_disagree_are_named() -> None:
     apart.energies[0, 2] += 5.0
     assert ladders.disagreements(draws(), RUNGS) == []
     (reason,) = ladders.disagreements(apart, RUNGS)
-    assert reason.startswith(f"seeds disagree at beta = {RUNGS[2]:.3g}: nested R-hat")
+    assert reason.startswith(f"chains disagree at beta = {RUNGS[2]:.3g}: R-hat")
+
+
+def test_groups_of_chains_that_never_left_their_starts_disagree() -> None:
+    """Each run has chains from everywhere, so that the means of runs are the same."""
+    stuck = draws()
+    stuck.energies[:, -1] += 3.0 * np.arange(CHAINS)[:, None]
+    (reason,) = ladders.disagreements(stuck, RUNGS)
+    assert reason.startswith("R-hat")
 
 
 def test_the_bias_of_a_step_and_its_noise_add_in_squares() -> None:

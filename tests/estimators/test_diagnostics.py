@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpyro.diagnostics import split_gelman_rubin
 
+from slt_jax import ChEESSettings, MALASettings, ParallelTemperingSettings
 from slt_jax.estimators.diagnostics import (
     Thresholds,
     compare_starts,
@@ -244,7 +245,6 @@ def test_judge_without_a_kernel_to_report() -> None:
         (GOOD, {"acceptance": 0.2}, "acceptance 0.200 is not in [0.5, 1]"),
         (GOOD, {"acceptance": [0.8] * 7 + [np.nan]}, "acceptance nan"),
         (GOOD, {"num_divergent": [0] * 7 + [161]}, "161 of 8000 draws diverged, more than 2.0%"),
-        (GOOD, {"num_divergent": 1500, "moves_per_draw": 10}, "more than 18.3%: a higher target_a"),
         (GOOD, {"num_divergent": -1}, "-1 of 8000 draws diverged"),
         (GOOD, {"thresholds": Thresholds(min_ess=20_000)}, "is below 20000"),
         (GOOD, {"thresholds": Thresholds(max_r_hat=0.9)}, "is above 0.9"),
@@ -272,10 +272,12 @@ def test_many_chains_may_be_shorter_than_four() -> None:
 
 
 def test_some_divergences_are_rejections() -> None:
-    """A share of all moves: MALA makes several for each of its draws."""
+    """More of them where a sampler has moves that lead out again."""
     assert judge(GOOD, num_divergent=160).converged
-    assert judge(GOOD, num_divergent=1400, moves_per_draw=10).converged
     assert not judge(GOOD, num_divergent=1400).converged
+    for settings in (MALASettings(), ChEESSettings(), ParallelTemperingSettings()):
+        limits = Thresholds(max_divergent=settings.max_divergent)
+        assert judge(GOOD, num_divergent=1400, thresholds=limits).converged
 
 
 def test_populations_are_compared_as_wholes() -> None:
@@ -301,7 +303,6 @@ def test_populations_are_compared_as_wholes() -> None:
     [
         ({"num_runs": 1}, "num_runs = 1: must be an integer ≥ 2"),
         ({"num_runs": 3}, "num_runs = 3: must divide the 8 chains"),
-        ({"moves_per_draw": 0}, "moves_per_draw = 0: must be an integer ≥ 1"),
         ({"thresholds": 0.5}, "thresholds = 0.5: must be Thresholds or None"),
         ({"acceptance": "a"}, "acceptance: array of type"),
     ],
