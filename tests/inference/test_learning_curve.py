@@ -47,6 +47,11 @@ def test_sampled_curves_are_the_exact_ones() -> None:
     assert float(curve()["learning_coefficient"]) == 1.5
 
 
+def test_every_variable_has_a_long_name_and_units() -> None:
+    for name, variable in curve().variables.items():
+        assert variable.attrs.keys() >= {"long_name", "units"}, name
+
+
 def test_data_sets_are_nested_in_n() -> None:
     longer = curve_of(n=(10, 40, 50))
     exact = "exact_normalised_free_energy"
@@ -86,7 +91,11 @@ def test_the_figure_has_three_panels() -> None:
     ("changes", "message"),
     [
         ({"n": (10, 5)}, r"n\[1\] = 5: must be > 10, the one before"),
-        ({"n": (2, 5)}, r"n\[0\] = 2: must be an integer ≥ 3"),
+        ({"n": (2, 5)}, r"n\[0\] = 2: must be an integer from 3 to"),
+        (
+            {"n": (10, 2**32), "data_sets": 999},
+            r"n = 4294967296: 999 data sets of linear_3 would take \d+",
+        ),
         ({"n": ()}, r"n = \(\)"),
         ({"n": (10.5,)}, r"n\[0\] = 10\.5: must be an integer"),
         ({"data_sets": 1}, "data_sets = 1"),
