@@ -4,7 +4,7 @@ import abc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -20,25 +20,31 @@ from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
-from slt_jax.report.plotting import Figure
-from slt_jax.report.posterior_figure import Predictions, TemperedEnergies, posterior_figure
+from slt_jax.report.posterior_parts import Predictions, TemperedEnergies
+from slt_jax.run.quantities import ONE, QUANTITIES
 from slt_jax.statistics import Data, Statistics
+
+if TYPE_CHECKING:
+    from slt_jax.report.plotting import Figure
 
 COLDEST, NUM_BETAS, NUM_INPUTS = 1e-2, 33, 41
 Quantity = TypeVar("Quantity", Exact, Estimate)
 
 UNITS = {
-    "free_energy": "nats",
-    "normalised_free_energy": "nats",
-    "wbic": "nats",
-    "learning_coefficient": "",
-    "bayes_training_loss": "nats per datum",
-    "gibbs_training_loss": "nats per datum",
-    "functional_variance": "nats squared",
-    "waic": "nats per datum",
-    "leave_one_out_loss": "nats per datum",
-    "bayes_generalisation_loss": "nats per datum",
-    "gibbs_generalisation_loss": "nats per datum",
+    name: "" if QUANTITIES[name].units == ONE else QUANTITIES[name].units
+    for name in (
+        "free_energy",
+        "normalised_free_energy",
+        "wbic",
+        "learning_coefficient",
+        "bayes_training_loss",
+        "gibbs_training_loss",
+        "functional_variance",
+        "waic",
+        "leave_one_out_loss",
+        "bayes_generalisation_loss",
+        "gibbs_generalisation_loss",
+    )
 }
 """The quantities of every posterior, and their units."""
 
@@ -210,13 +216,15 @@ class Posterior(abc.ABC, Generic[Quantity]):
     @abc.abstractmethod
     def _normalised_wbic(self) -> Quantity: ...
 
-    def plot(self) -> Figure:
+    def plot(self) -> "Figure":
         """Draw the posterior in at most six panels.
 
         β(E_β[nL_n] − nL_n(w₀)) against β, exact where there is an oracle that takes no minutes, and
         sampled at β and at 1/log n; predictions of a regression on one input, with the data; and
         the first parameters of a sampled posterior beside their prior.
         """
+        from slt_jax.report.posterior_figure import posterior_figure
+
         theory = self.problem.theory
         return posterior_figure(
             title=f"{self.problem.title or self.problem.name}: n = {self.n}, β = {self.beta:g}",

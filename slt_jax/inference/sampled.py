@@ -41,7 +41,7 @@ from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.report.export import draws_tree, to_arviz
-from slt_jax.report.posterior_figure import TemperedEnergies
+from slt_jax.report.posterior_parts import TemperedEnergies
 from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings
