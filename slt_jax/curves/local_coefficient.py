@@ -360,7 +360,7 @@ def _result(
         }
         lowest = np.min(chosen["lowest_energy"], initial=0.0, where=chosen["lowest_energy"] < 0)
         fall = runs.beta * max(float(pilot.descent[place]), -float(lowest), 0.0)
-        surroundings = Surroundings(fall, float(in_standard_errors(gradient, noise)))
+        surroundings = Surroundings(fall, float(in_standard_errors(gradient, noise)), runs.beta)
         rows.append(
             _row(around(found, surroundings), float(pilot.loss[place]), chosen)
             | {"fall": fall, "gradient": gradient, "gradient_se": noise}

@@ -99,16 +99,17 @@ FOUND = flat_range(scan(np.full(5, 2.0)))
 @pytest.mark.parametrize(
     ("found", "surroundings", "is_minimum"),
     [
-        (FOUND, Surroundings(fall=0.0, gradient=0.0), True),
+        (FOUND, Surroundings(fall=0.0, gradient=0.0, beta=0.2), True),
         # At the true weights, not those that fit the data: gradients are as large as their noise.
-        (FOUND, Surroundings(fall=0.3, gradient=1.2), True),
+        (FOUND, Surroundings(fall=0.3, gradient=1.2, beta=0.2), True),
+        (FOUND, Surroundings(fall=4.0, gradient=1.2, beta=0.2), False),
         # The last step of a training: steep, and next to nothing below.
-        (FOUND, Surroundings(fall=0.05, gradient=30.0), True),
-        (FOUND, Surroundings(fall=0.3, gradient=30.0), False),
+        (FOUND, Surroundings(fall=0.05, gradient=30.0, beta=0.2), True),
+        (FOUND, Surroundings(fall=0.3, gradient=30.0, beta=0.2), False),
         # At a saddle nothing is steep.
-        (FOUND, Surroundings(fall=3.0, gradient=0.0), False),
-        (FOUND._replace(value=-2684.0), Surroundings(fall=0.0, gradient=0.0), False),
-        (FOUND._replace(value=np.nan), Surroundings(fall=100.0, gradient=30.0), False),
+        (FOUND, Surroundings(fall=4.0, gradient=0.0, beta=0.2), False),
+        (FOUND._replace(value=-2684.0), Surroundings(fall=0.0, gradient=0.0, beta=0.2), False),
+        (FOUND._replace(value=np.nan), Surroundings(fall=100.0, gradient=30.0, beta=0.2), False),
     ],
 )
 def test_a_point_that_is_no_minimum(
