@@ -129,7 +129,9 @@ class LocalLearningCoefficient:
                 f"{row['gamma_low']:>12.3g}{row['gamma_high']:>10.3g}{row['distance']:>10.3g}"
                 f"{row['acceptance']:>12.3f}{row['r_hat']:>7.2f}"
             )
-        lines.append("converged" if self.converged else f"not converged: {self.reason}")
+        reasons = self.table["reason"].to_numpy()
+        lines += [f"checkpoint {i} not converged: {text}" for i, text in enumerate(reasons) if text]
+        lines += ["converged"] if self.converged else []
         return "\n".join(lines)
 
     def plot(self) -> Figure:

@@ -165,10 +165,10 @@ def _unsettled(scan: xr.Dataset) -> str:
     if not np.any(scan["acceptance"] >= MIN_ACCEPTANCE):
         most = float(scan["acceptance"].max())
         return f"steps too long: MALA would accept at most {most:.2f} of them, below 0.9"
-    least = float(scan["r_hat"].min())
+    mixing, drift = float(scan["r_hat"].max()), float(scan["drift_p_value"].min())
     return (
-        f"chains have not settled (R-hat {least:.2f} or more; longer num_warmup, num_draws or "
-        "thinning)"
+        f"chains have not settled (R-hat up to {mixing:.2f}, p-value of the drift down to "
+        f"{drift:.1g}; longer num_warmup, num_draws or thinning)"
     )
 
 

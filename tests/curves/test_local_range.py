@@ -21,6 +21,7 @@ def scan(values, error=0.02, bias=0.03, **changes) -> xr.Dataset:
         "extrapolated_se": np.hypot(error, bias) * np.ones(shape) * both,
         "acceptance": np.full(shape, 0.98),
         "r_hat": np.full(shape, 1.01),
+        "drift_p_value": np.full(shape, 0.5),
         "settled": np.ones(shape, bool),
     } | changes
     gamma = GAMMA[: values.size]
@@ -59,7 +60,10 @@ def test_no_flat_range_is_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"settled": np.zeros((5, 2), bool)}, "chains have not settled (R-hat 1.01 or more"),
+        (
+            {"settled": np.zeros((5, 2), bool)},
+            "chains have not settled (R-hat up to 1.01, p-value of the drift down to 0.5",
+        ),
         ({"acceptance": np.full((5, 2), 0.5)}, "steps too long: MALA would accept at most 0.50"),
         ({"local_learning_coefficient": np.full((5, 2), np.nan)}, "energies are not finite"),
     ],
