@@ -368,10 +368,9 @@ def predictive(
     model: Model, positions: Array, data: Data, beta: Array | float, held_out: bool
 ) -> LossAccumulator:
     """Accumulate ℓ_i(w) of the data over draws [S, D, d], by run."""
-    over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
 
     def add(moments: LossAccumulator, w: Array) -> tuple[LossAccumulator, None]:
-        losses = jax.vmap(lambda one: over_data(unravelled(model, one), *data))(w)
+        losses = jax.vmap(lambda one: model.log_likelihoods(unravelled(model, one), data))(w)
         return moments.updated(losses, 0), None
 
     empty = LossAccumulator.empty(len(positions), 1, len(data.y), beta, held_out)
