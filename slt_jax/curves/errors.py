@@ -156,13 +156,14 @@ def errors_of_draws(
     """Estimate ``QUANTITIES`` of R data sets [R, N, ...] of size n, padded, from posterior draws.
 
     ``positions`` [R, S, D, d] are of S independent runs with D draws; each ``x`` [replicate]
-    comes with ``x_se``, its Monte-Carlo standard error over runs. ``held_out`` is a quadrature.
-    Raises ValueError for data or points that ``validate_data`` refuses.
+    comes with ``x_se``, its Monte-Carlo standard error over runs, and over the points of
+    ``held_out`` where these are a sample of the truth and no quadrature. Raises ValueError for data
+    or points that ``validate_data`` refuses.
     """
     for part in (held_out.data, *map(Data, *data)):
         validate_data(problem, part)
     chosen = held_out.weights != 0
-    weights = held_out.weights[chosen]
+    weights = None if held_out.check is None else held_out.weights[chosen]
     trained, fresh = _moments(
         problem,
         positions,

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from slt_jax.curves.error_curve import held_out_points
+from slt_jax.curves.error_curve import held_out_points, points_to_sample
 from slt_jax.curves.jobs import temperature_nodes, unravelled
 from slt_jax.curves.posterior_runs import (
     FreeEnergy,
@@ -19,7 +19,9 @@ from slt_jax.curves.posterior_runs import (
     Sampling,
     ladder_free_energy,
     predictive_moments,
+    relative_to,
     sampled_runs,
+    terms_at_optimum,
     with_step_bias,
 )
 from slt_jax.curves.reference import STARTS
@@ -152,6 +154,7 @@ class Posterior(abc.ABC, Generic[Quantity]):
         """G_n = −E_z log E_w[p(z|w)], per datum.
 
         The expectation is that of the truth by quadrature, or the average over ``held_out`` data.
+        An estimate takes simulated data, whose error counts, where the truth has no quadrature.
         Raises ValueError where there are neither.
         """
 
@@ -397,6 +400,11 @@ class SampledPosterior(Posterior[Estimate]):
         return self._moments_of(points, held_out=True)
 
     @property
+    def _points(self) -> HeldOut:
+        known = self.held_out is None and self.problem.has_truth
+        return points_to_sample(self.problem) if known else super()._points
+
+    @property
     def _chosen(self) -> np.ndarray:
         """The points that have a weight: those of the coarser rule have none."""
         return self._points.weights != 0
@@ -414,7 +422,13 @@ class SampledPosterior(Posterior[Estimate]):
         is_sample = self._points.check is None
         weights = None if is_sample else self._points.weights[self._chosen]
         over_points = partial(estimator, reference=None, weights=weights)
-        return _from_moments(over_points, self._moments_of_points)
+        known = self.problem.optimal_loss
+        if not is_sample or self.held_out is not None or known is None:
+            return _from_moments(over_points, self._moments_of_points)
+        # The error of simulated data is far smaller relative to w₀, whose loss is known.
+        at_optimum = terms_at_optimum(self.problem, self._points.data)
+        errors = tuple(relative_to(at_optimum, each) for each in self._moments_of_points)
+        return _shifted(_from_moments(over_points, errors), known)
 
     @property
     def _method(self) -> str:

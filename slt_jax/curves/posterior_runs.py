@@ -377,4 +377,16 @@ def predictive(
     return jax.lax.scan(add, empty, jnp.swapaxes(positions, 0, 1))[0]
 
 
+@in_float64
+def terms_at_optimum(problem: Problem, data: Data) -> Floats:
+    """ℓ_i(w₀) [n] of data, in float64."""
+    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    return np.asarray(problem.model.log_likelihoods(optimum, Data(*map(jnp.asarray, data))))
+
+
+def relative_to(terms: Floats, moments: LossMoments) -> LossMoments:
+    """Moments of ℓ_i(w) − ``terms`` [n] of held-out data, from those of ℓ_i(w)."""
+    return moments._replace(log_means=moments.log_means - terms, means=moments.means - terms)
+
+
 _predictive = jit_at_first_call(predictive, static_argnums=(0, 4))
