@@ -134,6 +134,7 @@ class Posterior(abc.ABC, Generic[Quantity]):
         """G_n = −E_z log E_w[p(z|w)], per datum.
 
         The expectation is that of the truth by quadrature, or the average over ``held_out`` data.
+        An estimate takes simulated data, whose error counts, where the truth has no quadrature.
         Raises ValueError where there are neither.
         """
 
