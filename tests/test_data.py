@@ -347,12 +347,12 @@ def test_data_beyond_the_last_would_repeat_the_first_and_are_refused():
 
 
 def test_data_that_no_memory_holds_are_refused_before_they_are_drawn():
-    words = r"n = 4294967296: 9 data sets of coin would take \d+\.\d GiB; must fit into"
+    words = r"n = 4294967296: 999 data sets of coin would take \d+\.\d GiB; must fit into"
     with pytest.raises(ValueError, match=words):
-        statistics_along_n(COIN, KEY, 9, [10, 2**32])
+        statistics_along_n(COIN, KEY, 999, [10, 2**32])
     refuse_unheld_statistics(LINEAR, 9, [10, 2**32])
-    with pytest.raises(ValueError, match=r"4294967296: 99 data sets of linear would take"):
-        refuse_unheld_data(LINEAR, 99, 2**32)
+    with pytest.raises(ValueError, match=r"4294967296: 999 data sets of linear would take"):
+        refuse_unheld_data(LINEAR, 999, 2**32)
 
 
 @pytest.mark.parametrize("sizes", [(10, 2.5), (0,), (-1, 10), (10.0,), (True,)])

@@ -401,7 +401,7 @@ def test_what_would_be_spread_over_other_values_is_refused():
     moments = estimators.loss_moments(DRAWS)
     scalar, pair, three = 1.0, np.ones(2), np.ones(3)
     for call, words in [
-        (lambda: estimators.mean_over_seeds(scalar), "1 seed: a standard error needs at least 2"),
+        (lambda: estimators.mean_over_seeds(scalar), "seed: a standard error needs"),
         (lambda: estimators.bayes_fluctuation(scalar, pair, 10), "must be pairs"),
         (lambda: estimators.bayes_fluctuation(three, pair[:1], 10), "must be pairs"),
         (lambda: estimators.two_temperature_coefficient(three[:, None], three, 1, 2), "be pairs"),

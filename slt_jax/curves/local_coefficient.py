@@ -33,6 +33,7 @@ from slt_jax.curves.local_runs import (
 )
 from slt_jax.estimators import Basis, ErrorSources, Estimate, local_scan
 from slt_jax.estimators.estimate import Loss, in_standard_errors
+from slt_jax.run.quantities import labelled
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.validation import AtLeast, Count, Positive, Size, check, check_key
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # In units of the mean precision of the loss, and of the step of which MALA rejects 0.5 %.
 RELATIVE_GAMMA = (0.001, 0.003, 0.01, 0.03, 0.1)
 RELATIVE_STEP = (1.0, 2.0, 4.0)
+STEP_OF_PRECISION = 0.0865  # of one; it falls with the cube root of the dimension
 PARTS = ("within_chains", "discretisation", "localisation", "descent")
 AtLeastTwo = Annotated[int, AtLeast(2)]
 
@@ -169,14 +171,14 @@ def local_learning_coefficient(
     are sampled, a tree of the same structure or a prefix of it; d of them move, in the coordinates
     that they have, and γ acts in these. Other variables of a module stay as they are.
 
-    No default depends on the units of the loss. The precision a of nβL_n around w* is measured
-    with noise that costs half a nat; ``gamma`` is 0.001, 0.003, 0.01, 0.03 and 0.1 times a.
+    No default depends on the units of the loss. The precision a of nβL_n around w* is measured with
+    noise that costs half a nat; ``gamma`` is 0.001, 0.003, 0.01, 0.03 and 0.1 times a.
     ``step_size`` is 1, 2 and 4 times the one of which MALA, on all data, would reject 0.5 %: in a
-    pilot run at the weakest γ. λ̂ at each γ is extrapolated to a step of zero, and the whole
-    correction is a part of its error. It is averaged over a decade of γ or more in which it has one
-    value, and what it varies by is another part. ``converged`` is False, with the reason, where no
-    such range is found, where chains have not settled, for one step size, and where w* is no
-    minimum: the error is infinite then.
+    pilot run at the weakest γ, or under the strongest γ alone, if that is shorter. λ̂ at each γ is
+    extrapolated to a step of zero, and the whole correction is a part of its error. It is averaged
+    over a decade of γ or more in which it has one value, and what it varies by is another part.
+    ``converged`` is False, with the reason, where no such range is found, where chains have not
+    settled, for one step size, and where w* is no minimum: the error is infinite then.
 
     ``num_chains`` chains start at w*, take ``num_warmup`` steps, and are kept ``num_draws`` times
     with ``thinning`` steps between. With ``batch_size`` the gradients are of minibatches;
@@ -299,7 +301,9 @@ class _Runs:
         """Run all γ and step sizes of all checkpoints as one batch, and tabulate each."""
         square = np.asarray(pilot.radius, float)[:, None] ** 2
         relative_gamma = np.array(RELATIVE_GAMMA) + 0 * square if gamma is None else gamma * square
-        unit = np.asarray(pilot.step_size, float)[:, None]
+        # What MALA would reject 0.5 % of where γ is all that there is.
+        longest = STEP_OF_PRECISION * self.flat_loss.d ** (-1 / 3) / relative_gamma.max(axis=1)
+        unit = np.minimum(np.asarray(pilot.step_size, float), longest)[:, None]
         relative_step = unit * RELATIVE_STEP if step_size is None else step_size / square
         shape = (len(square), relative_gamma.shape[1], relative_step.shape[1])
         checkpoint, row, column = (axis.ravel() for axis in np.indices(shape))
@@ -360,7 +364,8 @@ def _result(
     attrs = {
         "n": float(runs.n), "beta": runs.beta, "dimension": runs.flat_loss.d, "loss": runs.loss,
     }  # fmt: skip
-    return LocalLearningCoefficient(xr.Dataset(columns, attrs=attrs), _stacked(scans), is_list)
+    table = labelled(xr.Dataset(columns, attrs=attrs))
+    return LocalLearningCoefficient(table, labelled(_stacked(scans)), is_list)
 
 
 def _row(found: Conclusion, loss: float, chosen: dict[str, np.ndarray]) -> dict[str, Any]:

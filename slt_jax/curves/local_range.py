@@ -10,6 +10,7 @@ from slt_jax.estimators.local import MIN_ACCEPTANCE
 MIN_RANGE = 9.0  # a decade, with room for rounded numbers
 MAX_SPREAD = 0.1  # half the range of λ̂ there, beside its mean
 MAX_DIFFERENCE = 1.5  # standard errors between the ends of that range
+LEAST_ERROR = 1e-100
 MAX_ERRORS = 3.0
 MAX_GRADIENT = 4.0  # standard errors
 
@@ -75,8 +76,9 @@ def averaged(scan: xr.Dataset, pairs: tuple[tuple[int, int], ...]) -> Conclusion
 
     value, total = of("extrapolated"), of("extrapolated_se")
     bias = of("local_learning_coefficient") - value
-    squares = np.maximum(total, np.finfo(float).tiny) ** 2
-    weights = (1 / squares) / np.sum(1 / squares)
+    # A loss that does not depend on w has no error at all.
+    inverse = 1 / np.maximum(total, LEAST_ERROR) ** 2
+    weights = inverse / np.sum(inverse)
     chains = np.sqrt(np.maximum(total**2 - bias**2, 0))
     gamma = np.asarray(scan["gamma"])[rows]
     return Conclusion(
@@ -128,7 +130,8 @@ def flat_range(scan: xr.Dataset) -> Conclusion:
     else:
         lost = np.setdiff1d(np.arange(len(gamma)), [pair[0] for pair in pairs])
         names = ", ".join(f"{gamma[row]:.3g}" for row in lost)
-        reason = f"{_unsettled(scan)} at gamma = {names}, and too few gamma are left"
+        why = _unsettled(scan.isel(gamma=lost))
+        reason = f"{why} at gamma = {names}, and too few gamma are left"
     return whole._replace(reason=reason)
 
 

@@ -1,8 +1,11 @@
-"""The predictive densities of data under draws of a posterior."""
+"""The predictive densities of data under draws of a posterior, and what its figure shows."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
 
@@ -15,6 +18,22 @@ from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
 
 Floats = NDArray[np.float64]
+
+
+class TemperedEnergies(NamedTuple):
+    """β(E_β[nL_n] − nL_n(w₀)) in nats at inverse temperatures ``beta``, with ``half_width``."""
+
+    beta: Floats
+    value: Floats
+    half_width: Floats
+
+
+class Predictions(NamedTuple):
+    """Predictions at increasing scalar inputs ``x`` [N], and the data (x, y) [n] seen."""
+
+    x: Floats
+    predicted: xr.Dataset
+    seen: tuple[Floats, Floats]
 
 
 @in_float64

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from slt_jax.estimators.chains import mean_over_chains
 from slt_jax.estimators.diagnostics import drift_p_value, r_hat
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Loss, in_standard_errors
+from slt_jax.run.quantities import labelled
 from slt_jax.validation import (
     Above,
     NonNegative,
@@ -99,7 +100,7 @@ def local_scan(
     accepted = accepted.mean(axis=-1)
     total = estimate.with_part("discretisation", np.abs(bias), np.inf).standard_error
     axes = ("gamma", "step_size")
-    return xr.Dataset(
+    scan = xr.Dataset(
         {
             "local_learning_coefficient": (axes, estimate.value),
             "local_learning_coefficient_se": (
@@ -119,6 +120,7 @@ def local_scan(
         coords={"gamma": gamma, "step_size": step_size},
         attrs={"n": float(n), "beta": estimate.basis.beta, "reference": "w*", "loss": loss},
     )
+    return labelled(scan)
 
 
 def _check_scan(energies: Floats, acceptance: Floats, gamma: Floats, step_size: Floats) -> None:

@@ -17,13 +17,14 @@ from slt_jax.curves.errors import exact_errors
 from slt_jax.curves.jobs import exact_jobs
 from slt_jax.curves.posterior_runs import Sampling
 from slt_jax.curves.sampled_curve import sampled_point
-from slt_jax.data import simulate, statistics_along_n
+from slt_jax.data import refuse_unheld_data, simulate, statistics_along_n
 from slt_jax.inference.arguments import checked_problem
 from slt_jax.oracles.criteria import HeldOut, simulated_points
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.config import Worker
 from slt_jax.run.provenance import fingerprint
+from slt_jax.run.quantities import labelled
 from slt_jax.run.run_store import RunStore
 from slt_jax.run.store import prepare_folder
 from slt_jax.run.sweep import Task, run_tasks
@@ -31,10 +32,19 @@ from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data, Statistics
-from slt_jax.validation import AtLeast, Positive, check, check_key, checked, increasing
+from slt_jax.validation import (
+    LARGEST_SIMULATED,
+    AtLeast,
+    Positive,
+    Within,
+    check,
+    check_key,
+    checked,
+    increasing,
+)
 
 AtLeastTwo = Annotated[int, AtLeast(2)]
-SizeOfWBIC = Annotated[int, AtLeast(3)]
+SizeOfWBIC = Annotated[int, Within(3, LARGEST_SIMULATED)]
 SMC: SamplerSettings = SMCSettings()
 
 
@@ -65,8 +75,9 @@ def learning_curve(
 
     ``sampler``, ``seeds``, ``num_chains`` and ``step_size`` are those of ``sample``. All data sets
     of one n are one program, the same for every n. With a ``folder`` each finished n is saved in
-    it, and the same call goes on where it was interrupted. Raises ValueError for arguments of a
-    wrong type or out of range, and as ``sample`` does.
+    it, and the same call goes on where it was interrupted. Every variable has a ``long_name`` and
+    ``units``. Raises ValueError for arguments of a wrong type or out of range, for data that do not
+    fit into memory, and as ``sample`` does.
 
     >>> import jax
     >>> import slt_jax as slt
@@ -83,6 +94,7 @@ def learning_curve(
         check(name, value, AtLeastTwo)
     check("held_out", held_out, AtLeastTwo)
     step_size = checked("step_size", step_size, Positive | None)
+    refuse_unheld_data(problem, data_sets, sizes[-1], copies=2)
     data_key, sampler_key, points_key = jax.random.split(key, 3)
     points = _points(problem, points_key, held_out)
     oracle = oracle_for(problem)
@@ -118,7 +130,7 @@ def learning_curve(
         [results[task.name].drop_attrs() for task in tasks], dim=xr.Variable("n", list(sizes))
     )
     curve = along_problems([problem], [curve]).squeeze("problem")
-    return curve.assign_attrs(
+    return labelled(curve).assign_attrs(
         degrees_of_freedom=seeds - 1, sampler=type(sampler).__name__.removesuffix("Settings")
     )
 

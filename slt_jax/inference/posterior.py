@@ -4,7 +4,7 @@ import abc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.jobs import temperature_nodes
+from slt_jax.curves.predictions import Predictions, TemperedEnergies
 from slt_jax.curves.reference import STARTS
 from slt_jax.estimators import Estimate
 from slt_jax.estimators.estimate import Reference
@@ -20,9 +21,10 @@ from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
-from slt_jax.report.plotting import Figure
-from slt_jax.report.posterior_figure import Predictions, TemperedEnergies, posterior_figure
 from slt_jax.statistics import Data, Statistics
+
+if TYPE_CHECKING:
+    from slt_jax.report.plotting import Figure
 
 COLDEST, NUM_BETAS, NUM_INPUTS = 1e-2, 33, 41
 Quantity = TypeVar("Quantity", Exact, Estimate)
@@ -210,13 +212,15 @@ class Posterior(abc.ABC, Generic[Quantity]):
     @abc.abstractmethod
     def _normalised_wbic(self) -> Quantity: ...
 
-    def plot(self) -> Figure:
+    def plot(self) -> "Figure":
         """Draw the posterior in at most six panels.
 
         β(E_β[nL_n] − nL_n(w₀)) against β, exact where there is an oracle that takes no minutes, and
         sampled at β and at 1/log n; predictions of a regression on one input, with the data; and
         the first parameters of a sampled posterior beside their prior.
         """
+        from slt_jax.report.posterior_figure import posterior_figure  # brings matplotlib
+
         theory = self.problem.theory
         return posterior_figure(
             title=f"{self.problem.title or self.problem.name}: n = {self.n}, β = {self.beta:g}",

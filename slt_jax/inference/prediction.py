@@ -18,6 +18,7 @@ from slt_jax.model import Model, Regression
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.precision import in_float64
+from slt_jax.run.quantities import Quantity, labelled
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data
 from slt_jax.validation import Between, check
@@ -30,6 +31,13 @@ WIDENINGS = 6
 POINTS_AT_ONCE = 4096
 BISECTIONS = 60
 MAX_MISSING = 1e-6
+
+PREDICTED = {
+    "mean": Quantity("predictive mean of y", "those of y"),
+    "standard_deviation": Quantity("predictive standard deviation of y", "those of y"),
+    "low": Quantity("lower end of the predictive interval of y", "those of y"),
+    "high": Quantity("upper end of the predictive interval of y", "those of y"),
+}
 
 Floats = NDArray[np.float64]
 Coverage = Annotated[float, Between(0, 1)]
@@ -163,9 +171,10 @@ def _dataset(
     variables = zip(
         ("mean", "standard_deviation", "low", "high"), (mean, spread, *ends), strict=True
     )
-    return xr.Dataset(
+    dataset = xr.Dataset(
         {name: (axes, values) for name, values in variables}, attrs={"coverage": coverage}
     )
+    return labelled(dataset, PREDICTED)
 
 
 def _quantile(below: Callable[[Floats], Floats], share: float, low: Floats, high: Floats) -> Floats:

@@ -14,7 +14,11 @@ from numpy.typing import ArrayLike
 from slt_jax.curves.jobs import temperature_nodes, unravelled
 from slt_jax.curves.ladders import FreeEnergy, with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
-from slt_jax.curves.predictions import pointwise_log_likelihood, predictive_moments
+from slt_jax.curves.predictions import (
+    TemperedEnergies,
+    pointwise_log_likelihood,
+    predictive_moments,
+)
 from slt_jax.curves.reference import with_reference
 from slt_jax.data import in_doubles, statistics_of
 from slt_jax.estimators import (
@@ -41,7 +45,6 @@ from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.report.export import draws_tree, to_arviz
-from slt_jax.report.posterior_figure import TemperedEnergies
 from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings

@@ -1,12 +1,11 @@
 """The figure of one posterior: its energy by temperature, its parameters and its predictions."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
+from slt_jax.curves.predictions import Predictions, TemperedEnergies
 from slt_jax.report import plotting
 
 BINS = 40
@@ -14,22 +13,6 @@ MARKS = 200
 COLUMNS = 3
 
 Floats = NDArray[np.float64]
-
-
-class TemperedEnergies(NamedTuple):
-    """β(E_β[nL_n] − nL_n(w₀)) in nats at inverse temperatures ``beta``, with ``half_width``."""
-
-    beta: Floats
-    value: Floats
-    half_width: Floats
-
-
-class Predictions(NamedTuple):
-    """Predictions at increasing scalar inputs ``x`` [N], and the data (x, y) [n] seen."""
-
-    x: Floats
-    predicted: xr.Dataset
-    seen: tuple[Floats, Floats]
 
 
 def posterior_figure(

@@ -43,6 +43,11 @@ def test_a_flat_range_is_averaged_with_all_parts_of_the_error() -> None:
     assert found.standard_error == pytest.approx(np.sqrt(np.sum(np.square(parts))))
 
 
+def test_a_loss_that_never_changes_has_no_error() -> None:
+    found = flat_range(scan(np.zeros(5), error=0.0, bias=0.0))
+    assert (found.value, found.standard_error, found.reason) == (0.0, 0.0, "")
+
+
 def test_no_flat_range_is_said() -> None:
     found = flat_range(scan([8.0, 4.0, 2.0, 1.0, 0.5]))
     assert found.reason == "no decade of gamma gives one value: 8 at gamma = 0.1 and 0.5 at 10"
@@ -73,6 +78,10 @@ def test_gaps_and_narrow_scans_are_no_range() -> None:
     assert "at gamma = 0.3, 3, and too few gamma are left" in found.reason
     assert found.value == pytest.approx(2.0)
     assert "less than a decade" in flat_range(scan([2.0, 2.0])).reason
+    long = np.full((5, 2), 0.98)
+    long[3:] = 0.5
+    found = flat_range(scan(np.full(5, 2.0), acceptance=long).isel(gamma=[0, 1, 3, 4]))
+    assert found.reason.startswith("steps too long: MALA would accept at most 0.50 of them")
     # One step of each that has settled is enough.
     settled[[1, 3], 1] = True
     assert flat_range(scan(np.full(5, 2.0), settled=settled)).pairs[1] == (1, 1)

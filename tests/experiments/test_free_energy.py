@@ -275,8 +275,8 @@ def test_the_verdict_can_fail(
         ("--sample-sizes 1e30", "sample_sizes = 1e30: must be numbers, each an integer from 3"),
         (f"--sample-sizes {10**30}", f"sample_sizes[0] = {10**30}: must be an integer from 3 to"),
         (
-            f"--problems mixture_3 --sample-sizes {2**32}",
-            f"n = {2**32}: 3 data sets of mixture_3 would take 192.0 GiB",
+            f"--problems mixture_3 --data-sets 999 --sample-sizes {2**32}",
+            f"n = {2**32}: 999 data sets of mixture_3 would take 63936.0 GiB",
         ),
         ("--step-size inf", "step_size = inf"),
         ("--ess-fraction nan", "ess_fraction = nan"),

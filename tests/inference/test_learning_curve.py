@@ -12,7 +12,7 @@ import xarray as xr
 import slt_jax as slt
 
 LINEAR = slt.named_problems()["linear_3"]
-SIZES, SETS, SEEDS, K = (10, 40), 2, 8, 14.0
+SIZES, SETS, SEEDS, K = (10, 40), 2, 16, 9.5
 SMC = slt.SMCSettings(num_chains=16, chain_length=8)
 QUANTITIES = {
     "normalised_free_energy": 0.3,
@@ -45,6 +45,11 @@ def test_sampled_curves_are_the_exact_ones() -> None:
         assert (abs(curve()[name] - curve()[f"exact_{name}"]) < K * error).all(), name
     assert curve()["converged"].all()
     assert float(curve()["learning_coefficient"]) == 1.5
+
+
+def test_every_variable_has_a_long_name_and_units() -> None:
+    for name, variable in curve().variables.items():
+        assert variable.attrs.keys() >= {"long_name", "units"}, name
 
 
 def test_data_sets_are_nested_in_n() -> None:
@@ -86,7 +91,11 @@ def test_the_figure_has_three_panels() -> None:
     ("changes", "message"),
     [
         ({"n": (10, 5)}, r"n\[1\] = 5: must be > 10, the one before"),
-        ({"n": (2, 5)}, r"n\[0\] = 2: must be an integer ≥ 3"),
+        ({"n": (2, 5)}, r"n\[0\] = 2: must be an integer from 3 to"),
+        (
+            {"n": (10, 2**32), "data_sets": 999},
+            r"n = 4294967296: 999 data sets of linear_3 would take \d+",
+        ),
         ({"n": ()}, r"n = \(\)"),
         ({"n": (10.5,)}, r"n\[0\] = 10\.5: must be an integer"),
         ({"data_sets": 1}, "data_sets = 1"),

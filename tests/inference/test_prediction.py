@@ -12,7 +12,7 @@ import slt_jax as slt
 
 PROBLEMS = slt.named_problems()
 LINEAR = PROBLEMS["linear_3"]
-N, SEEDS, K = 30, 8, 9.0
+N, SEEDS, K = 30, 16, 9.5
 INPUTS = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [-20.0, 5.0, 1.0]])
 
 
@@ -44,6 +44,7 @@ def test_exact_predictions_are_those_of_the_conjugate_posterior() -> None:
     reach = stats.norm.ppf(0.95) * spread
     np.testing.assert_allclose(predicted["low"][:, 0], mean - reach, atol=1e-6)
     np.testing.assert_allclose(predicted["high"][:, 0], mean + reach, atol=1e-6)
+    assert all(v.attrs.keys() == {"long_name", "units"} for v in predicted.data_vars.values())
 
 
 def test_sampled_predictions_are_near_the_exact_ones() -> None:

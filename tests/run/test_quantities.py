@@ -16,7 +16,11 @@ OWN = {"gap": Quantity("gap", NATS), "n": Quantity("number of data", ONE)}
         ("gap_se", "standard error of the gap", NATS),
         ("exact_gap", "exact gap", NATS),
         ("exact_gap_error", "bound on the error of the exact gap", NATS),
-        ("functional_variance_se", "standard error of the functional variance", "nats^2"),
+        (
+            "functional_variance_se",
+            "standard error of the functional variance",
+            "nats^2",
+        ),
         ("bayes_training_error", "Bayes training error", "nats per datum"),
     ],
 )
