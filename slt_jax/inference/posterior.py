@@ -21,6 +21,7 @@ from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
+from slt_jax.run.quantities import ONE, QUANTITIES
 from slt_jax.statistics import Data, Statistics
 
 if TYPE_CHECKING:
@@ -30,17 +31,20 @@ COLDEST, NUM_BETAS, NUM_INPUTS = 1e-2, 33, 41
 Quantity = TypeVar("Quantity", Exact, Estimate)
 
 UNITS = {
-    "free_energy": "nats",
-    "normalised_free_energy": "nats",
-    "wbic": "nats",
-    "learning_coefficient": "",
-    "bayes_training_loss": "nats per datum",
-    "gibbs_training_loss": "nats per datum",
-    "functional_variance": "nats squared",
-    "waic": "nats per datum",
-    "leave_one_out_loss": "nats per datum",
-    "bayes_generalisation_loss": "nats per datum",
-    "gibbs_generalisation_loss": "nats per datum",
+    name: "" if QUANTITIES[name].units == ONE else QUANTITIES[name].units
+    for name in (
+        "free_energy",
+        "normalised_free_energy",
+        "wbic",
+        "learning_coefficient",
+        "bayes_training_loss",
+        "gibbs_training_loss",
+        "functional_variance",
+        "waic",
+        "leave_one_out_loss",
+        "bayes_generalisation_loss",
+        "gibbs_generalisation_loss",
+    )
 }
 """The quantities of every posterior, and their units."""
 
