@@ -15,7 +15,7 @@ from slt_jax.curves.sampled_curve import errors_by_chains, sampling_by_chains
 from slt_jax.data import refuse_unheld_data, simulate, statistics_along_n
 from slt_jax.oracles.criteria import HeldOut, quadrature_points
 from slt_jax.oracles.oracle import Oracle, oracle_for
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.sweep import Task
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data
@@ -31,6 +31,7 @@ def held_out_points(problem: Problem) -> HeldOut:
 
     Raises ValueError as ``quadrature_points`` does.
     """
+    check_problem(problem)
     scalars = sum(part.size for part in jax.eval_shape(problem.simulate, jax.random.key(0)))
     return quadrature_points(problem, SMALL_ORDERS if scalars > 2 else None)
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from slt_jax.curves.local_coefficient import LocalLearningCoefficient
 from slt_jax.report import plotting
+from slt_jax.validation import check_kind
 
 MAX_SCANS = 5
 PANEL = (3.1, 2.5)
@@ -17,7 +18,8 @@ def plot_local_learning_coefficient(result: LocalLearningCoefficient) -> plottin
 
     The range of γ over which λ̂ was averaged is shaded, and runs that were not used because their
     chains have not settled are open circles. A single checkpoint has the acceptance and the
-    distance travelled beside it. Checkpoints whose λ̂ means nothing are crosses.
+    distance travelled beside it. Checkpoints whose λ̂ means nothing are crosses. Raises ValueError
+    for anything but such a result.
 
     >>> import jax, numpy as np
     >>> from flax import linen
@@ -30,6 +32,8 @@ def plot_local_learning_coefficient(result: LocalLearningCoefficient) -> plottin
     >>> len(slt.plot_local_learning_coefficient(found).axes)
     3
     """
+    kind = LocalLearningCoefficient
+    check_kind("result", result, kind, "what local_learning_coefficient returns")
     count = result.table.sizes["checkpoint"]
     if count == 1:
         with plotting.panels(1, 3, (3 * PANEL[0], PANEL[1])) as (page, axes):
