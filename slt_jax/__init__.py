@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from slt_jax.model import Regression as Regression
     from slt_jax.models import load_problem as load_problem
     from slt_jax.models import named_problems as named_problems
+    from slt_jax.models.shallow_net import teacher_student as teacher_student
     from slt_jax.oracles.criteria import generalisation_errors as generalisation_errors
     from slt_jax.oracles.criteria import quadrature_points as quadrature_points
     from slt_jax.oracles.criteria import training_criteria as training_criteria
@@ -99,6 +100,7 @@ _MODULE_OF = {
     "save_posterior": "inference.saving",
     "simulate": "data",
     "statistics_of": "data",
+    "teacher_student": "models.shallow_net",
     "training_criteria": "oracles.criteria",
     "wbic": "oracles.criteria",
     "with_reference": "curves.reference",

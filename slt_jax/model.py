@@ -89,6 +89,10 @@ class Model(abc.ABC):
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
         """ℓ(w) = log p(y | x, w) of one datum, in nats."""
 
+    def log_likelihoods(self, params: Params, data: Data) -> Array:
+        """ℓ_i(w) [n] of all data, in nats: ``log_likelihood`` of each, which others must equal."""
+        return jax.vmap(self.log_likelihood, (None, 0, 0))(params, *data)
+
     @abc.abstractmethod
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         """Draw one datum (x, y) from q(x) p(y | x, w)."""
@@ -170,14 +174,12 @@ class Model(abc.ABC):
         More than SUMMED_AT_ONCE data are summed chunk by chunk, and the values on the way are
         computed again for the gradient, so that the memory of neither grows with n.
         """
-        over_data = jax.vmap(self.log_likelihood, (None, 0, 0))
 
         # The terms at w₀ are computed anew in the sampler's precision: rounding that all data
         # share, as of log 2π in float32, is then the same on both sides and cancels.
         def of_part(data: Data, weights: Array) -> Array:
-            gains = over_data(params, data.x, data.y) - over_data(
-                statistics.optimum, data.x, data.y
-            )
+            at_optimum = self.log_likelihoods(statistics.optimum, data)
+            gains = self.log_likelihoods(params, data) - at_optimum
             return jnp.sum(weights * gains)
 
         # Parts are sliced where they lie: data reshaped to chunks would be copied.

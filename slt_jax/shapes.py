@@ -108,6 +108,13 @@ def _datum_of(model: Model, shapes: tuple[Shape, Shape] | None) -> Data:
         expect("predict", prediction, datum.y.shape)
     if is_own("log_likelihood"):
         expect("log_likelihood", evaluated("log_likelihood", params, *datum).shape, ())
+    if is_own("log_likelihoods"):
+        data = Data(*(_floats((SOME_DATA, *part.shape)) for part in datum))
+        if (own := evaluated("log_likelihoods", params, data).shape) != (SOME_DATA,):
+            raise ValueError(
+                f"{family}.log_likelihoods returns shape {own}: must be ({SOME_DATA},) for "
+                f"{SOME_DATA} data"
+            )
     if is_own("statistics", "log_likelihood_ratio"):
         at_optimum, ratio = _sums(model, params, datum)
         expect("statistics", at_optimum.shape, ())

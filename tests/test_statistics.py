@@ -7,16 +7,19 @@ way of summing is compared with; costs are read off the programs, which are not 
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from slt_jax import model as model_module
+from slt_jax.adapters.numpyro_model import NumpyroModel
 from slt_jax.data import simulate, statistics_of
 from slt_jax.model import SUMMED_AT_ONCE, FeatureRegression, Model, Regression
 from slt_jax.models import named_problems
@@ -317,3 +320,55 @@ def test_few_data_are_summed_without_a_loop():
     assert isinstance(statistics, WeightedData)
     program = jax.make_jaxpr(PLAIN.model.log_likelihood_ratio)(params, statistics)
     assert "scan" not in {equation.primitive.name for equation in program.eqns}
+
+
+# --- short axes ------------------------------------------------------------------------------
+
+CHAINS, SHORT_OF = 64, 128
+# Operations of many cycles, which are not vectorised over a last axis of one.
+COSTLY = {
+    "exponential", "exponential-minus-one", "log", "log-plus-one", "tanh", "logistic", "power",
+    "divide", "sqrt", "sine", "cosine", "erf",
+}  # fmt: skip
+
+
+def on_last_axes_of_one(problem: Problem) -> set[str]:
+    """Operations of a compiled gradient, of 64 chains, on arrays [chain, datum, 1]."""
+    program = jax.jit(gradients(problem)).lower(*shapes(problem, SHORT_OF, CHAINS)).compile()
+    shape = rf"= f32\[{CHAINS},{SHORT_OF},1\]"
+    return set(re.findall(rf"{shape}\S* ([a-z-]+)\(", program.as_text()))
+
+
+def logistic(x, y=None):
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((2,)).to_event(1))
+    with numpyro.plate("data", x.shape[0]):
+        numpyro.sample("y", dist.Bernoulli(logits=x @ w), obs=y)
+
+
+def two_inputs(key):
+    return jax.random.normal(key, (2,))
+
+
+class OneByOne(NumpyroModel):
+    """The control: a model that is called with each datum apart."""
+
+    log_likelihoods = Model.log_likelihoods
+
+
+def numpyro_problem(family) -> Problem:
+    model = family(function=logistic, sample_input=two_inputs)
+    return Problem("logistic", model, {"w": np.array([1.0, -1.0])})
+
+
+SUMMED = [p for p in PROBLEMS.values() if not p.model.statistics_are_additive]
+
+
+@pytest.mark.parametrize("problem", SUMMED, ids=lambda p: p.name)
+def test_nothing_costly_is_done_on_a_last_axis_of_one(problem):
+    assert not on_last_axes_of_one(problem) & COSTLY
+
+
+def test_a_numpyro_model_has_no_last_axis_of_one():
+    """It has one where it is called with each datum apart, which takes up to 15 times as long."""
+    assert on_last_axes_of_one(numpyro_problem(NumpyroModel)) == set()
+    assert on_last_axes_of_one(numpyro_problem(OneByOne)) & COSTLY

@@ -324,8 +324,8 @@ def batch_of(model_or_loss: Any, data: Any) -> tuple[Tree, int]:
 def check_loss(checkpoints: Checkpoints, batch: Tree, n: int) -> None:
     """Refuse a loss that is not one finite value per datum at each checkpoint.
 
-    The loss of the first half of the data must be the same without the others. Raises ValueError
-    also for labels that are no classes.
+    The loss of the last half of the data must be the same without the others, which also shows a
+    draw of random numbers for each row. Raises ValueError also for labels that are no classes.
     """
     loss, params, others = checkpoints.loss, checkpoints.params[0], checkpoints.others[0]
     shape = jax.eval_shape(loss, params, others, batch).shape
@@ -338,7 +338,7 @@ def check_loss(checkpoints: Checkpoints, batch: Tree, n: int) -> None:
         raise ValueError(f"loss returns shape {shape}: must return one number per datum, ({n},)")
     if getattr(loss, "loss", None) is cross_entropy:
         _check_labels(loss, params, others, batch)
-    half = jax.tree.map(lambda leaf: leaf[: n // 2], batch)
+    half = jax.tree.map(lambda leaf: leaf[n // 2 :], batch)
     for place, (weights, rest) in enumerate(zip(*checkpoints[1:], strict=True)):
         whole = np.asarray(losses_of(loss, weights, rest, batch), float)
         if not np.all(np.isfinite(whole)):
@@ -346,7 +346,7 @@ def check_loss(checkpoints: Checkpoints, batch: Tree, n: int) -> None:
             raise ValueError(f"loss of datum {row} is {whole[row]} at params[{place}]")
         if place == 0:
             alone = np.asarray(losses_of(loss, weights, rest, half), float)
-            if not np.allclose(whole[: n // 2], alone, rtol=1e-3, atol=1e-4 * np.std(whole)):
+            if not np.allclose(whole[n // 2 :], alone, rtol=1e-3, atol=1e-4 * np.std(whole)):
                 raise ValueError(
                     "loss of a datum depends on the others of its batch, or on chance: must not "
                     "(no mean over the batch; module.eval() for batch norm and dropout)"

@@ -32,7 +32,7 @@ Example = float | tuple["Example", ...]
 
 @dataclass(frozen=True, kw_only=True)
 class NumpyroModel(Model):
-    """The model that ``function(x, y=None)`` of n data [n, …] describes, called with n = 1.
+    """The model that ``function(x, y=None)`` of n data [n, …] describes, called with any n.
 
     Its latent sites, whatever their supports and however one depends on another, are the
     parameters, by their names. The site ``observed``, which is y, is the likelihood of one datum;
@@ -43,8 +43,9 @@ class NumpyroModel(Model):
     functions are compared by identity, so that equal models need the same ones.
 
     Raises ValueError where there is no such site, where another one is observed (a factor, too),
-    where the site is not one datum for one x, for discrete latent sites, and without both
-    ``sample_input`` and ``example``. The latent sites must not depend on x, n or y.
+    where the site is not one datum for one x, for discrete latent sites, without both
+    ``sample_input`` and ``example``, and for data whose densities depend on one another given the
+    latent sites. These must not depend on x, n or y.
 
     >>> import numpyro
     >>> import numpyro.distributions as dist
@@ -70,7 +71,7 @@ class NumpyroModel(Model):
             raise ValueError("sample_input = None and example = None: one of them must be given")
 
         def check(key: Array) -> None:
-            sites = self._sites(key, self._some_input(key))
+            sites = self._sites(key, self._some_inputs(key))
             if self.observed not in sites:
                 raise ValueError(f"observed = {self.observed!r}: sites are {', '.join(sites)}")
             for name, site in sites.items():
@@ -99,7 +100,7 @@ class NumpyroModel(Model):
 
         key = jax.random.key(0)
         try:
-            self._sites(key, self._some_input(key), None, value_of)
+            self._sites(key, self._some_inputs(key), None, value_of)
         except _ReachedError as reached:
             return reached.distribution
         raise ValueError(f"site {name!r} is there for some parameters only")
@@ -108,19 +109,35 @@ class NumpyroModel(Model):
         names: list[str] = []
 
         def look(key: Array) -> None:
-            names.extend(self._sites(key, self._some_input(key)))
+            names.extend(self._sites(key, self._some_inputs(key)))
 
         jax.eval_shape(look, jax.random.key(0))
         return [name for name in names if name != self.observed]
 
     def log_likelihood(self, params: Params, x: Array, y: Array) -> Array:
-        site = self._observed_at(params, x, y)
-        support, value = site["fn"].support, site["value"]
+        terms = self._terms(params, jnp.expand_dims(x, 0), jnp.expand_dims(y, 0))
+        assert terms is not None
+        return terms[0]
+
+    def log_likelihoods(self, params: Params, data: Data) -> Array:
+        """Call the function with all data at once: arrays [chain, datum, 1] are not vectorised."""
+        terms = self._terms(params, *map(jnp.asarray, data))
+        return super().log_likelihoods(params, data) if terms is None else terms
+
+    def _terms(self, params: Params, x: Array, y: Array) -> Array | None:
+        """Return ℓ_i [n] of n data, None where the site has but one density of several data."""
+        site = self._at(params, jax.random.key(0), x, y)[self.observed]
+        support, value, n = site["fn"].support, site["value"], len(y)
+        of_values = value.shape[: value.ndim - site["fn"].event_dim]
+        if n > 1 and jnp.broadcast_shapes(site["fn"].batch_shape, of_values)[:1] != (n,):
+            return None
         # Densities of numpyro are not zero outside their support, and class labels are indices.
-        inside = jnp.all(support(value))
-        value = jnp.where(inside, value, support.feasible_like(value))
+        inside = jnp.all(support(value).reshape(n, -1), axis=1)
+        each = inside.reshape(n, *(1,) * (value.ndim - 1))
+        value = jnp.where(each, value, support.feasible_like(value))
         value = value.astype(int) if support.is_discrete else value
-        return jnp.where(inside, jnp.sum(site["fn"].log_prob(value)), -jnp.inf)
+        log_density = jnp.sum(site["fn"].log_prob(value).reshape(n, -1), axis=1)
+        return jnp.where(inside, log_density, -jnp.inf)
 
     def support(self) -> Support:
         """Return the support of the observed site, or as much as is the same at every x and w."""
@@ -131,8 +148,21 @@ class NumpyroModel(Model):
 
     def check_support(self, data: Data) -> None:
         super().check_support(data)
+        if len(data.y) > 1:
+            self._check_independence(Data(*(part[:2] for part in data)))
         if not _is_known(self._declared_support()):
             self._check_each(data)
+
+    def _check_independence(self, two: Data) -> None:
+        """Refuse a function by which the density of one datum depends on which others there are."""
+        w = self._draw(0)
+        together = self.log_likelihoods(w, two)
+        alone = super().log_likelihoods(w, two)
+        if not np.allclose(together, alone, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ValueError(
+                f"function: log p of the first 2 data is {together} together and {alone} alone; "
+                "data must be independent given the latent sites"
+            )
 
     def _check_each(self, data: Data) -> None:
         """Check each datum where the support differs from x to x.
@@ -159,7 +189,9 @@ class NumpyroModel(Model):
         supports = []
 
         def look(key: Array) -> None:
-            supports.append(self._support_at(self.sample_prior(key), self._some_input(key), None))
+            supports.append(
+                self._support_at(self.sample_prior(key), self._some_inputs(key)[0], None)
+            )
 
         jax.eval_shape(look, jax.random.key(0))
         return supports[0]
@@ -171,7 +203,8 @@ class NumpyroModel(Model):
         return self._observed_at(params, x, y)["fn"].support
 
     def _observed_at(self, params: Params, x: Array, y: Array | None) -> dict[str, Any]:
-        return self._at(params, jax.random.key(0), x, y)[self.observed]
+        data = (jnp.expand_dims(x, 0), None if y is None else jnp.expand_dims(y, 0))
+        return self._at(params, jax.random.key(0), *data)[self.observed]
 
     def simulate(self, params: Params, key: Array) -> tuple[Array, Array]:
         if self.sample_input is None:
@@ -181,11 +214,12 @@ class NumpyroModel(Model):
         return x, self._simulated(params, key_y, x)
 
     def example_datum(self, params: Params, key: Array) -> tuple[Array, Array]:
-        x = self._some_input(key)
+        x = self._some_inputs(key)[0]
         return x, self._simulated(params, key, x)
 
     def _simulated(self, params: Params, key: Array, x: Array) -> Array:
-        return self._at(params, key, x, None)[self.observed]["value"][0].astype(float)
+        sites = self._at(params, key, jnp.expand_dims(x, 0), None)
+        return sites[self.observed]["value"][0].astype(float)
 
     def _at(self, params: Params, key: Array, x: Array, y: Array | None) -> dict[str, Any]:
         """Return all sites with the latent ones at the parameters."""
@@ -202,21 +236,23 @@ class NumpyroModel(Model):
         y: Array | None = None,
         value_of: Callable[[dict[str, Any]], Array | None] = lambda site: None,
     ) -> dict[str, Any]:
-        """Trace one call with a single datum at the values that ``value_of`` gives."""
+        """Trace one call with data x [n, …] at the values that ``value_of`` gives."""
         function = handlers.substitute(self.function, substitute_fn=value_of)
-        datum = (jnp.expand_dims(x, 0), None if y is None else jnp.expand_dims(y, 0))
-        trace = handlers.trace(handlers.seed(function, key)).get_trace(*datum)
+        trace = handlers.trace(handlers.seed(function, key)).get_trace(x, y)
         return {name: site for name, site in trace.items() if site["type"] == "sample"}
 
-    def _some_input(self, key: Array) -> Array:
-        """Return the example or a draw: at zeros a scale that is a column of x would be refused."""
+    def _some_inputs(self, key: Array) -> Array:
+        """Return the example or a draw, as x of one datum [1, …].
+
+        At zeros a scale that is a column of x would be refused.
+        """
         if self.example is not None:
-            return jnp.asarray(np.asarray(self.example))
+            return jnp.asarray(np.asarray(self.example))[None]
         assert self.sample_input is not None
         x = self.sample_input(key)
         if not isinstance(x, jax.Array):
             raise ValueError(f"sample_input returns {x}; allowed: one array")
-        return x
+        return jnp.expand_dims(x, 0)
 
 
 class _ReachedError(Exception):

@@ -158,8 +158,9 @@ def errors_of_draws(
     """Estimate ``QUANTITIES`` of R data sets [R, N, ...] of size n, padded, from posterior draws.
 
     ``positions`` [R, S, D, d] are of S independent runs with D draws; each ``x`` [replicate]
-    comes with ``x_se``, its Monte-Carlo standard error over runs, and over ``held_out`` points
-    where they are simulated. Raises ValueError for data or points that ``validate_data`` refuses.
+    comes with ``x_se``, its Monte-Carlo standard error over runs, and over the points of
+    ``held_out`` where these are a sample of the truth and no quadrature. Raises ValueError for data
+    or points that ``validate_data`` refuses.
     """
     for part in (held_out.data, *map(Data, *data)):
         validate_data(problem, part)
@@ -216,19 +217,18 @@ def predictive_batch(
     The i are the data [R, N] that are ``present`` [R, N] (1, or 0 for padding), and the held-out
     ``points``, which all data sets share.
     """
-    over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
 
     def of_data_set(
         draws: Array, trained: Data, weights: Array
     ) -> tuple[LossAccumulator, LossAccumulator]:
-        at_optimum = [over_data(optimum, *part) for part in (trained, points)]
+        at_optimum = [model.log_likelihoods(optimum, part) for part in (trained, points)]
 
         def add(
             moments: tuple[LossAccumulator, LossAccumulator], w: Array
         ) -> tuple[tuple[LossAccumulator, LossAccumulator], None]:
             params = jax.vmap(functools.partial(unravelled, model))(w)
             ratios = [
-                jax.vmap(over_data, (0, None, None))(params, *part) - base
+                jax.vmap(model.log_likelihoods, (0, None))(params, part) - base
                 for part, base in zip((trained, points), at_optimum, strict=True)
             ]
             known, fresh = moments

@@ -130,7 +130,9 @@ class LocalLearningCoefficient:
                 f"{row['gamma_low']:>12.3g}{row['gamma_high']:>10.3g}{row['distance']:>10.3g}"
                 f"{row['acceptance']:>12.3f}{row['r_hat']:>7.2f}"
             )
-        lines.append("converged" if self.converged else f"not converged: {self.reason}")
+        reasons = self.table["reason"].to_numpy()
+        lines += [f"checkpoint {i} not converged: {text}" for i, text in enumerate(reasons) if text]
+        lines += ["converged"] if self.converged else []
         return "\n".join(lines)
 
     def plot(self) -> Figure:
@@ -355,7 +357,7 @@ def _result(
         }
         lowest = np.min(chosen["lowest_energy"], initial=0.0, where=chosen["lowest_energy"] < 0)
         fall = runs.beta * max(float(pilot.descent[place]), -float(lowest), 0.0)
-        surroundings = Surroundings(fall, float(in_standard_errors(gradient, noise)))
+        surroundings = Surroundings(fall, float(in_standard_errors(gradient, noise)), runs.beta)
         rows.append(
             _row(around(found, surroundings), float(pilot.loss[place]), chosen)
             | {"fall": fall, "gradient": gradient, "gradient_se": noise}

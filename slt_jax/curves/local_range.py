@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from scipy.stats import chi2
 
 from slt_jax.estimators.local import MIN_ACCEPTANCE
 
@@ -13,6 +14,7 @@ MAX_DIFFERENCE = 1.5  # standard errors between the ends of that range
 LEAST_ERROR = 1e-100
 MAX_ERRORS = 3.0
 MAX_GRADIENT = 4.0  # standard errors
+FALSE_ALARM = 1e-3
 
 
 class Surroundings(NamedTuple):
@@ -24,6 +26,7 @@ class Surroundings(NamedTuple):
 
     fall: float
     gradient: float
+    beta: float
 
 
 class Conclusion(NamedTuple):
@@ -162,28 +165,30 @@ def _unsettled(scan: xr.Dataset) -> str:
     if not np.any(scan["acceptance"] >= MIN_ACCEPTANCE):
         most = float(scan["acceptance"].max())
         return f"steps too long: MALA would accept at most {most:.2f} of them, below 0.9"
-    least = float(scan["r_hat"].min())
+    mixing, drift = float(scan["r_hat"].max()), float(scan["drift_p_value"].min())
     return (
-        f"chains have not settled (R-hat {least:.2f} or more; longer num_warmup, num_draws or "
-        "thinning)"
+        f"chains have not settled (R-hat up to {mixing:.2f}, p-value of the drift down to "
+        f"{drift:.1g}; longer num_warmup, num_draws or thinning)"
     )
 
 
 def around(conclusion: Conclusion, surroundings: Surroundings) -> Conclusion:
     """Add what the loss near w* says: it is no minimum if the loss falls there, noise aside.
 
-    It is none if λ̂ is negative by 3 standard errors; or if the loss falls by more than λ̂ and 3
-    standard errors; or by 3 of them, with a gradient that is more than 4 of its own. What it falls
-    by is a part of the error.
+    It is none if λ̂ is negative by 3 standard errors, or if the loss falls by 3 of them and more
+    than it would at the true weights w₀: if the gradient is more than 4 of its standard errors, or
+    n(L_n(w*) − L_n) beyond the law χ²/2 with 2λ degrees of freedom that it has there, to which λ̂
+    and the fall add up. What the loss falls by is a part of the error.
     """
+    value = conclusion.value
     noise = MAX_ERRORS * conclusion.standard_error
-    fall, gradient = surroundings
-    steep = gradient > MAX_GRADIENT and fall > noise
-    # Without chains that have settled there is no noise to compare with, but the loss itself.
-    unknown = np.isnan(conclusion.value) and gradient > MAX_GRADIENT and fall > 1
-    is_minimum = not (
-        steep or unknown or conclusion.value < -noise or fall > max(noise, abs(conclusion.value))
-    )
+    fall, gradient, beta = surroundings
+    # Without chains that have settled the only λ̂ is the fall.
+    known, noise = (0.0, 1.0) if np.isnan(value) else (value, noise)
+    freedom = 2 * max(known + fall, 0.5)
+    by_chance = float(chi2.isf(FALSE_ALARM, freedom)) / 2
+    falls = fall > noise and (gradient > MAX_GRADIENT or fall / beta > by_chance)
+    is_minimum = not (falls or known < -noise)
     reasons = [conclusion.reason] if conclusion.reason else []
     if not is_minimum:
         reasons = [

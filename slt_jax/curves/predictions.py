@@ -51,10 +51,9 @@ def predictive(
     model: Model, positions: Array, data: Data, beta: Array | float, held_out: bool
 ) -> LossAccumulator:
     """Accumulate ℓ_i(w) of the data over draws [S, D, d], by run."""
-    over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
 
     def add(moments: LossAccumulator, w: Array) -> tuple[LossAccumulator, None]:
-        losses = jax.vmap(lambda one: over_data(unravelled(model, one), *data))(w)
+        losses = jax.vmap(lambda one: model.log_likelihoods(unravelled(model, one), data))(w)
         return moments.updated(losses, 0), None
 
     empty = LossAccumulator.empty(len(positions), 1, len(data.y), beta, held_out)
@@ -62,6 +61,18 @@ def predictive(
 
 
 _predictive = jit_at_first_call(predictive, static_argnums=(0, 4))
+
+
+@in_float64
+def terms_at_optimum(problem: Problem, data: Data) -> Floats:
+    """ℓ_i(w₀) [n] of data, in nats, in float64."""
+    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    return np.asarray(problem.model.log_likelihoods(optimum, Data(*map(jnp.asarray, data))))
+
+
+def relative_to(terms: Floats, moments: LossMoments) -> LossMoments:
+    """Moments of ℓ_i(w) − ``terms`` [n] of held-out data, from those of ℓ_i(w)."""
+    return moments._replace(log_means=moments.log_means - terms, means=moments.means - terms)
 
 
 @in_float64
@@ -74,8 +85,7 @@ def pointwise_log_likelihood(problem: Problem, data: Data, positions: Floats) ->
 
 def terms_of_draws(model: Model, positions: Array, data: Data) -> Array:
     """ℓ_i(w) at draws [K, d], shape [K, n]."""
-    over_data = jax.vmap(model.log_likelihood, (None, 0, 0))
-    return jax.lax.map(lambda w: over_data(unravelled(model, w), *data), positions)
+    return jax.lax.map(lambda w: model.log_likelihoods(unravelled(model, w), data), positions)
 
 
 _pointwise = jit_at_first_call(terms_of_draws, static_argnums=(0,))

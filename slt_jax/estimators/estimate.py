@@ -1,5 +1,6 @@
 """A number with its standard error, what the error is made of, and what the number rests on."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -60,6 +61,8 @@ class Estimate(NamedTuple):
 
     >>> from slt_jax.estimators import mean_over_seeds
     >>> mean = mean_over_seeds([1.0, 1.2, 0.9, 1.1])
+    >>> print(mean)  # with one standard error
+    1.050 ± 0.065
     >>> f"{mean.value:.2f} ± {mean.half_width(0.95):.2f}"
     '1.05 ± 0.21'
     """
@@ -69,6 +72,11 @@ class Estimate(NamedTuple):
     degrees_of_freedom: float | Floats
     sources: ErrorSources = ErrorSources()
     basis: Basis = Basis()
+
+    def __str__(self) -> str:
+        if np.ndim(self.value):
+            return repr(self)
+        return " ± ".join(digits_of(float(self.value), float(self.standard_error)))
 
     def half_width(self, coverage: float = 0.95) -> Floats:
         """Return the half-width of the two-sided interval that covers with this probability.
@@ -117,6 +125,18 @@ class Estimate(NamedTuple):
             )
         freedom = np.where(total > 0, freedom, self.degrees_of_freedom)
         return Estimate(self.value + other.value, np.sqrt(total), freedom)
+
+
+def digits_of(value: float, error: float) -> tuple[str, str]:
+    """Write a value to the second digit of its error, and the error.
+
+    >>> digits_of(2.17773, 0.0123)
+    ('2.178', '0.012')
+    """
+    if not math.isfinite(error):
+        return f"{value:.6g}", f"{error:g}"
+    decimals = 8 if error == 0 else min(max(1 - math.floor(math.log10(error)), 0), 8)
+    return f"{value:.{decimals}f}", f"{error:.1e}" if error < 1e-8 else f"{error:.{decimals}f}"
 
 
 def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from slt_jax.curves.predictions import terms_at_optimum
 from slt_jax.curves.reference import with_reference
 from slt_jax.data import in_doubles, statistics_of
 from slt_jax.inference.arguments import (
@@ -17,7 +18,7 @@ from slt_jax.inference.arguments import (
     checked_problem,
 )
 from slt_jax.inference.posterior import Posterior, shifted
-from slt_jax.inference.prediction import log_densities_at_optimum, predicted_by_densities
+from slt_jax.inference.prediction import predicted_by_densities
 from slt_jax.model import Model
 from slt_jax.oracles.criteria import (
     GeneralisationErrors,
@@ -144,7 +145,7 @@ class ExactPosterior(Posterior[Exact]):
     def log_predictive_density(self, points: Data) -> Exact:
         known = in_doubles(self.problem, points, "points", least=1)
         relative = pointwise_moments(self.oracle, self.data, known, self.beta).log_predictive
-        return relative.shifted(log_densities_at_optimum(self.problem, known))
+        return relative.shifted(terms_at_optimum(self.problem, known))
 
     def predict(self, x: ArrayLike, coverage: float = 0.95) -> xr.Dataset:
         def density(points: Data) -> np.ndarray:

@@ -20,7 +20,7 @@ from slt_jax.curves.posterior_runs import Sampling
 from slt_jax.curves.sampled_curve import sampled_point
 from slt_jax.data import refuse_unheld_data, simulate, statistics_along_n
 from slt_jax.inference.arguments import checked_problem
-from slt_jax.oracles.criteria import HeldOut, simulated_points
+from slt_jax.oracles.criteria import HeldOut, NoQuadratureError, simulated_points
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.config import Worker
@@ -147,7 +147,7 @@ def _description(problem: Problem) -> str:
 def _points(problem: Problem, key: Array, size: int) -> HeldOut:
     try:
         return held_out_points(problem)
-    except ValueError:  # the truth has no quadrature
+    except NoQuadratureError:
         return simulated_points(problem, key, size)
 
 

@@ -1,7 +1,6 @@
 """Posteriors whose quantities have the same names, whether they are exact or sampled."""
 
 import abc
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -15,7 +14,7 @@ from slt_jax.curves.jobs import temperature_nodes
 from slt_jax.curves.predictions import Predictions, TemperedEnergies
 from slt_jax.curves.reference import STARTS
 from slt_jax.estimators import Estimate
-from slt_jax.estimators.estimate import Reference
+from slt_jax.estimators.estimate import Reference, digits_of
 from slt_jax.model import Regression
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.evaluation import Exact
@@ -135,6 +134,7 @@ class Posterior(abc.ABC, Generic[Quantity]):
         """G_n = −E_z log E_w[p(z|w)], per datum.
 
         The expectation is that of the truth by quadrature, or the average over ``held_out`` data.
+        An estimate takes simulated data, whose error counts, where the truth has no quadrature.
         Raises ValueError where there are neither.
         """
 
@@ -206,7 +206,7 @@ class Posterior(abc.ABC, Generic[Quantity]):
             except ValueError as refusal:
                 refused.append(f"no {name}: {refusal}")
             else:
-                rows.append(_row(name, *_digits(float(value), float(error)), unit))
+                rows.append(_row(name, *digits_of(float(value), float(error)), unit))
         title = f"{self.problem.name}: n = {self.n}, beta = {self.beta:g}, {self.method}"
         verdict = "converged" if self.converged else f"not converged: {self.reason}"
         reference = f"w0, which the learning coefficient is relative to: {self.reference}"
@@ -284,11 +284,3 @@ def shifted(quantity: Quantity, constant: float) -> Quantity:
 
 def _row(name: str, value: str, error: str, unit: str) -> str:
     return f"{name:<26}{value:>16}{error:>16}  {unit}".rstrip()
-
-
-def _digits(value: float, error: float) -> tuple[str, str]:
-    """A value to the second digit of its error, and the error."""
-    if not math.isfinite(error):
-        return f"{value:.6g}", f"{error:g}"
-    decimals = 8 if error == 0 else min(max(1 - math.floor(math.log10(error)), 0), 8)
-    return f"{value:.{decimals}f}", f"{error:.1e}" if error < 1e-8 else f"{error:.{decimals}f}"

@@ -105,14 +105,6 @@ def predicted_by_densities(
     return _dataset(mean[:, None], spread, below, low_end, high_end, coverage)
 
 
-@in_float64
-def log_densities_at_optimum(problem: Problem, points: Data) -> Floats:
-    """Return log p(y|x, w₀) of points [N], in nats."""
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
-    over_data = jax.vmap(problem.model.log_likelihood, (None, 0, 0))
-    return np.asarray(over_data(optimum, *map(jnp.asarray, points)))
-
-
 def _checked(problem: Problem, x: Any, coverage: Any) -> tuple[Regression, Floats]:
     check("coverage", coverage, Coverage)
     if not isinstance(problem.model, Regression):

@@ -11,6 +11,7 @@ import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
+from slt_jax.curves.error_curve import points_to_sample
 from slt_jax.curves.jobs import temperature_nodes, unravelled
 from slt_jax.curves.ladders import FreeEnergy, with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
@@ -18,6 +19,8 @@ from slt_jax.curves.predictions import (
     TemperedEnergies,
     pointwise_log_likelihood,
     predictive_moments,
+    relative_to,
+    terms_at_optimum,
 )
 from slt_jax.curves.reference import with_reference
 from slt_jax.data import in_doubles, statistics_of
@@ -350,6 +353,11 @@ class SampledPosterior(Posterior[Estimate]):
         return self._moments_of(points, held_out=True)
 
     @property
+    def points(self) -> HeldOut:
+        known = self.held_out is None and self.problem.has_truth
+        return points_to_sample(self.problem) if known else super().points
+
+    @property
     def _chosen(self) -> np.ndarray:
         """The points that have a weight: those of the coarser rule have none."""
         return self.points.weights != 0
@@ -367,7 +375,13 @@ class SampledPosterior(Posterior[Estimate]):
         is_sample = self.points.check is None
         weights = None if is_sample else self.points.weights[self._chosen]
         over_points = partial(estimator, reference=None, weights=weights)
-        return _from_moments(over_points, self._moments_of_points)
+        known = self.problem.optimal_loss
+        if not is_sample or self.held_out is not None or known is None:
+            return _from_moments(over_points, self._moments_of_points)
+        # The error of simulated data is far smaller relative to w₀, whose loss is known.
+        at_optimum = terms_at_optimum(self.problem, self.points.data)
+        errors = tuple(relative_to(at_optimum, each) for each in self._moments_of_points)
+        return shifted(_from_moments(over_points, errors), known)
 
     @property
     def _oracle(self) -> Oracle | None:

@@ -1,8 +1,10 @@
 """Nets of one hidden layer with any widths, with or without biases, and any of four activations."""
 
 import functools
+import inspect
+import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ from slt_jax.oracles.laws.units import UnitsLatent
 from slt_jax.oracles.structures import LinearBlock
 from slt_jax.problem import Problem
 from slt_jax.statistics import Params
-from slt_jax.validation import Count, Positive, Size
+from slt_jax.validation import Count, Positive, Size, check
 
 # Distance to the real axis of the nearest singularity of smooth activations.
 SINGULARITY = {"tanh": np.pi / 2, "silu": np.pi, "softplus": np.pi}
@@ -151,6 +153,83 @@ class ShallowNet(Regression):
 
 
 def teacher_student(
+    activation: Activation = "tanh",
+    teacher_width: int = 1,
+    student_width: int = 2,
+    *,
+    input_dim: int = 1,
+    output_dim: int = 1,
+    biases: bool = False,
+    sharpness: float = 1.0,
+    noise: float = 1.0,
+    prior_scale: float = 1.0,
+    uniform_input: bool = False,
+    seed: int = 0,
+) -> Problem:
+    """Return the problem in which a shallow net learns another one, of any widths.
+
+    Both are ``ShallowNet`` with these fields. Unit h of a teacher of H units has |b_h| = 2h/(H + 1)
+    and |a_h| = 1, in directions drawn with ``seed``, and a bias c_h ~ U(−1, 1); no units are the
+    zero function. Wherever a problem is named, as in ``--problems``, so is this one, by
+    ``teacher_student(relu,1,3)`` or ``teacher_student(tanh,2,4,biases=True)``. Raises ValueError,
+    naming the argument, for values that ``ShallowNet`` refuses and for a teacher that is wider than
+    the student.
+
+    >>> import slt_jax as slt
+    >>> problem = slt.teacher_student("relu", teacher_width=1, student_width=3)
+    >>> problem.name, problem.model.dimension
+    ('teacher_student_relu_1_3', 6)
+    >>> problem is slt.load_problem("teacher_student(relu,1,3)")  # one constant to every program
+    True
+    """
+    options = {
+        "input_dim": input_dim, "output_dim": output_dim, "biases": biases, "noise": noise,
+        "sharpness": sharpness, "prior_scale": prior_scale, "uniform_input": uniform_input,
+        "seed": seed,
+    }  # fmt: skip
+    check("teacher_width", teacher_width, Size)
+    check("student_width", student_width, Count)
+    check("seed", seed, Size)
+    if teacher_width > student_width:
+        raise ValueError(
+            f"teacher_width = {teacher_width}: must be ≤ student_width = {student_width}"
+        )
+    return _teacher_student(activation, teacher_width, student_width, tuple(options.items()))
+
+
+@functools.cache
+def _teacher_student(
+    activation: Activation, teacher_width: int, student_width: int, options: tuple[Any, ...]
+) -> Problem:
+    defaults = inspect.signature(teacher_student).parameters
+    fields = dict(options)
+    others = {name: v for name, v in options if v != defaults[name].default}
+    rng = np.random.default_rng(fields.pop("seed"))
+    student = ShallowNet(hidden_dim=student_width, activation=activation, **fields)
+    teacher = replace(student, hidden_dim=teacher_width)
+    words = ["teacher_student", activation, teacher_width, student_width]
+    words += [word for pair in others.items() for word in pair]
+    units = f"{activation} net of {student_width} units, {teacher_width} in the truth"
+    return with_teacher(
+        re.sub(r"\W", "_", "_".join(map(str, words)).lower()),
+        student,
+        teacher,
+        _distinct_units(teacher, rng),
+        ", ".join([units, *(f"{name} = {value}" for name, value in others.items())]),
+    )
+
+
+def _distinct_units(teacher: ShallowNet, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw the units of a teacher, no two of which are the same up to sign."""
+    count = teacher.hidden_dim
+    a, b = (rng.standard_normal((count, size)) for size in (teacher.output_dim, teacher.input_dim))
+    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+    lengths = 2 * np.arange(1, count + 1) / (count + 1)
+    params = {"a": a.T, "b": lengths[:, None] * b, "c": rng.uniform(-1, 1, count)}
+    return {name: params[name] for name in teacher.priors()}
+
+
+def with_teacher(
     name: str, student: ShallowNet, teacher: ShallowNet, params: Params, title: str
 ) -> Problem:
     """Return the realisable problem whose truth is ``teacher`` at ``params``, in float64.
@@ -218,8 +297,8 @@ def problems() -> tuple[Problem, ...]:
     unit = {"a": np.array([[1.0]]), "b": np.array([[1.0]]), "c": np.array([-0.5])}
     two = {"a": np.array([[1.0, 0.0], [0.0, 1.0]]), "b": np.array([[1.0, 0.5], [0.5, -1.0]])}
     return (
-        teacher_student("tanh_2d_1", flat, none, {}, "tanh net, 2 inputs, 1 hidden unit, truth 0"),
-        teacher_student(
+        with_teacher("tanh_2d_1", flat, none, {}, "tanh net, 2 inputs, 1 hidden unit, truth 0"),
+        with_teacher(
             "tanh_2d_3_teacher_2",
             wide,
             replace(wide, hidden_dim=2),
@@ -227,7 +306,7 @@ def problems() -> tuple[Problem, ...]:
             "tanh net, widths 2-3-2, 2 units in the truth",
         ),
         *(
-            teacher_student(
+            with_teacher(
                 f"{net.activation}_biased_2_teacher_1",
                 net,
                 replace(net, hidden_dim=1),
@@ -237,3 +316,6 @@ def problems() -> tuple[Problem, ...]:
             for net in (silu, softplus)
         ),
     )
+
+
+MAKERS = (teacher_student,)

@@ -297,6 +297,10 @@ def wbic(oracle: Oracle, data: Data) -> Exact:
     return energy.of_data_set(0).shifted(-evaluation.log_likelihood_at_optimum[0])
 
 
+class NoQuadratureError(ValueError):
+    """The truth of a problem has no quadrature rule."""
+
+
 def simulated_points(problem: Problem, key: Array, size: int) -> HeldOut:
     """A sample of the truth. Raises ValueError for a size < 2, which has no standard error."""
     check("size", size, Annotated[int, AtLeast(2)])
@@ -327,14 +331,14 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
     truth = problem.true_density
     inputs = truth.model.input_distribution() if isinstance(truth.model, Regression) else None
     if not isinstance(truth.model, Regression) or inputs is None:
-        raise ValueError(
+        raise NoQuadratureError(
             f"{problem.name}: an exact expectation needs a Gaussian regression with a declared "
             "distribution of its inputs; simulate held-out data instead"
         )
     dimension = math.prod(inputs.shape())
     outputs = jax.eval_shape(problem.simulate, jax.random.key(0))[1].size
     if dimension not in ORDERS or outputs > 2:
-        raise ValueError(
+        raise NoQuadratureError(
             f"{problem.name}: {dimension} inputs and {outputs} outputs; at most 3 and 2 have a rule"
         )
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(truth.params))

@@ -151,6 +151,9 @@ def nan_loss(params, batch):
     return jnp.where(batch[1] == 2, jnp.nan, function(params, batch))
 
 
+DROPPING = nnx.Sequential(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+
+
 @pytest.mark.parametrize(
     ("model", "params", "data", "loss", "message"),
     [
@@ -159,6 +162,8 @@ def nan_loss(params, batch):
         (column_loss, PARAMS, (X, LABELS), None, r"shape \(6, 1\): must return one number per"),
         (nan_loss, PARAMS, (X, LABELS), None, r"loss of datum 1 is nan at params\[0\]"),
         (nnx_net(normalised=True), None, (X, LABELS), "cross_entropy", r"module.eval\(\)"),
+        (nnx.Dropout(0.5, rngs=nnx.Rngs(0)), None, (X, X), "gaussian", "hold at least one array"),
+        (DROPPING, None, (X, Y), "gaussian", "or on chance"),
         (LinenNet(), PARAMS, (X, LABELS), None, "loss = None: a module needs 'cross_entropy'"),
         (LinenNet(), PARAMS, (X, LABELS), "mse", "loss = 'mse': a module needs"),
         (function, PARAMS, (X, LABELS), "gaussian", "loss is for modules"),

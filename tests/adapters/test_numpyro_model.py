@@ -228,6 +228,44 @@ def test_sites_of_another_shape_are_refused(function, sample_input, message):
         NumpyroModel(function=function, sample_input=sample_input)
 
 
+def centred(x, y=None):
+    """Each datum depends on the mean of all x."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(w * (x - jnp.mean(x)), 1.0), obs=y)
+
+
+def one_density(x, y=None):
+    """One density of all data, which are independent all the same."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(w * x, 1.0).to_event(1), obs=y)
+
+
+def test_data_that_depend_on_one_another_are_refused():
+    data = Data(np.array([1.0, 3.0]), np.array([0.5, 2.0]))
+    with pytest.raises(ValueError, match="log p of the first 2 data is .* must be independent"):
+        statistics_of(at_zero(centred), data)
+    statistics = statistics_of(at_zero(one_density), data)
+    expected = stats.norm(0, 1).logpdf(data.y).sum()
+    assert float(statistics.log_likelihood_at_optimum) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [at_zero(categories), at_zero(counts), at_zero(below_a_bound), at_zero(one_density),
+     at_zero(hierarchical, two_inputs)],
+    ids=lambda problem: problem.model.function.__name__,
+)  # fmt: skip
+def test_terms_of_all_data_are_those_of_each(problem):
+    """Also of those outside the support, whose density is zero."""
+    model, params = problem.model, problem.model.sample_prior(jax.random.key(1))
+    x, y = jax.vmap(lambda key: model.simulate(params, key))(jax.random.split(jax.random.key(2), 5))
+    data = Data(x, y.at[3].set(-7.0))
+    together = np.asarray(model.log_likelihoods(params, data))
+    alone = [float(model.log_likelihood(params, *datum)) for datum in zip(*data, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    assert together.shape == (5,)
+
+
 EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 

@@ -21,6 +21,7 @@ def scan(values, error=0.02, bias=0.03, **changes) -> xr.Dataset:
         "extrapolated_se": np.hypot(error, bias) * np.ones(shape) * both,
         "acceptance": np.full(shape, 0.98),
         "r_hat": np.full(shape, 1.01),
+        "drift_p_value": np.full(shape, 0.5),
         "settled": np.ones(shape, bool),
     } | changes
     gamma = GAMMA[: values.size]
@@ -59,7 +60,10 @@ def test_no_flat_range_is_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"settled": np.zeros((5, 2), bool)}, "chains have not settled (R-hat 1.01 or more"),
+        (
+            {"settled": np.zeros((5, 2), bool)},
+            "chains have not settled (R-hat up to 1.01, p-value of the drift down to 0.5",
+        ),
         ({"acceptance": np.full((5, 2), 0.5)}, "steps too long: MALA would accept at most 0.50"),
         ({"local_learning_coefficient": np.full((5, 2), np.nan)}, "energies are not finite"),
     ],
@@ -99,16 +103,17 @@ FOUND = flat_range(scan(np.full(5, 2.0)))
 @pytest.mark.parametrize(
     ("found", "surroundings", "is_minimum"),
     [
-        (FOUND, Surroundings(fall=0.0, gradient=0.0), True),
+        (FOUND, Surroundings(fall=0.0, gradient=0.0, beta=0.2), True),
         # At the true weights, not those that fit the data: gradients are as large as their noise.
-        (FOUND, Surroundings(fall=0.3, gradient=1.2), True),
+        (FOUND, Surroundings(fall=0.3, gradient=1.2, beta=0.2), True),
+        (FOUND, Surroundings(fall=4.0, gradient=1.2, beta=0.2), False),
         # The last step of a training: steep, and next to nothing below.
-        (FOUND, Surroundings(fall=0.05, gradient=30.0), True),
-        (FOUND, Surroundings(fall=0.3, gradient=30.0), False),
+        (FOUND, Surroundings(fall=0.05, gradient=30.0, beta=0.2), True),
+        (FOUND, Surroundings(fall=0.3, gradient=30.0, beta=0.2), False),
         # At a saddle nothing is steep.
-        (FOUND, Surroundings(fall=3.0, gradient=0.0), False),
-        (FOUND._replace(value=-2684.0), Surroundings(fall=0.0, gradient=0.0), False),
-        (FOUND._replace(value=np.nan), Surroundings(fall=100.0, gradient=30.0), False),
+        (FOUND, Surroundings(fall=4.0, gradient=0.0, beta=0.2), False),
+        (FOUND._replace(value=-2684.0), Surroundings(fall=0.0, gradient=0.0, beta=0.2), False),
+        (FOUND._replace(value=np.nan), Surroundings(fall=100.0, gradient=30.0, beta=0.2), False),
     ],
 )
 def test_a_point_that_is_no_minimum(

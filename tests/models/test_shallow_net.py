@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from slt_jax.models.shallow_net import ShallowNet, teacher_student
+from slt_jax.models import load_problem
+from slt_jax.models.shallow_net import ShallowNet, teacher_student, with_teacher
+from slt_jax.shapes import datum_of
 
 Z = np.linspace(-3, 3, 25)
 SIGMA = {
@@ -76,7 +78,7 @@ def test_teachers_that_do_not_embed_are_refused(student):
 @pytest.mark.parametrize("field", [{"noise": 0.5}, {"uniform_input": True}])
 def test_other_data_are_refused(field):
     with pytest.raises(ValueError, match="same inputs and noise"):
-        teacher_student("x", ShallowNet(activation="silu", **field), TEACHER, UNIT, "")
+        with_teacher("x", ShallowNet(activation="silu", **field), TEACHER, UNIT, "")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,48 @@ def test_impossible_models_are_refused(fields, message):
 def test_theory_of_one_unit(net, expected):
     """|a|²|b|² where σ(0) = 0; not where softplus or a bias keep the unit alive at b = 0."""
     empty = dataclasses.replace(net, hidden_dim=0, biases=False)
-    known = teacher_student("zero", net, empty, {}, "").theory
+    known = with_teacher("zero", net, empty, {}, "").theory
     pair = known and (float(known.learning_coefficient), known.multiplicity)
     assert pair == expected
+
+
+@pytest.mark.parametrize("activation", SIGMA)
+def test_teacher_and_student_of_any_widths(activation):
+    """Units are distinct, and those of the teacher are the student's first."""
+    problem = teacher_student(
+        activation, 3, 5, input_dim=2, output_dim=2, biases=True, noise=0.5, seed=3
+    )
+    assert problem.name == (
+        f"teacher_student_{activation}_3_5_input_dim_2_output_dim_2_biases_true_noise_0_5_seed_3"
+    )
+    b, a = problem.optimum["b"], problem.optimum["a"]
+    np.testing.assert_allclose(np.linalg.norm(b, axis=1), [0.5, 1.0, 1.5, 0, 0])
+    np.testing.assert_allclose(np.linalg.norm(a, axis=0), [1, 1, 1, 0, 0])
+    assert (problem.model.noise, problem.model.hidden_dim) == (0.5, 5)
+    assert problem.realisable
+    assert datum_of(problem).y.shape == (2,)
+
+
+def test_a_teacher_of_no_units_is_the_zero_function():
+    problem = teacher_student("relu", 0, 1)
+    assert not any(np.any(leaf) for leaf in problem.optimum.values())
+    assert problem.theory.multiplicity == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("teacher_student(relu,4,3)", "teacher_width = 4: must be ≤ student_width = 3"),
+        ("teacher_student(relu,1,0)", "student_width = 0: must be an integer ≥ 1"),
+        ("teacher_student(relu,-1,3)", "teacher_width = -1: must be an integer ≥ 0"),
+        ("teacher_student(elu,1,3)", "activation = 'elu': must be one of tanh, relu, silu"),
+        ("teacher_student(relu,1,3,noise=0)", "noise = 0: must be a number > 0"),
+        ("teacher_student(relu,1,3,depth=2)", "unexpected keyword argument 'depth'"),
+        ("teacher_student", r"needs arguments, as teacher_student\(activation"),
+        ("teacher_studnet(relu,1,3)", r"no function .*; did you mean teacher_student\?"),
+    ],
+)
+def test_impossible_pairs_are_refused(spec, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        load_problem(spec)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,66 @@
+"""Generalisation losses where the truth has no quadrature: the error of simulated data counts."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from slt_jax.curves.posterior import SampledPosterior
+
+import slt_jax as slt
+from slt_jax.curves import error_curve
+from slt_jax.curves.error_curve import held_out_points, points_to_sample
+from slt_jax.curves.errors import errors_of_draws
+from slt_jax.models.linear import LinearRegression
+from slt_jax.oracles.criteria import simulated_points
+
+WIDE = slt.Problem("wide", LinearRegression(input_dim=4), {"w": np.zeros(4)})
+SMALL = slt.SMCSettings(num_chains=8, chain_length=8)
+K = 9.5
+
+
+def test_simulated_points_stand_in_for_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_curve, "HELD_OUT", 50)
+    with pytest.raises(ValueError, match="wide: 4 inputs and 1 outputs; at most 3 and 2"):
+        held_out_points(WIDE)
+    points = points_to_sample(dataclasses.replace(WIDE))
+    assert points.check is None
+    assert points.data.x.shape == (50, 4)
+    line = slt.load_problem("linear_3")
+    assert points_to_sample(line) is held_out_points(line)
+    with pytest.raises(ValueError, match="bare: no truth is known"):
+        points_to_sample(slt.Problem("bare", WIDE.model))
+
+
+@pytest.mark.false_alarm(comparisons=2, standard_errors=K, degrees_of_freedom=7)
+def test_losses_by_simulated_data_are_those_of_the_truth() -> None:
+    """In closed form for linear regression: E|w|²/2 and the log of a Gaussian predictive."""
+    data = slt.simulate(WIDE, jax.random.key(0), 20)
+    sampled = slt.sample(WIDE, data, key=jax.random.key(1), sampler=SMALL)
+    assert isinstance(sampled, SampledPosterior)
+    x, y = np.asarray(data.x), np.asarray(data.y)[:, 0]
+    covariance = np.linalg.inv(x.T @ x + np.eye(4))
+    mean = covariance @ x.T @ y
+    gibbs = WIDE.optimal_loss + (mean @ mean + np.trace(covariance)) / 2
+    estimate = sampled.gibbs_generalisation_loss
+    assert 0 < estimate.sources.held_out_data < 0.01
+    assert abs(estimate.value - gibbs) < K * estimate.standard_error
+    inputs = np.random.default_rng(2).standard_normal((200_000, 4))
+    spread = 1 + np.einsum("ni,ij,nj->n", inputs, covariance, inputs)
+    squares = 1 + (inputs @ mean) ** 2  # E[(y − m)²] over y ~ N(0, 1)
+    bayes = np.mean(np.log(2 * np.pi * spread) + squares / spread) / 2
+    estimate = sampled.bayes_generalisation_loss
+    assert abs(estimate.value - bayes) < K * estimate.standard_error
+
+
+def test_errors_of_draws_count_a_sample() -> None:
+    data = slt.simulate(WIDE, jax.random.key(3), 10)
+    sets = slt.Data(*(np.asarray(part)[None] for part in data))
+    draws = np.random.default_rng(4).standard_normal((1, 3, 20, 4)) / 3
+    by_few, by_many = (
+        errors_of_draws(WIDE, 10, sets, draws, simulated_points(WIDE, jax.random.key(5), size))[
+            "bayes_generalisation_error_se"
+        ].item()
+        for size in (20, 2000)
+    )
+    assert by_few > 2 * by_many > 0
