@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from slt_jax.model import FeatureRegression
-from slt_jax.problem import Problem, check_problem
+from slt_jax.problem import Problem, require_problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
@@ -125,7 +125,7 @@ def in_doubles(problem: Problem, data: Data, name: str = "data", least: int = 0)
     ``name`` is that of the argument, which must hold at ``least`` so many data. Data without an
     input, x = None, get one of shape [n, 0].
     """
-    check_problem(problem)
+    require_problem(problem)
     check_kind(name, data, Data, "Data(x, y)")
     given: Any = data
     if given.x is None:
@@ -179,7 +179,7 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     >>> statistics_of(problem, simulate(problem, jax.random.key(0), n=100)).gram.shape  # Σ xxᵀ
     (3, 3)
     """
-    check_problem(problem)
+    require_problem(problem)
     problem.check_optimum()
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))

@@ -142,6 +142,6 @@ class Problem:
         return bool(self.optimum) and not self.optimum_is_fitted
 
 
-def check_problem(problem: Any) -> None:
+def require_problem(problem: Any) -> None:
     """Refuse anything but a problem, as its name or model, with a ValueError that says so."""
     check_kind("problem", problem, Problem, "a Problem, as load_problem('linear_3')")

@@ -13,7 +13,7 @@ import numpy as np
 
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.priors import parameter_shapes
-from slt_jax.problem import Problem, check_problem
+from slt_jax.problem import Problem, require_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data, Params
 from slt_jax.validation import real_array, refuse_first, shown
@@ -35,7 +35,7 @@ def datum_of(problem: Problem, shapes: tuple[Shape, Shape] | None = None) -> Dat
     names and shapes of the priors or are no finite real numbers, or where the model returns another
     shape than its docstring says.
     """
-    check_problem(problem)
+    require_problem(problem)
     return _datum_of_problem(problem, shapes)
 
 

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from slt_jax.curves.jobs import target_of, unravelled
 from slt_jax.data import in_doubles
 from slt_jax.model import Model
-from slt_jax.problem import Problem, check_problem
+from slt_jax.problem import Problem, require_problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.precision import in_float64
 from slt_jax.samplers.mode import posterior_mode
@@ -43,7 +43,7 @@ def with_reference(problem: Problem, data: Data) -> Problem:
     >>> problem.optimum["w"].round(3), problem.optimum_is_fitted  # 100 data against a prior N(0, 1)
     (array([1.98]), True)
     """
-    check_problem(problem)
+    require_problem(problem)
     check_kind("data", data, Data, "Data(x, y)")
     if problem.optimum:
         return problem

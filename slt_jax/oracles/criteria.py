@@ -31,7 +31,7 @@ from slt_jax.oracles.moments import RuleSums
 from slt_jax.oracles.oracle import Oracle, check_oracle
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.oracles.shards import statistics_in_parts
-from slt_jax.problem import Problem, check_problem
+from slt_jax.problem import Problem, require_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
 from slt_jax.validation import AtLeast, Count, NonNegative, check, check_kind, checked
@@ -323,7 +323,7 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
     >>> f"E[y²] = {points.weights @ np.asarray(points.data.y)[:, 0] ** 2:.6f}"
     'E[y²] = 1.000000'
     """
-    check_problem(problem)
+    require_problem(problem)
     for i, order in enumerate(np.ravel([] if orders is None else orders)):
         checked(f"orders[{i // 2}][{i % 2}]", order, Count)
     if orders is not None and np.shape(orders) != (2, 2):

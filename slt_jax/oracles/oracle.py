@@ -17,7 +17,7 @@ from slt_jax.oracles.moments import Posterior
 from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.oracles.shards import Points, of_replicate, points_of, statistics_in_parts
 from slt_jax.oracles.structures import Collapse, Structure
-from slt_jax.problem import Problem, check_problem
+from slt_jax.problem import Problem, require_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.shapes import check_statistics, datum_of
 from slt_jax.statistics import Data, RegressionStatistics
@@ -209,7 +209,7 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     >>> slt.oracle_for(problems["mixture_3"]) is None  # five parameters, none in closed form
     True
     """
-    check_problem(problem)
+    require_problem(problem)
     check("refinement", refinement, Annotated[int, Within(1, max(RESOLUTIONS))])
     problem.check_optimum()
     if problem.model.knows_shapes:
