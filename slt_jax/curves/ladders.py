@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slt_jax.curves.jobs import AGREEMENT, MIN_ACCEPTANCE
 from slt_jax.estimators import Estimate, ladder_integration, multistate_bennett
-from slt_jax.estimators.diagnostics import Thresholds, judge, r_hat
+from slt_jax.estimators.diagnostics import Thresholds, judge_draws, r_hat
 from slt_jax.samplers.sampling import Draws, SamplerSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings
 from slt_jax.samplers.waste_free import next_beta
@@ -146,13 +146,8 @@ def disagreements(
     Runs are not compared as wholes: each has chains from all over the prior, and the means of such
     groups agree whether or not a chain has left the place where it began.
     """
-    judged = judge(
-        chains_at(draws.energies, -1),
-        draws.acceptance[:, -1],
-        draws.num_divergent[:, -1],
-        Thresholds(min_acceptance=MIN_ACCEPTANCE, max_divergent=max_divergent),
-        chains_at(draws.coarse_energies, -1),
-    )
+    limits = Thresholds(min_acceptance=MIN_ACCEPTANCE, max_divergent=max_divergent)
+    judged = judge_draws(draws, limits)
     wrong = [] if judged.converged else [judged.reason]
     for rung, beta in enumerate(betas[:-1]):
         worst = float(r_hat(chains_at(draws.energies, rung)))

@@ -10,7 +10,7 @@ localization: an improved R̂, Bayesian Analysis 16, 2021.
 """
 
 from types import NoneType
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,16 @@ from scipy.special import ndtri, stdtr
 
 from slt_jax.validation import AtLeast, check, check_kind, real_array
 
+if TYPE_CHECKING:
+    from slt_jax.samplers.sampling import Draws
+
 Floats = NDArray[np.float64]
 
 MIN_DRAWS = 4
 MISSED_BEYOND = 3.0
 MAX_STEP_ERRORS = 3.0
+# Chains with fewer draws may be those of a population.
+SHORT = 32
 # Of R̂: up to four chains, and from twenty on.
 LIMITS_OF_R_HAT = (1.01, 1.05)
 
@@ -235,6 +240,49 @@ def judge(
     )
 
 
+def judge_draws(
+    draws: "Draws", thresholds: Thresholds | None = None, rung: int = -1
+) -> Convergence:
+    """Check the energies of all runs of a sampler at one of its β, by all that its draws report.
+
+    It is ``judge`` with the acceptance, the divergences, the draws with twice the step of a sampler
+    that its step biases, and the comparison of whole runs where each has an evidence of its own, as
+    those of SMC. ``draws`` are of S runs at B inverse temperatures, and ``rung`` is the index of β.
+    Raises ValueError for draws of another shape, and for one run of SMC, which has none to agree
+    with.
+
+    >>> from slt_jax.samplers.sampling import Draws
+    >>> energies = np.random.default_rng(0).normal(size=(2, 1, 4, 1000))  # run, β, chain, draw
+    >>> none = np.zeros(energies.shape[:3])
+    >>> biased = Draws(energies, none, none + 0.99, none, coarse_energies=energies + 0.2)
+    >>> judge_draws(biased).reason
+    'twice the step changes the mean by 0.2: a bias'
+    """
+    energies = real_array("draws.energies", draws.energies)
+    if energies.ndim != 4:
+        raise ValueError(
+            f"draws.energies have shape {energies.shape}; allowed is [run, β, chain, draw]"
+        )
+    runs = len(energies)
+    is_population = draws.evidence is not None
+    if is_population and runs < 2:
+        raise ValueError("draws: 1 run of SMC has none to agree with; run it with several keys")
+
+    def by_chain(values: ArrayLike) -> Floats:
+        at_beta = real_array("draws", values)[:, rung]
+        return at_beta.reshape(-1, *at_beta.shape[2:])
+
+    coarse = draws.coarse_energies
+    return judge(
+        by_chain(energies),
+        by_chain(draws.acceptance),
+        by_chain(draws.num_divergent),
+        thresholds,
+        None if coarse is None else by_chain(coarse),
+        num_runs=runs if is_population else None,
+    )
+
+
 def _disagreement(
     array: Floats,
     finite: NDArray[np.bool_],
@@ -248,7 +296,8 @@ def _disagreement(
         worst, limit = float(np.max(r_hat(whole))), limits.r_hat_limit(chains)
         wrong = _chains_at_rest(array, finite, has_acceptance)
         if not worst <= limit:
-            wrong.append(f"R-hat {worst:.3f} is above {limit:g}")
+            hint = "" if array.shape[1] > SHORT else ": of SMC, compare runs by num_runs"
+            wrong.append(f"R-hat {worst:.3f} is above {limit:g}{hint}")
         return worst, wrong
     check("num_runs", num_runs, Annotated[int, AtLeast(2)])
     if chains % num_runs:

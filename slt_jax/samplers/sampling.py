@@ -53,7 +53,7 @@ class Draws(NamedTuple):
     each chain ended; ``acceptance`` [S, B, C], the mean probability of accepting a move (for SGLD,
     that of MALA with the same step); ``num_divergent`` [S, B, C], draws on the way to which a move
     lost more than 1000 nats or left the finite numbers. ``coarse_energies`` [S, B, C, D] are those
-    of SGLD with twice the step, None for samplers without a bias: ``diagnostics.judge`` compares
+    of SGLD with twice the step, None for samplers without a bias: ``judge_draws`` compares
     both, and ``estimators.mean_over_chains`` makes their difference a part of the error.
     ``evidence`` is None for samplers that have none. ``kept_positions`` [S, B, C, D, d] are where
     the draws have the energies, None unless they were asked for.

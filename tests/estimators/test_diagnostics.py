@@ -18,10 +18,12 @@ from slt_jax.estimators.diagnostics import (
     drift_p_value,
     effective_sample_size,
     judge,
+    judge_draws,
     mean_and_standard_error,
     nested_r_hat,
     r_hat,
 )
+from slt_jax.samplers.sampling import Draws
 
 CHAINS, DRAWS = 8, 1000
 
@@ -296,6 +298,29 @@ def test_populations_are_compared_as_wholes() -> None:
     resting = np.where(np.arange(256)[:, None] < 32, 0.0, short)
     assert "1 of 8 chains never moved" in judge(resting, num_runs=8).reason
     assert "not finite" in judge(short * np.nan, num_runs=8).reason
+
+
+def test_all_that_draws_report_is_judged() -> None:
+    """Biased draws cannot pass by what is left out, nor populations fail by their short chains."""
+    none = np.zeros((8, 2, 32))
+    energies = np.zeros((8, 2, 32, 16))
+    energies[:, 1] = autoregressive(0.8, 256, 16).reshape(8, 32, 16)
+    chains: Any = Draws(energies, none, none + 0.8, none)
+    assert judge_draws(chains).reason.endswith("of SMC, compare runs by num_runs")
+    population = chains._replace(evidence=none)
+    acceptance = np.full(256, 0.8)
+    flat = energies[:, 1].reshape(256, 16)
+    assert judge_draws(population) == judge(flat, acceptance, 0, num_runs=8)
+    assert judge_draws(population).converged
+    assert judge_draws(population, rung=0).r_hat == 1
+    assert judge_draws(population, Thresholds(min_acceptance=0.9)).reason.startswith("acceptance")
+    diverged = population._replace(num_divergent=none + 1)
+    assert "256 of 4096 draws diverged" in judge_draws(diverged).reason
+    biased = population._replace(coarse_energies=energies + 1)
+    assert "twice the step changes the mean by 1: a bias" in judge_draws(biased).reason
+    for wrong in (chains._replace(energies=energies[0]), jax.tree.map(lambda a: a[:1], population)):
+        with pytest.raises(ValueError, match="^draws"):
+            judge_draws(wrong)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What ``judge`` takes for converged agrees with oracles, and what is wrong does not pass."""
+"""What ``judge_draws`` takes for converged agrees with oracles, and what is wrong does not pass."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import slt_jax as slt
 from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.estimators import Estimate, mean_over_chains, mean_over_seeds
-from slt_jax.estimators.diagnostics import Convergence, Thresholds, judge
+from slt_jax.estimators.diagnostics import Convergence, Thresholds, judge_draws
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.sampling import Draws, Start
 
@@ -57,10 +57,7 @@ def judged(sampler: str, name: str, n: int, r: int) -> tuple[Convergence, Estima
     if draws.coarse_energies is not None:
         coarse = draws.coarse_energies[:, 0].reshape(flat.shape)
     divergent = getattr(settings, "max_divergent", Thresholds().max_divergent)
-    verdict = judge(
-        flat, draws.acceptance[:, 0], draws.num_divergent[:, 0],
-        Thresholds(max_divergent=divergent), coarse, num_runs=RUNS if sampler == "smc" else None,
-    )  # fmt: skip
+    verdict = judge_draws(draws, Thresholds(max_divergent=divergent))
     estimate = mean_over_chains(flat, coarse=coarse)
     if sampler == "smc":
         estimate = mean_over_seeds(by_run.mean(axis=(1, 2)))
