@@ -147,7 +147,7 @@ def disagreements(
     groups agree whether or not a chain has left the place where it began.
     """
     limits = Thresholds(min_acceptance=MIN_ACCEPTANCE, max_divergent=max_divergent)
-    judged = judge_draws(draws, limits)
+    judged = judge_draws(draws, thresholds=limits)
     wrong = [] if judged.converged else [judged.reason]
     for rung, beta in enumerate(betas[:-1]):
         worst = float(r_hat(chains_at(draws.energies, rung)))

@@ -10,7 +10,7 @@ localization: an improved R̂, Bayesian Analysis 16, 2021.
 """
 
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -241,15 +241,19 @@ def judge(
 
 
 def judge_draws(
-    draws: "Draws", thresholds: Thresholds | None = None, rung: int = -1
+    draws: "Draws",
+    settings: Any = None,
+    thresholds: Thresholds | None = None,
+    rung: int = -1,
 ) -> Convergence:
     """Check the energies of all runs of a sampler at one of its β, by all that its draws report.
 
     It is ``judge`` with the acceptance, the divergences, the draws with twice the step of a sampler
     that its step biases, and the comparison of whole runs where each has an evidence of its own, as
     those of SMC. ``draws`` are of S runs at B inverse temperatures, and ``rung`` is the index of β.
-    Raises ValueError for draws of another shape, and for one run of SMC, which has none to agree
-    with.
+    The ``settings`` of the sampler may say what share of draws does no harm if they diverge, for
+    which ``thresholds`` have one of their own. Raises ValueError for draws of another shape, and
+    for one run of SMC, which has none to agree with.
 
     >>> from slt_jax.samplers.sampling import Draws
     >>> energies = np.random.default_rng(0).normal(size=(2, 1, 4, 1000))  # run, β, chain, draw
@@ -258,6 +262,9 @@ def judge_draws(
     >>> judge_draws(biased).reason
     'twice the step changes the mean by 0.2: a bias'
     """
+    limits = thresholds or Thresholds()
+    if thresholds is None and hasattr(settings, "max_divergent"):
+        limits = limits._replace(max_divergent=settings.max_divergent)
     energies = real_array("draws.energies", draws.energies)
     if energies.ndim != 4:
         raise ValueError(
@@ -277,7 +284,7 @@ def judge_draws(
         by_chain(energies),
         by_chain(draws.acceptance),
         by_chain(draws.num_divergent),
-        thresholds,
+        limits,
         None if coarse is None else by_chain(coarse),
         num_runs=runs if is_population else None,
     )

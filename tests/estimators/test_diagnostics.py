@@ -313,9 +313,12 @@ def test_all_that_draws_report_is_judged() -> None:
     assert judge_draws(population) == judge(flat, acceptance, 0, num_runs=8)
     assert judge_draws(population).converged
     assert judge_draws(population, rung=0).r_hat == 1
-    assert judge_draws(population, Thresholds(min_acceptance=0.9)).reason.startswith("acceptance")
+    assert judge_draws(population, None, Thresholds(min_acceptance=0.9)).reason.startswith(
+        "acceptance"
+    )
     diverged = population._replace(num_divergent=none + 1)
     assert "256 of 4096 draws diverged" in judge_draws(diverged).reason
+    assert judge_draws(diverged, MALASettings()).converged
     biased = population._replace(coarse_energies=energies + 1)
     assert "twice the step changes the mean by 1: a bias" in judge_draws(biased).reason
     for wrong in (chains._replace(energies=energies[0]), jax.tree.map(lambda a: a[:1], population)):

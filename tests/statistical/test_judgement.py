@@ -56,8 +56,7 @@ def judged(sampler: str, name: str, n: int, r: int) -> tuple[Convergence, Estima
     flat, coarse = by_run.reshape(-1, by_run.shape[-1]), None
     if draws.coarse_energies is not None:
         coarse = draws.coarse_energies[:, 0].reshape(flat.shape)
-    divergent = getattr(settings, "max_divergent", Thresholds().max_divergent)
-    verdict = judge_draws(draws, Thresholds(max_divergent=divergent))
+    verdict = judge_draws(draws, settings)
     estimate = mean_over_chains(flat, coarse=coarse)
     if sampler == "smc":
         estimate = mean_over_seeds(by_run.mean(axis=(1, 2)))
