@@ -17,12 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slt_jax.adapters.functions import define_model as define_model
-    from slt_jax.curves.inference import exact as exact
-    from slt_jax.curves.inference import sample as sample
+    from slt_jax.curves.local_coefficient import (
+        LocalLearningCoefficient as LocalLearningCoefficient,
+    )
+    from slt_jax.curves.local_coefficient import (
+        local_learning_coefficient as local_learning_coefficient,
+    )
     from slt_jax.curves.reference import with_reference as with_reference
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
+    from slt_jax.inference.comparison import compare as compare
+    from slt_jax.inference.exact import exact as exact
+    from slt_jax.inference.learning_curve import learning_curve as learning_curve
+    from slt_jax.inference.sampled import sample as sample
+    from slt_jax.inference.saving import load_posterior as load_posterior
+    from slt_jax.inference.saving import save_posterior as save_posterior
     from slt_jax.model import FeatureRegression as FeatureRegression
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
@@ -38,6 +48,10 @@ if TYPE_CHECKING:
     from slt_jax.oracles.oracle import oracle_for as oracle_for
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
+    from slt_jax.report.curve_figure import plot_learning_curve as plot_learning_curve
+    from slt_jax.report.local_coefficient import (
+        plot_local_learning_coefficient as plot_local_learning_coefficient,
+    )
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
     from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
@@ -56,6 +70,7 @@ _MODULE_OF = {
     "Estimate": "estimators",
     "Exact": "oracles.evaluation",
     "FeatureRegression": "model",
+    "LocalLearningCoefficient": "curves.local_coefficient",
     "MALASettings": "samplers.mala",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
@@ -67,15 +82,22 @@ _MODULE_OF = {
     "SMCSettings": "samplers.smc",
     "Theory": "theory.coefficients",
     "Truth": "problem",
+    "compare": "inference.comparison",
     "define_model": "adapters.functions",
     "draw_posterior": "samplers.sampling",
-    "exact": "curves.inference",
+    "exact": "inference.exact",
     "generalisation_errors": "oracles.criteria",
+    "learning_curve": "inference.learning_curve",
+    "load_posterior": "inference.saving",
     "load_problem": "models",
+    "local_learning_coefficient": "curves.local_coefficient",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
+    "plot_learning_curve": "report.curve_figure",
+    "plot_local_learning_coefficient": "report.local_coefficient",
     "quadrature_points": "oracles.criteria",
-    "sample": "curves.inference",
+    "sample": "inference.sampled",
+    "save_posterior": "inference.saving",
     "simulate": "data",
     "statistics_of": "data",
     "teacher_student": "models.shallow_net",

@@ -6,7 +6,7 @@ the one of size n + 1, whatever the batch, the grid of n or the machine.
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,25 @@ import numpy as np
 from jax import Array
 
 from slt_jax.model import FeatureRegression
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data, RegressionStatistics, Statistics
-from slt_jax.validation import Count, Size, check, refuse_first
+from slt_jax.validation import (
+    LARGEST_SIMULATED,
+    Count,
+    SimulatedSize,
+    Within,
+    check,
+    check_key,
+    check_kind,
+    checked,
+    increasing,
+    real_array,
+    refuse_first,
+)
 
 S = TypeVar("S", bound=Statistics)
 
@@ -30,8 +43,9 @@ CHUNK = 4096
 def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     """Draw data ``start`` to ``start + n`` of the data set that ``key`` stands for.
 
-    Returns Data with leading axis n, in float64. Raises ValueError unless n is an integer ≥ 1 and
-    ``start`` an integer ≥ 0, and for a problem that ``shapes.datum_of`` refuses.
+    Returns Data with leading axis n, in float64. Raises ValueError unless n is an integer ≥ 1,
+    ``start`` an integer ≥ 0, which end at datum 2³² and fit into memory, and ``key`` one key, and
+    for a problem that ``shapes.datum_of`` refuses.
 
     >>> import jax
     >>> from slt_jax import named_problems, simulate
@@ -39,10 +53,35 @@ def simulate(problem: Problem, key: Array, n: int, start: int = 0) -> Data:
     >>> data.x.shape, data.y.shape
     ((100, 3), (100, 1))
     """
-    check("n", n, Count)
-    check("start", start, Size)
     datum_of(problem)
+    check_key("key", key)
+    check("n", n, SimulatedSize)
+    check("start", start, Annotated[int, Within(0, LARGEST_SIMULATED - n)])
+    refuse_unheld_data(problem, 1, n)
     return _simulate(problem, key, start, n)
+
+
+def refuse_unheld_data(problem: Problem, num_replicates: int, n: int, copies: int = 1) -> None:
+    """Refuse so many data sets of size n, each kept ``copies`` times, that no memory holds them.
+
+    Raises ValueError with the size that they would have.
+    """
+    per_datum = sum(part.size * np.dtype(float).itemsize for part in datum_of(problem))
+    sets = "1 data set" if num_replicates == 1 else f"{num_replicates} data sets"
+    name = f"n = {n}: {sets} of {problem.name}"
+    refuse_beyond_memory(name, float(per_datum) * n * num_replicates * copies)
+
+
+def refuse_unheld_statistics(
+    problem: Problem, num_replicates: int, sample_sizes: Sequence[int]
+) -> None:
+    """Refuse what ``statistics_along_n`` cannot hold, which are data without sufficient statistics.
+
+    Raises ValueError as ``refuse_unheld_data`` does.
+    """
+    if not problem.model.statistics_are_additive:
+        # Data of every size are padded to the largest one.
+        refuse_unheld_data(problem, num_replicates, max(sample_sizes), 1 + len(sample_sizes))
 
 
 def _simulated(problem: Problem, key: Array, start: Array | int, n: int) -> Data:
@@ -73,61 +112,56 @@ def validate_data(problem: Problem, data: Data) -> None:
 
     Raises ValueError for different lengths of x and y, for shapes that differ from what the
     problem simulates, for values that are masked, no real numbers, not finite, or outside the
-    model's ``support``, naming the first offender, and for a problem that ``shapes.datum_of``
-    refuses.
+    model's ``support``, naming the first offender, for anything but ``Data``, and for a problem
+    that ``shapes.datum_of`` refuses. Parts may be lists, series, frames and arrays of any real
+    type.
     """
     in_doubles(problem, data)
 
 
-def in_doubles(problem: Problem, data: Data) -> Data:
-    """Return the data as float64 arrays of NumPy, or raise the ValueError of ``validate_data``.
+def in_doubles(problem: Problem, data: Data, name: str = "data", least: int = 0) -> Data:
+    """Return the data as new float64 arrays of NumPy, or raise the ValueError of ``validate_data``.
 
-    Data without an input, x = None, get one of shape [n, 0].
+    ``name`` is that of the argument, which must hold at ``least`` so many data. Data without an
+    input, x = None, get one of shape [n, 0].
     """
+    check_problem(problem)
+    check_kind(name, data, Data, "Data(x, y)")
     given: Any = data
     if given.x is None:
         given = given._replace(x=np.zeros((*np.shape(given.y)[:1], 0)))
-    parts: Any = [_real(name, part) for name, part in zip(Data._fields, given, strict=True)]
+    parts: Any = [np.array(real_array(*part)) for part in zip(Data._fields, given, strict=True)]
     checked = Data(*parts)
     shapes = None if problem.model.knows_shapes else (parts[0].shape[1:], parts[1].shape[1:])
     datum = datum_of(problem, shapes)
-    for name, values, expected in zip(Data._fields, checked, datum, strict=True):
+    for part, values, expected in zip(Data._fields, checked, datum, strict=True):
         if values.ndim == 0 or values.shape[1:] != expected.shape:
+            needed = f"(n, {', '.join(map(str, expected.shape))})".replace(", )", ",)")
+            column = values.ndim == 1 and expected.shape == (1,)
+            hint = f": {part}[:, None] has it" if column else ""
             raise ValueError(
-                f"{name} has shape {values.shape}; {problem.name} needs "
-                f"(n, {', '.join(map(str, expected.shape))})".replace(", )", ",)")
+                f"{part} has shape {values.shape}; {problem.name} needs {needed}{hint}"
             )
-        refuse_first(name, np.asarray(values), np.isfinite(values), "data must be finite")
+        refuse_first(part, np.asarray(values), np.isfinite(values), "data must be finite")
     if len(checked.x) != len(checked.y):
         raise ValueError(f"x has {len(checked.x)} data and y has {len(checked.y)}; they must agree")
+    if len(checked.y) < least:
+        raise ValueError(f"{name}: {len(checked.y)} data; must be ≥ {least}")
     problem.model.check_support(checked)
     return checked
 
 
-def _real(name: str, values: Any) -> np.ndarray:
-    """Return real numbers in float64; a mask or an imaginary part would be lost in it."""
-    if np.ma.isMaskedArray(values):
-        refuse_first(name, values, ~np.ma.getmaskarray(values), "masked entries must be left out")
-    array = np.asarray(values)
-    if np.iscomplexobj(array):
-        refuse_first(name, array, array.imag == 0, "allowed: real numbers")
-        array = array.real
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in (np.bool_, np.integer, np.floating)):
-        raise ValueError(f"{name}: array of type {array.dtype}; allowed: real numbers")
-    return array.astype(np.float64)
-
-
-def real_weights(weights: Any, n: int) -> np.ndarray:
-    """Return one weight a_i per datum in float64, ones for None.
+def real_weights(weights: Any, n: int, name: str = "weights") -> np.ndarray:
+    """Return one weight a_i per datum in float64, ones for None. ``name`` is the argument's.
 
     Raises ValueError for weights that are masked, no real numbers, not finite, or not of shape [n].
     """
     if weights is None:
         return np.ones(n)
-    array = _real("weights", weights)
+    array = real_array(name, weights)
     if array.shape != (n,):
-        raise ValueError(f"weights have shape {array.shape}; they must be ({n},)")
-    refuse_first("weights", array, np.isfinite(array), "they must be finite")
+        raise ValueError(f"{name} have shape {array.shape}; they must be ({n},)")
+    refuse_first(name, array, np.isfinite(array), "they must be finite")
     return array
 
 
@@ -145,6 +179,7 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     >>> statistics_of(problem, simulate(problem, jax.random.key(0), n=100)).gram.shape  # Σ xxᵀ
     (3, 3)
     """
+    check_problem(problem)
     problem.check_optimum()
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))
@@ -154,7 +189,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
-            f"{statistics.log_likelihood_at_optimum}; must be finite"
+            f"{statistics.log_likelihood_at_optimum}; must be finite: set the optimum to "
+            "parameters at which every datum has a density"
         )
     return statistics
 
@@ -168,18 +204,15 @@ def statistics_along_n(
     Every array has the leading axis [replicate]. Sufficient statistics are accumulated chunk by
     chunk, so that memory does not grow with n and one program serves every n; for a model without
     them the data are padded to the largest n and weighted. Raises ValueError for sample sizes that
-    are not increasing integers ≥ 1, and for a problem that ``shapes.datum_of`` refuses.
+    are not increasing integers from 1 to 2³², for data that do not fit into memory, and for a
+    problem that ``shapes.datum_of`` refuses.
     """
-    sizes = [int(n) for n in sample_sizes]
-    if (
-        sizes != list(sample_sizes)
-        or not sizes
-        or sizes[0] < 1
-        or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False))
-    ):
-        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be increasing integers ≥ 1")
-    problem.check_optimum()
     datum_of(problem)
+    problem.check_optimum()
+    check_key("key", key)
+    check("num_replicates", num_replicates, Count)
+    sizes = list(map(int, increasing("sample_sizes", sample_sizes, SimulatedSize)))
+    refuse_unheld_statistics(problem, num_replicates, sizes)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_replicates))
     if not problem.model.statistics_are_additive:
         return _padded_statistics(problem, keys, sizes)
@@ -236,13 +269,13 @@ def fixed_design_statistics(
     its expectation. Raises ValueError for a problem that is no realisable Gaussian regression, and
     for sample sizes that are no integers ≥ 1.
     """
-    sizes = [int(n) for n in sample_sizes]
-    if sizes != list(sample_sizes) or min(sizes, default=1) < 1:
-        raise ValueError(f"sample sizes {tuple(sample_sizes)}: must be integers ≥ 1")
+    datum_of(problem)
+    check_key("key", key)
+    check("num_replicates", num_replicates, Count)
+    sizes = [int(checked(f"sample_sizes[{i}]", n, Count)) for i, n in enumerate(sample_sizes)]
     model = problem.model
     if not (isinstance(model, FeatureRegression) and is_designable(problem)):
         raise ValueError(f"{problem.name}: a fixed design needs a realisable Gaussian regression")
-    datum_of(problem)
     design_key, noise_key = jax.random.split(key)
     one = jax.tree.map(lambda leaf: leaf[0], _chunk_statistics(problem, design_key[None], 0, CHUNK))
     gram = one.gram / CHUNK

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from jax import Array
 from slt_jax.model import Model
 from slt_jax.statistics import Params
 from slt_jax.theory import Theory
+from slt_jax.validation import NonNegative, check, check_kind
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Truth:
 
     model: Model
     params: Params
+
+    def __post_init__(self) -> None:
+        check_kind("model", self.model, Model, "a Model")
+        check_kind("params", self.params, Mapping, "parameter arrays by name")
 
     def simulate(self, key: Array) -> tuple[Array, Array]:
         """Draw one datum (x, y)."""
@@ -54,6 +61,8 @@ class Problem:
     L(w₀) − S ≥ 0, the relative entropy from the truth to the model at w₀ in nats per datum, of a
     problem that is not realisable; None where it is unknown. ``optimal_set`` maps a key to one draw
     from W₀ = {w : L(w) = L(w₀)}, not necessarily from all of it, and is None where W₀ is unknown.
+    Raises ValueError for a field of another type and for a divergence that is negative or not
+    finite.
 
     >>> import numpy as np
     >>> from slt_jax import Problem, theory
@@ -73,6 +82,14 @@ class Problem:
     divergence: float | None = None
     optimal_set: Callable[[Array], Params] | None = None
     optimum_is_fitted: bool = False
+
+    def __post_init__(self) -> None:
+        check_kind("name", self.name, str, "a string")
+        check_kind("model", self.model, Model, "a Model")
+        check_kind("optimum", self.optimum, Mapping, "parameter arrays by name")
+        check_kind("theory", self.theory, (Theory, NoneType), "a Theory or None")
+        check_kind("truth", self.truth, (Truth, NoneType), "a Truth or None")
+        check("divergence", self.divergence, NonNegative | None)
 
     @property
     def realisable(self) -> bool:
@@ -123,3 +140,8 @@ class Problem:
     @property
     def _has_known_optimum(self) -> bool:
         return bool(self.optimum) and not self.optimum_is_fitted
+
+
+def check_problem(problem: Any) -> None:
+    """Refuse anything but a problem, as its name or model, with a ValueError that says so."""
+    check_kind("problem", problem, Problem, "a Problem, as load_problem('linear_3')")

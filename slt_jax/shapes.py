@@ -13,9 +13,10 @@ import numpy as np
 
 from slt_jax.model import FeatureRegression, Model, Regression
 from slt_jax.priors import parameter_shapes
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data, Params
+from slt_jax.validation import real_array, refuse_first, shown
 
 # Two data, so that a sum over data is not mistaken for one over the entries of a datum.
 SOME_DATA = 2
@@ -23,18 +24,24 @@ SOME_DATA = 2
 Shape = tuple[int, ...]
 
 
-@functools.lru_cache(maxsize=1024)
-@in_float64
 def datum_of(problem: Problem, shapes: tuple[Shape, Shape] | None = None) -> Data:
     """Return the shapes and types of x and y of one datum, once those of all else are checked.
 
     ``shapes`` are those of a datum that is at hand, for a model that does not know them.
 
     The evaluation is abstract: it compiles nothing and touches no device. It is in float64, as
-    data are simulated, since JAX keeps what it traces. Raises ValueError where the parameters at
-    the optimum, of the truth or of ``optimal_set`` have not the names and shapes of the priors, or
-    where the model returns another shape than its docstring says.
+    data are simulated, since JAX keeps what it traces. Raises ValueError for anything but a
+    problem, where the parameters at the optimum, of the truth or of ``optimal_set`` have not the
+    names and shapes of the priors or are no finite real numbers, or where the model returns another
+    shape than its docstring says.
     """
+    check_problem(problem)
+    return _datum_of_problem(problem, shapes)
+
+
+@functools.lru_cache(maxsize=1024)
+@in_float64
+def _datum_of_problem(problem: Problem, shapes: tuple[Shape, Shape] | None) -> Data:
     model, truth = problem.model, problem.truth
     if problem.optimum:
         _check_params(f"{problem.name}: optimum", problem.optimum, model)
@@ -138,13 +145,54 @@ def _params_of(model: Model) -> dict[str, Any]:
 
 
 def _check_params(name: str, params: Params, model: Model) -> None:
-    """Raise ValueError where parameters have not the names and shapes of the priors."""
+    """Refuse parameters without the names and shapes of the priors, or that are not finite."""
     expected = parameter_shapes(model.priors())
     if set(params) != set(expected):
         raise ValueError(f"{name} has {', '.join(params)}: must have {', '.join(expected)}")
     for parameter, shape in expected.items():
-        if (own := np.shape(params[parameter])) != shape:
-            raise ValueError(f"{name}[{parameter!r}] has shape {own}: must be {shape}")
+        label, values = f"{name}[{parameter!r}]", params[parameter]
+        if (own := np.shape(values)) != shape:
+            raise ValueError(f"{label} has shape {own}: must be {shape}")
+        if not _is_array(values):
+            numbers = real_array(label, values)
+            refuse_first(label, numbers, np.isfinite(numbers), "must be finite")
+
+
+def check_statistics(problem: Problem, statistics: Any) -> None:
+    """Refuse anything but statistics of data of a problem, of one data set or on a leading axis.
+
+    Raises ValueError, with the type or the shape that is wrong, for data that have not been reduced
+    and for statistics of another model.
+    """
+    expected = _statistics_of(problem) if problem.model.knows_shapes else None
+    if expected is None:
+        are_statistics = hasattr(statistics, "log_likelihood_at_optimum")
+    else:
+        structure: Any = jax.tree.structure(statistics)
+        are_statistics = structure == jax.tree.structure(expected)
+    if not are_statistics:
+        raise ValueError(
+            f"statistics = {shown(statistics)}: must be those of data, as "
+            f"statistics_of(problem, data) of {problem.name} returns"
+        )
+    if expected is not None and problem.model.statistics_are_additive:
+        parts = jax.tree_util.tree_leaves_with_path(statistics)
+        for (path, part), right in zip(parts, jax.tree.leaves(expected), strict=True):
+            own = np.shape(part)
+            if own[max(len(own) - len(right.shape), 0) :] != right.shape:
+                raise ValueError(
+                    f"statistics{jax.tree_util.keystr(path)} has shape {own}: must end in "
+                    f"{right.shape} for {problem.name}"
+                )
+
+
+@functools.lru_cache(maxsize=1024)
+@in_float64
+def _statistics_of(problem: Problem) -> Any:
+    """Evaluate the statistics of some data abstractly."""
+    data = Data(*(_floats((SOME_DATA, *part.shape)) for part in datum_of(problem)))
+    params = _params_of(problem.model)
+    return jax.eval_shape(problem.model.statistics, params, data, _floats((SOME_DATA,)))
 
 
 def _is_array(result: Any) -> bool:

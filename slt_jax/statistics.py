@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.validation import NonNegative, checked, is_traced
+
 Params = Mapping[str, Any]
 
 
@@ -58,7 +60,8 @@ class WeightedData(NamedTuple):
     log_likelihood_at_optimum: Array
 
     def scaled(self, beta: Array | float) -> WeightedData:
-        """Return the data with every weight multiplied by β."""
+        """Return the data with every weight multiplied by β ≥ 0 (ValueError)."""
+        beta = checked_beta(beta)
         return self._replace(
             weights=beta * self.weights,
             log_likelihood_at_optimum=beta * self.log_likelihood_at_optimum,
@@ -100,6 +103,11 @@ class WeightedData(NamedTuple):
         return self._replace(data=drawn, weights=jnp.sign(weights) * total / batch_size)
 
 
+def checked_beta(beta: Any) -> Any:
+    """Return a finite β ≥ 0, or one that is traced. Raises ValueError for another."""
+    return beta if is_traced(beta) else checked("beta", beta, NonNegative)
+
+
 class RegressionStatistics(NamedTuple):
     """Sufficient statistics of Gaussian regression on p features with q outputs, centred on w₀.
 
@@ -113,7 +121,8 @@ class RegressionStatistics(NamedTuple):
     log_likelihood_at_optimum: Array
 
     def scaled(self, beta: Array | float) -> RegressionStatistics:
-        """Return the statistics with every sum over data multiplied by β."""
+        """Return the statistics with every sum over data multiplied by β ≥ 0 (ValueError)."""
+        beta = checked_beta(beta)
         return self._replace(
             gram=beta * self.gram,
             cross=beta * self.cross,

@@ -1,7 +1,7 @@
-"""Bounds on values: those that a field declares, and the first entry of an array that is outside.
+"""Checks of fields and arguments: their type, the bounds that they declare, and entries of arrays.
 
-Every refusal is a ValueError of one line that names the field or entry, its value and what is
-allowed.
+Every refusal is a ValueError of one line that names the field, argument or entry, its value and
+what is allowed.
 """
 
 import dataclasses
@@ -78,6 +78,32 @@ class Between:
 
 
 @dataclasses.dataclass(frozen=True)
+class Below:
+    """Second bound of a number: < ``maximum``."""
+
+    maximum: float
+
+    def allows(self, value: Any) -> bool:
+        """Say if a number is within the bound."""
+        return value < self.maximum
+
+    def __str__(self) -> str:
+        return f"and < {self.maximum}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finite:
+    """Bound of a number: neither NaN nor infinite."""
+
+    def allows(self, value: Any) -> bool:
+        """Say if a number is within the bound."""
+        return math.isfinite(value)
+
+    def __str__(self) -> str:
+        return "and finite"
+
+
+@dataclasses.dataclass(frozen=True)
 class OrMore:
     """Bound of a tuple: at least so many entries."""
 
@@ -132,10 +158,25 @@ class ProblemSpecs:
 
 Positive = Annotated[float, Above(0)]
 """A number that is positive and finite."""
+Number = Annotated[float, Finite()]
+"""A number that is finite."""
+NonNegative = Annotated[float, AtLeast(0), Finite()]
+"""A number that is ≥ 0 and finite."""
+Probability = Annotated[float, Between(0, 1)]
+"""A number above 0 and below 1."""
 Size = Annotated[int, AtLeast(0)]
 """An integer ≥ 0."""
 Count = Annotated[int, AtLeast(1)]
 """An integer ≥ 1."""
+
+# A double tells every n up to here from its neighbours, and no product of it overflows 64 bits.
+LARGEST_SIZE = 10**15
+# The index of a datum enters its random key with 32 bits: later data would repeat the first ones.
+LARGEST_SIMULATED = 2**32
+SampleSize = Annotated[int, Within(1, LARGEST_SIZE)]
+"""An n at which no data are simulated one by one."""
+SimulatedSize = Annotated[int, Within(1, LARGEST_SIMULATED)]
+"""An n up to which data are simulated."""
 
 
 KINDS: dict[Any, tuple[Any, str]] = {
@@ -147,7 +188,9 @@ KINDS: dict[Any, tuple[Any, str]] = {
 
 
 def check_fields(record: Any) -> None:
-    """Refuse a dataclass that has a field of another type than it declares, or out of its bounds.
+    """Refuse a record that has a field of another type than it declares, or out of its bounds.
+
+    A record is a dataclass or a named tuple.
 
     Integers, floats, booleans, literals, tuples of these, and each of them or None are checked,
     with the bounds in ``Annotated``. Fields of other types are not checked, nor those of a class
@@ -156,8 +199,10 @@ def check_fields(record: Any) -> None:
     """
     family: Any = type(record)
     declared = annotations_of(family)
-    for field in dataclasses.fields(record):
-        check(field.name, getattr(record, field.name), declared.get(field.name))
+    is_tuple = isinstance(record, tuple)
+    names = family._fields if is_tuple else [field.name for field in dataclasses.fields(record)]
+    for name in names:
+        check(name, getattr(record, name), declared.get(name))
 
 
 @functools.cache
@@ -197,6 +242,89 @@ def check(name: str, value: Any, declared: Any) -> None:
         raise ValueError(f"{name} = {shown}: must be {' '.join([what, *map(str, bounds)])}")
 
 
+def checked(name: str, value: Any, declared: Any) -> Any:
+    """Return an argument of a declared type and in its bounds, or refuse it as ``check`` does.
+
+    An array without axes counts as the number that it holds, which is returned.
+    """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        with suppress(TypeError):  # the value of a key of random numbers cannot be taken
+            value = value.item()
+    check(name, value, declared)
+    return value
+
+
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
+    """Refuse an argument that is no instance of ``kind``, as a name where a problem belongs.
+
+    ``what`` says what belongs there. Raises ValueError with the value, or with its type where the
+    value would fill lines.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} = {shown(value)}: must be {what}")
+
+
+def check_key(name: str, value: Any, several: bool = False) -> None:
+    """Refuse an argument that is not one key of random numbers, or a vector of ``several``.
+
+    A key is known by the name of its type, so that checks do not import JAX.
+    """
+    is_key = str(getattr(value, "dtype", "")).startswith("key<")
+    if not (is_key and len(value.shape) == int(several)):
+        what = "keys, as jax.random.split(key, 8)" if several else "one key, as jax.random.key(0)"
+        raise ValueError(f"{name} = {shown(value)}: must be {what}")
+
+
+def shown(value: Any) -> str:
+    """A short form of a value in one line: its type where it is large."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+def is_traced(value: Any) -> bool:
+    """True for a value that is not known yet, within ``jit``, ``vmap`` or ``eval_shape``."""
+    import jax  # the command line checks its fields before it needs JAX
+
+    return isinstance(value, jax.core.Tracer)
+
+
+def real_array(name: str, values: Any) -> np.ndarray:
+    """Return real numbers as an array in float64, in which no mask or imaginary part is lost.
+
+    Integers, booleans and floats of any size are taken, and lists, series and frames of them. It
+    is the same array where it is one in float64 already. Raises ValueError for anything else.
+    """
+    if np.ma.isMaskedArray(values):
+        refuse_first(name, values, ~np.ma.getmaskarray(values), "masked entries must be left out")
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} = {shown(values)}: must be an array of real numbers") from error
+    if array.dtype == object and all(isinstance(entry, Real) for entry in array.flat):
+        array = array.astype(np.float64)  # columns of a frame that differ in type
+    if np.iscomplexobj(array):
+        refuse_first(name, array, array.imag == 0, "allowed: real numbers")
+        array = array.real
+    if not (array.dtype.kind == "f" or np.can_cast(array.dtype, np.float64)):
+        raise ValueError(f"{name}: array of type {array.dtype}; allowed: real numbers")
+    return np.asarray(array, np.float64)
+
+
+def increasing(name: str, values: Any, declared: Any) -> tuple[Any, ...]:
+    """Return a sequence of declared numbers that increases as a tuple, or refuse it.
+
+    Raises ValueError for a value that is no sequence of at least one, for the first entry that
+    ``check`` refuses, and for the first that is not larger than the one before.
+    """
+    if isinstance(values, str) or np.ndim(values) != 1 or len(values) < 1:
+        raise ValueError(f"{name} = {shown(values)}: must be one or more numbers that increase")
+    numbers = tuple(checked(f"{name}[{i}]", value, declared) for i, value in enumerate(values))
+    for i, (low, high) in enumerate(itertools.pairwise(numbers)):
+        if not low < high:
+            raise ValueError(f"{name}[{i + 1}] = {high}: must be > {low}, the one before")
+    return numbers
+
+
 def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None:
     """Refuse an array unless all of it is ``allowed``, a mask of its shape or of leading axes.
 
@@ -206,7 +334,8 @@ def refuse_first(name: str, values: np.ndarray, allowed: Any, what: str) -> None
     if not np.all(mask):
         place = tuple(np.argwhere(~mask)[0])
         value = " ".join(str(values[place]).split())
-        raise ValueError(f"{name}[{', '.join(map(str, place))}] is {value}; {what}")
+        entry = f"[{', '.join(map(str, place))}]" if place else ""
+        raise ValueError(f"{name}{entry} is {value}; {what}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -39,6 +39,16 @@ def test_theory_needs_no_jax() -> None:
     assert output_of(code) == "False\n"
 
 
+def test_a_posterior_needs_neither_what_draws_nor_what_is_slow_to_import() -> None:
+    code = """
+import sys, slt_jax
+slt_jax.named_problems(), slt_jax.exact
+slow = {"scipy.stats", "scipy.signal", "matplotlib", "tyro", "flax", "blackjax"}
+print(sorted(slow & sys.modules.keys()))
+"""
+    assert output_of(code) == "[]\n"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_what_its_room_defines(name: str) -> None:
     value = getattr(slt_jax, name)

@@ -1,7 +1,8 @@
 """Is the evidence a density over data sets, and do WBIC and λ log n give the free energy (N1, N2)?
 
 For every problem the free energy F_n is computed exactly, where there is an oracle, and sampled by
-tempered SMC on the same data; WBIC, thermodynamic integration and BIC stand beside it.
+tempered SMC, or another sampler, on the same data; WBIC, thermodynamic integration and BIC stand
+beside it.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,26 @@ PRESETS = {
         seeds=3,
         num_chains=16,
         chain_length=8,
+    ),
+    "nuts": Config(
+        preset="nuts",
+        sampler="nuts",
+        problems=("linear_3", "monomial_1_1", "tanh_1"),
+        sample_sizes=(10, 100, 1000),
+        exact_sizes=(30, 300),
+        data_sets=3,
+        seeds=4,
+        num_chains=256,
+    ),
+    "sgld": Config(
+        preset="sgld",
+        sampler="sgld",
+        problems=("linear_3", "monomial_1_1", "tanh_1"),
+        sample_sizes=(10, 100, 1000),
+        exact_sizes=(30, 300),
+        data_sets=3,
+        seeds=4,
+        num_chains=1024,
     ),
     "paper": Config(
         preset="paper",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.curves.comparison import curves_of, estimate_in
+from slt_jax.curves.comparison import curves_of, estimate_in, sampler_of
 from slt_jax.estimators import Estimate, mean_over_data_sets, monte_carlo_mean
 from slt_jax.report import plotting
 from slt_jax.report.verdict import Verdict
@@ -80,7 +80,7 @@ def _curve_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
             "normalised_free_energy",
             plotting.BLUE,
             "o",
-            r"SMC $F_n$, 95 % Monte-Carlo interval",
+            rf"{sampler_of(curve)} $F_n$, 95 % Monte-Carlo interval",
             1.0,
         ),
         ("normalised_wbic", plotting.ORANGE, "s", r"WBIC $- nL_n(w_0)$, likewise", 1.07),
@@ -112,8 +112,9 @@ def _curve_panel(axis: plotting.Axes, curve: xr.Dataset) -> None:
             label=r"$\lambda\log n-(m-1)\log\log n$ + const.",
         )  # fmt: skip
         top.append(float(np.max(asymptote + constant)))
-    bic = curve["normalised_bic"].to_numpy()[sampled].mean(axis=1)
-    axis.plot(m, bic, color=plotting.RED, linestyle=":", marker="^", label=r"BIC $- nL_n(w_0)$")
+    if "normalised_bic" in curve:
+        bic = curve["normalised_bic"].to_numpy()[sampled].mean(axis=1)
+        axis.plot(m, bic, color=plotting.RED, linestyle=":", marker="^", label=r"BIC $- nL_n(w_0)$")
     axis.set_xscale("log")
     low = min(0.0, float(axis.get_ylim()[0]) if axis.get_ylim()[0] > -3 else -1.0)
     axis.set_ylim(low, 1.35 * max(top) + 0.3)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from experiments.free_energy import Config
 from slt_jax.curves.comparison import along_problems
 from slt_jax.curves.free_energy import assemble_curve, curve_tasks
 from slt_jax.models import named_problems, problems_of
 from slt_jax.problem import Problem
 from slt_jax.run.sweep import Task
+
+from . import Config
 
 
 def chosen(config: Config) -> list[Problem]:

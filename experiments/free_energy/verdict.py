@@ -23,7 +23,7 @@ RANKING = "F_n is what Bayesian model selection ranks by; WBIC estimates it"
 MAX_STANDARD_ERRORS = 4.0
 MAX_STANDARD_ERRORS_OF_COVERAGE = 3.0
 SAMPLED = ("normalised_free_energy", "normalised_free_energy_ti", "normalised_wbic")
-SAMPLER = "smc_batch"
+SAMPLERS = ("smc_batch", "run_batch")
 
 
 def verdict(dataset: xr.Dataset) -> Verdict:
@@ -31,7 +31,7 @@ def verdict(dataset: xr.Dataset) -> Verdict:
     curves = curves_of(dataset)
     rows = {name: numbers_of(curve) for name, curve in curves.items()}
     jobs, lost = (sum(row[key] for row in rows.values()) for key in ("jobs", "not_converged"))
-    compiled = int(dataset.attrs["compilations"].get(SAMPLER, 0))
+    compiled = sum(int(dataset.attrs["compilations"].get(name, 0)) for name in SAMPLERS)
     notes = (
         f"Sampler compilations: {compiled} for {len(rows)} problems and "
         f"{len(sampled_sizes(dataset))} sample sizes; {lost} of {jobs} jobs did not converge.",

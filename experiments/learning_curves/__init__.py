@@ -1,7 +1,7 @@
 """Do nB_g and nG_g tend to λ and λ + ν, and from which n on does λ log n describe F_n (N3, E14)?
 
-Generalisation and training errors of realisable problems are computed exactly and sampled by SMC on
-the same data sets, and held to the limits and to the equations of state; the exact F_n of one
+Generalisation and training errors of realisable problems are computed exactly and sampled on the
+same data sets, and held to the limits and to the equations of state; the exact F_n of one
 design, at n up to 10⁹ and under several priors, shows where its asymptote begins.
 """
 
@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from slt_jax.curves.config import ErrorConfig, ProblemNames, refuse_others
-from slt_jax.validation import AtLeast, Different, Increasing, OrMore, Positive, ProblemSpecs
+from slt_jax.validation import (
+    LARGEST_SIZE,
+    AtLeast,
+    Different,
+    Increasing,
+    OrMore,
+    Positive,
+    ProblemSpecs,
+    Within,
+)
 
 # The figure tells these apart, and one more that is a problem's own.
 MAX_PRIOR_SCALES = 6
@@ -24,7 +33,7 @@ class Config(ErrorConfig):
     )  # fmt: skip
     """realisable problems with λ and an oracle"""
     large_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(3)
+        tuple[Annotated[int, Within(2, LARGEST_SIZE)], ...], Increasing(), OrMore(3)
     ] = tuple(round(10 ** (k / 4)) for k in range(4, 37))  # fmt: skip
     """n of the exact F_n of one design, whose slope is taken between neighbours"""
     prior_problems: Annotated[tuple[str, ...], ProblemSpecs(), Different()] = (

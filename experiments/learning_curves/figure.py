@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.curves.comparison import curves_of
+from slt_jax.curves.comparison import curves_of, sampler_of
 from slt_jax.report import plotting
 from slt_jax.report.verdict import Verdict
 
@@ -107,7 +107,7 @@ def _error_panel(
         axis.errorbar(
             place, value, sampled["half_width"], color=colour, marker=marker,
             markerfacecolor="white", linestyle="none", capsize=2,
-            label=f"SMC $n{symbol}$, 95 % interval",
+            label=f"{sampler_of(curve)} $n{symbol}$, 95 % interval",
         )  # fmt: skip
         axis.plot(
             place[~good], value[~good], color=plotting.BLACK, marker="x", markersize=8,

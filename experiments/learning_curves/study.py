@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from experiments.learning_curves import Config
 from slt_jax.curves.comparison import along_problems
 from slt_jax.curves.error_curve import (
     assemble_errors,
@@ -25,6 +24,8 @@ from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.sweep import Task
 from slt_jax.statistics import Data
+
+from . import Config
 
 PREQUENTIAL_SIZE = 8
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from slt_jax.curves.config import ProblemNames, Refinement, refuse_others
 from slt_jax.run.config import ExperimentConfig
 from slt_jax.validation import (
+    LARGEST_SIZE,
     AtLeast,
     Between,
     Count,
@@ -18,6 +19,8 @@ from slt_jax.validation import (
     Increasing,
     OrMore,
     Positive,
+    SampleSize,
+    Within,
 )
 
 FITTED_FROM, FITTED_TO = 1e2, 1e5
@@ -33,11 +36,11 @@ class Config(ExperimentConfig):
     """c of the truths N((0, c), I) of the parabola"""
     contacts: Annotated[tuple[tuple[int, int], ...], Different()] = ((1, 1), (1, 3), (2, 3), (1, 6))
     """j and k of curves with K = w^2k/2 and variance w^2j, 1 ≤ j ≤ k"""
-    sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(8)] = tuple(
+    sizes: Annotated[tuple[SampleSize, ...], Increasing(), OrMore(8)] = tuple(
         round(10 ** (k / 2)) for k in range(2, 19)
     )
     """n of the exact curves"""
-    measured_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(4)] = tuple(
+    measured_sizes: Annotated[tuple[SampleSize, ...], Increasing(), OrMore(4)] = tuple(
         round(10 ** (k / 2)) for k in range(2, 11)
     )
     """n of the measured curves, among the sizes"""
@@ -53,13 +56,13 @@ class Config(ExperimentConfig):
         1e2, 1e4, 1e6, 1e9, 1e12, 1e20,
     )  # fmt: skip
     """their numbers of directions, the last one at least 1000"""
-    spectrum_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(8)] = tuple(
+    spectrum_sizes: Annotated[tuple[SampleSize, ...], Increasing(), OrMore(8)] = tuple(
         round(10 ** (k / 4)) for k in range(0, 57)
     )
     """n of the spectra, at least 3 of them from 10^2 to 10^5"""
     design_width: Count = 300
     """directions of the regression on random inputs"""
-    design_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(1)] = (
+    design_sizes: Annotated[tuple[SampleSize, ...], Increasing(), OrMore(1)] = (
         10, 30, 100, 300, 1000, 3000,
     )  # fmt: skip
     """its n"""
@@ -70,7 +73,7 @@ class Config(ExperimentConfig):
     prior_scales: Annotated[tuple[Positive, ...], Different(), OrMore(1)] = (0.3, 1.0, 3.0)
     """standard deviations of their priors"""
     net_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(4)
+        tuple[Annotated[int, Within(2, LARGEST_SIZE)], ...], Increasing(), OrMore(4)
     ] = tuple(round(10 ** (k / 2)) for k in range(2, 19))  # fmt: skip
     """n on their fixed design"""
     net_designs: Annotated[int, AtLeast(2)] = 4

@@ -11,8 +11,6 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from experiments.learning_exponents import Config
-from experiments.learning_exponents.spectrum import PowerLawSpectrum
 from slt_jax.curves.fixed_design import fixed_design_free_energy
 from slt_jax.curves.jobs import problem_key
 from slt_jax.data import is_designable
@@ -28,11 +26,16 @@ from slt_jax.oracles.location import (
 )
 from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
+from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
 from slt_jax.run.sweep import Task
 
+from . import Config
+from .spectrum import PowerLawSpectrum
+
 ERRORS = ("bayes", "gibbs", "variance")
 CLEAR_STANDARD_ERRORS = 2.0
+BYTES = 8
 
 
 def location_curves(config: Config) -> dict[str, Curve]:
@@ -172,9 +175,11 @@ def net_free_energy(problem: Problem, config: Config, scale: float) -> xr.Datase
 def tasks(config: Config) -> list[Task]:
     """All work, in groups that share compiled programs.
 
-    Raises ValueError for a location family or a spectrum that is none, and for an unknown or
-    unsuitable net.
+    Raises ValueError for a location family or a spectrum that is none, for an unknown or
+    unsuitable net, and for inputs that do not fit into memory.
     """
+    inputs = config.design_sizes[-1] * config.design_width
+    refuse_beyond_memory(f"design_sizes = {config.design_sizes[-1]}: its inputs", BYTES * inputs)
     data_key, design_key = jax.random.split(jax.random.key(config.seed))
     do = functools.partial
     work = []

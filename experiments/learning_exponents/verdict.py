@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import CubicSpline
 
-from experiments.learning_exponents import FITTED_FROM, FITTED_TO
 from slt_jax.estimators import PowerLaw, fit_power_law, local_exponents, mean_over_data_sets
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
+
+from . import FITTED_FROM, FITTED_TO
 
 FORM = "E[G_g] ≈ L₀ + c·n^−σ; σ = 1 if renormalisable"
 CROSSOVER = (

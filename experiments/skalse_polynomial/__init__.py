@@ -10,7 +10,18 @@ from typing import Annotated
 
 from slt_jax.curves.config import Refinement
 from slt_jax.run.config import ExperimentConfig
-from slt_jax.validation import AtLeast, Between, Count, Different, Increasing, OrMore, Positive
+from slt_jax.validation import (
+    LARGEST_SIZE,
+    AtLeast,
+    Between,
+    Count,
+    Different,
+    Increasing,
+    OrMore,
+    Positive,
+    SimulatedSize,
+    Within,
+)
 
 Scales = Annotated[tuple[Positive, ...], Increasing(), OrMore(1)]
 Noises = Annotated[tuple[Positive, ...], Different(), OrMore(1)]
@@ -21,19 +32,19 @@ Several = Annotated[int, AtLeast(2)]
 class Config(ExperimentConfig):
     """Every field is a flag."""
 
-    sample_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(1)] = (
+    sample_sizes: Annotated[tuple[SimulatedSize, ...], Increasing(), OrMore(1)] = (
         10, 100, 1000, 10000, 100000,
     )  # fmt: skip
     """n of simulated data sets"""
-    large_sizes: Annotated[tuple[Several, ...], Increasing(), OrMore(4)] = tuple(
-        10**k for k in range(1, 13)
-    )
+    large_sizes: Annotated[
+        tuple[Annotated[int, Within(2, LARGEST_SIZE)], ...], Increasing(), OrMore(4)
+    ] = tuple(10**k for k in range(1, 13))  # fmt: skip
     """n on the fixed design"""
     data_sets: Several = 10
     """independent data sets"""
     oracle_refinement: Refinement = 1
     """refinement of the exact answers"""
-    local_size: Annotated[int, AtLeast(3)] = 1000
+    local_size: Annotated[int, Within(3, LARGEST_SIZE)] = 1000
     """n of the local learning coefficients"""
     gammas: Scales = (10.0, 100.0)
     """localisations γ"""

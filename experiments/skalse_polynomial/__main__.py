@@ -3,4 +3,4 @@
 from slt_jax.report.main import main
 
 if __name__ == "__main__":
-    main("experiments.skalse_polynomial")
+    main(__package__)

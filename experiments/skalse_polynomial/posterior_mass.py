@@ -19,8 +19,6 @@ from scipy.interpolate import CubicSpline
 from scipy.linalg import cholesky
 from scipy.special import ndtr
 
-from experiments.skalse_polynomial import Config
-from experiments.skalse_polynomial.truths import FACTORS, FUNCTIONS, gram, targets
 from slt_jax.curves.jobs import in_precision, target_of, unfinished_reason
 from slt_jax.data import statistics_of
 from slt_jax.estimators import diagnostics, mean_over_seeds
@@ -33,6 +31,9 @@ from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.samplers.smc import SMCSettings, tempered_smc
 from slt_jax.statistics import Data
+
+from . import Config
+from .truths import FACTORS, FUNCTIONS, gram, targets
 
 ROUTES = ("exact", "NUTS", "SMC")
 MAX_R_HAT = 1.05

@@ -23,11 +23,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaln, loggamma, polygamma, psi
 
-from experiments.skalse_polynomial import Config
-from experiments.skalse_polynomial.posterior_mass import one_datum_evidence
 from slt_jax.estimators import diagnostics, mean_over_seeds
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.precision import in_float64
+
+from . import Config
+from .posterior_mass import one_datum_evidence
 
 Floats = NDArray[np.float64]
 

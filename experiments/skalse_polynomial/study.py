@@ -8,10 +8,14 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments.skalse_polynomial import Config
-from experiments.skalse_polynomial.posterior_mass import masses
-from experiments.skalse_polynomial.regression import PATTERNS, decay_rate, scaled_up
-from experiments.skalse_polynomial.truths import (
+from slt_jax import theory
+from slt_jax.run.devices import refuse_beyond_memory
+from slt_jax.run.sweep import Task
+
+from . import Config
+from .posterior_mass import masses
+from .regression import PATTERNS, decay_rate, scaled_up
+from .truths import (
     FACTORS,
     FUNCTIONS,
     TRUTHS,
@@ -20,12 +24,18 @@ from experiments.skalse_polynomial.truths import (
     local_coefficients,
     targets,
 )
-from slt_jax import theory
-from slt_jax.run.sweep import Task
+
+BYTES = 8
 
 
 def tasks(config: Config) -> list[Task]:
-    """List all work, in groups that share compiled programs."""
+    """List all work, in groups that share compiled programs.
+
+    Raises ValueError for a degree whose features do not fit into memory.
+    """
+    largest = config.degrees[-1]
+    features = config.scaled_data_sets * (largest // config.degrees_per_datum) * (largest + 1)
+    refuse_beyond_memory(f"degrees = {largest}: their features", BYTES * features)
     truths_key, local_key, datum_key, scaled_key = jax.random.split(jax.random.key(config.seed), 4)
     do = functools.partial
     energies = Task("free_energy", do(free_energies, config, truths_key), "free_energy")

@@ -13,8 +13,6 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from experiments.skalse_polynomial import Config
-from experiments.skalse_polynomial.factorised import Block, expected_free_energy, factorised_moments
 from slt_jax.curves.jobs import in_precision, target_of
 from slt_jax.data import fixed_design_statistics, statistics_along_n
 from slt_jax.estimators import mean_over_seeds
@@ -25,6 +23,9 @@ from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.statistics import RegressionStatistics
+
+from . import Config
+from .factorised import Block, expected_free_energy, factorised_moments
 
 FACTORS = SkalsePolynomial.factors
 FUNCTIONS = ("1", "x", "x^2", "x^3", "x^4")

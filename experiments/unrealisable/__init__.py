@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from slt_jax.curves.config import ErrorConfig, ProblemNames
-from slt_jax.validation import Count, Increasing, OrMore
+from slt_jax.validation import Increasing, OrMore, SampleSize
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Config(ErrorConfig):
         "parabola_two_optima",
     )  # fmt: skip
     """unrealisable problems with an oracle"""
-    expected_sizes: Annotated[tuple[Count, ...], Increasing(), OrMore(1)] = tuple(
+    expected_sizes: Annotated[tuple[SampleSize, ...], Increasing(), OrMore(1)] = tuple(
         round(10 ** (k / 2)) for k in range(2, 13)
     )
     """n of the exact expectation over all data sets of location families, of whose data sets the

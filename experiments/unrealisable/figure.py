@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.curves.comparison import curves_of
+from slt_jax.curves.comparison import curves_of, sampler_of
 from slt_jax.report import plotting
 from slt_jax.report.verdict import Verdict
 
@@ -146,7 +146,7 @@ def _sampled_points(
     axis.errorbar(
         place, value, sampled["half_width"], color=colour, marker=marker,
         markerfacecolor="white", linestyle="none", capsize=2.5,
-        label=f"SMC $n{symbol}$, 95 % over data sets",
+        label=f"{sampler_of(curve)} $n{symbol}$, 95 % over data sets",
     )  # fmt: skip
     if not good.all():
         axis.plot(
@@ -179,7 +179,7 @@ def _separation_panel(axis: plotting.Axes, row: Row) -> None:
     axis.errorbar(
         np.array(row["sampled_sizes"]) * SIDESTEP, sampled["value"], sampled["half_width"],
         color=plotting.GREEN, marker="^", markerfacecolor="white", linestyle="none", capsize=2.5,
-        label="SMC $n(G_g-B_g)$, 95 %",
+        label="sampled $n(G_g-B_g)$, 95 %",
     )  # fmt: skip
     if row["regular_fluctuation"] is not None:
         axis.axhline(

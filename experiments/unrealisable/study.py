@@ -8,8 +8,6 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from experiments.unrealisable import Config
-from experiments.unrealisable.information import information, regular_fluctuation
 from slt_jax.curves.comparison import along_problems
 from slt_jax.curves.error_curve import (
     assemble_errors,
@@ -23,6 +21,9 @@ from slt_jax.models.normal_parabola import NormalOnParabola
 from slt_jax.oracles.location import ParabolaCurve, expected_errors
 from slt_jax.problem import Problem
 from slt_jax.run.sweep import Task
+
+from . import Config
+from .information import information, regular_fluctuation
 
 Kind = Literal["regular", "singular", "not renormalisable"]
 NOT_COMPUTED = {"converged": False, "reason": "not sampled"}

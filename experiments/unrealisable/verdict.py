@@ -90,7 +90,7 @@ def numbers_of(curve: xr.Dataset) -> dict[str, Any]:
 
 
 def sampled_separation(curve: xr.Dataset) -> Estimate:
-    """Estimate n E[G_g − B_g] by SMC at each sampled n; the control is in both and cancels."""
+    """Estimate n E[G_g − B_g] by sampling at each sampled n; the control is in both and cancels."""
     return stacked(
         [
             gibbs_fluctuation(curve[GIBBS].sel(n=n), curve[BAYES].sel(n=n), n)

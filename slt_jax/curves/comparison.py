@@ -14,6 +14,10 @@ from slt_jax.estimators import (
 from slt_jax.problem import Problem
 
 SLOPE_FROM = 100
+SAMPLER_NAMES = {
+    "smc": "SMC", "nuts": "NUTS", "chees": "ChEES", "mala": "MALA", "sgld": "SGLD",
+    "tempering": "parallel tempering",
+}  # fmt: skip
 
 
 def along_problems(problems: Sequence[Problem], curves: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -58,6 +62,11 @@ def curves_of(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
     return curves
 
 
+def sampler_of(curve: xr.Dataset) -> str:
+    """The name of a curve's sampler, as a legend has it."""
+    return SAMPLER_NAMES[curve.attrs["sampler"]]
+
+
 def estimate_in(curve: xr.Dataset, name: str) -> Estimate:
     """The estimate ``name`` with its error ``name_se``, shape [n, replicate]."""
     return Estimate(
@@ -88,7 +97,7 @@ def calibration_of(curve: xr.Dataset, names: tuple[str, ...]) -> dict[str, dict[
     calibrations = {}
     for name in names:
         exact = curve.get(f"exact_{name.removesuffix('_ti')}")
-        if exact is None or curve.attrs["degrees_of_freedom"] < 3:
+        if exact is None or name not in curve or curve.attrs["degrees_of_freedom"] < 3:
             continue
         usable = curve["converged"].to_numpy().astype(bool)
         sampled = estimate_in(curve, name)

@@ -1,10 +1,11 @@
 """Fields of learning curves that the configurations of several experiments share."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from slt_jax.run.config import ExperimentConfig
 from slt_jax.validation import (
+    LARGEST_SIMULATED,
     AtLeast,
     Between,
     Count,
@@ -16,26 +17,31 @@ from slt_jax.validation import (
     Within,
 )
 
+SamplerName = Literal["smc", "nuts", "chees", "mala", "sgld", "tempering"]
 ProblemNames = Annotated[tuple[str, ...], ProblemSpecs(), OrMore(1), Different()]
 """Problems, from wherever ``slt_jax.load_problem`` finds them; at least one."""
 Refinement = Annotated[int, Within(1, 3)]
-SizesOfWBIC = Annotated[tuple[Annotated[int, AtLeast(3)], ...], Increasing()]
+SizesOfWBIC = Annotated[tuple[Annotated[int, Within(3, LARGEST_SIMULATED)], ...], Increasing()]
 
 
 @dataclass(frozen=True)
 class SampledConfig(ExperimentConfig):
-    """Data sets of a problem, sampled by SMC beside exact answers."""
+    """Data sets of a problem, sampled beside exact answers."""
 
+    sampler: SamplerName = "smc"
+    """what samples; others than SMC run a ladder of temperatures too for a free energy"""
     data_sets: Annotated[int, AtLeast(2)] = 32
     """independent data sets"""
     seeds: Annotated[int, AtLeast(2)] = 6
-    """independent SMC runs on each data set; they give the error bars"""
+    """independent runs on each data set; they give the error bars"""
     num_chains: Annotated[int, AtLeast(2)] = 32
-    """HMC chains of a run"""
+    """chains of a run"""
     chain_length: Annotated[int, AtLeast(2)] = 16
-    """states of a chain; chains × states is the population"""
+    """states of a chain of SMC; chains × states is the population"""
     step_size: Positive = 0.4
-    """first HMC step in units of the population's standard deviation; tuned on the way"""
+    """SMC's first HMC step in units of the population's standard deviation; tuned on the way"""
+    num_draws: Annotated[int, AtLeast(4)] = 100
+    """draws of a chain after its warm-up, of the other samplers"""
     oracle_refinement: Refinement = 1
     """refinement of the exact answers; their error bounds are in the result file"""
 
@@ -51,11 +57,11 @@ class FreeEnergyConfig(SampledConfig):
     data_sets: Annotated[int, AtLeast(2)] = 10
     """independent data sets"""
     seeds: Annotated[int, AtLeast(2)] = 8
-    """independent SMC runs on each data set; they give the error bars"""
+    """independent runs on each data set; they give the error bars"""
     integration_steps: Count = 6
-    """leapfrog steps of a move"""
+    """leapfrog steps of a move of SMC"""
     ess_fraction: Annotated[float, Between(0, 1)] = 0.5
-    """share of effective sample size that a change of temperature may not fall below"""
+    """share of SMC's effective sample size that a change of temperature may not fall below"""
     float64: bool = False
     """sample in double precision"""
     batch_size: Count = 16
@@ -79,15 +85,15 @@ class ErrorConfig(SampledConfig):
     """Generalisation and training errors of data sets of growing n."""
 
     exact_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(1)
+        tuple[Annotated[int, Within(2, LARGEST_SIMULATED)], ...], Increasing(), OrMore(1)
     ] = (10, 30, 100, 300, 1000)  # fmt: skip
     """n of the exact errors"""
     sample_sizes: Annotated[
-        tuple[Annotated[int, AtLeast(2)], ...], Increasing(), OrMore(1)
+        tuple[Annotated[int, Within(2, LARGEST_SIMULATED)], ...], Increasing(), OrMore(1)
     ] = (10, 100, 1000)  # fmt: skip
-    """those n at which SMC samples too"""
+    """those n that are sampled too"""
     seeds: Annotated[int, AtLeast(4)] = 6
-    """independent SMC runs on each data set; they give the error bars"""
+    """independent runs on each data set; they give the error bars"""
 
     def check(self) -> None:
         super().check()

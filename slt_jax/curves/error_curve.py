@@ -1,4 +1,4 @@
-"""Generalisation and training errors of one problem's data sets against n, exact and by SMC."""
+"""Generalisation and training errors of one problem's data sets against n, exact and sampled."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from jax import Array
 from slt_jax.curves.config import ErrorConfig
 from slt_jax.curves.errors import exact_errors, sampled_errors
 from slt_jax.curves.jobs import batch_keys, problem_key
-from slt_jax.data import simulate, statistics_along_n
+from slt_jax.curves.sampled_curve import errors_by_chains, sampling_by_chains
+from slt_jax.data import refuse_unheld_data, simulate, statistics_along_n
 from slt_jax.oracles.criteria import (
     HeldOut,
     NoQuadratureError,
@@ -63,7 +64,7 @@ def curve_oracle(problem: Problem, config: ErrorConfig) -> Oracle:
 
 
 def curve_keys(problem: Problem, config: ErrorConfig) -> tuple[Array, Array, Array]:
-    """Derive the keys of the data sets, of SMC and of the design."""
+    """Derive the keys of the data sets, of the sampler and of the design."""
     data, sampler, design = jax.random.split(problem_key(config.seed, problem), 3)
     return data, sampler, design
 
@@ -78,11 +79,14 @@ def data_sets_of(problem: Problem, config: ErrorConfig) -> list[Data]:
 
 
 def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
-    """List the tasks of a problem's errors, exact and by SMC, by the configuration alone.
+    """List the tasks of a problem's errors, exact and sampled, by the configuration alone.
 
-    Raises ValueError for a problem without an oracle, and as ``held_out_points`` does.
+    Raises ValueError for a problem without an oracle, for data that do not fit into memory, and as
+    ``held_out_points`` does.
     """
     data_key, sampler_key, _ = curve_keys(problem, config)
+    # As they are drawn, and joined to one array for the sampler.
+    refuse_unheld_data(problem, config.data_sets, max(config.exact_sizes), copies=2)
     oracle = curve_oracle(problem, config)
     points = held_out_points(problem)
     settings = SMCSettings(num_chains=config.num_chains, chain_length=config.chain_length)
@@ -96,6 +100,9 @@ def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
         padded = jax.tree.map(lambda *parts: np.stack(parts), *data_sets_of(problem, config))
         statistics = statistics_along_n(problem, data_key, config.data_sets, [n])[0]
         keys = batch_keys(sampler_key, n, config.data_sets, config.seeds)
+        if config.sampler != "smc":
+            sampling = sampling_by_chains(problem, statistics, n, config)
+            return errors_by_chains(sampling, keys[:, 0], padded, points)
         return sampled_errors(
             problem, n, padded, statistics, points, keys, settings, config.step_size,
             config.budget,
@@ -104,7 +111,10 @@ def error_tasks(problem: Problem, config: ErrorConfig) -> list[Task]:
     do, group = functools.partial, problem.name
     return [
         *(Task(task_name(problem, "exact", n), do(exact, n), group) for n in config.exact_sizes),
-        *(Task(task_name(problem, "smc", n), do(sampled, n), group) for n in config.sample_sizes),
+        *(
+            Task(task_name(problem, config.sampler, n), do(sampled, n), group)
+            for n in config.sample_sizes
+        ),
     ]
 
 
@@ -118,12 +128,12 @@ def assemble_errors(
     """
     parts = [
         results_along(problem, results, kind, "n", sizes)
-        for kind, sizes in (("exact", config.exact_sizes), ("smc", config.sample_sizes))
+        for kind, sizes in (("exact", config.exact_sizes), (config.sampler, config.sample_sizes))
     ]
     curve = xr.merge(parts, join="outer")
     curve["converged"] = curve["converged"].fillna(False).astype(bool)
     curve["reason"] = curve["reason"].fillna("not sampled").astype(str)
-    curve.attrs["degrees_of_freedom"] = config.seeds - 1
+    curve.attrs |= {"degrees_of_freedom": config.seeds - 1, "sampler": config.sampler}
     return curve
 
 

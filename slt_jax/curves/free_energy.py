@@ -10,11 +10,18 @@ from jax import Array
 
 from slt_jax.curves.config import FreeEnergyConfig
 from slt_jax.curves.jobs import batch_keys, exact_jobs, problem_key, sampled_jobs
-from slt_jax.data import fixed_design_statistics, is_designable, statistics_along_n
+from slt_jax.curves.sampled_curve import sampled_energies, sampling_by_chains
+from slt_jax.data import (
+    fixed_design_statistics,
+    is_designable,
+    refuse_unheld_statistics,
+    statistics_along_n,
+)
 from slt_jax.estimators import mean_over_data_sets
 from slt_jax.oracles.checks import evidence_integral
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
+from slt_jax.run.quantities import labelled
 from slt_jax.run.sweep import Task, run_tasks
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Statistics
@@ -31,17 +38,19 @@ DECADE_REPLICATES = 4
 def free_energy_curve(problem: Problem, config: FreeEnergyConfig) -> xr.Dataset:
     """The whole curve, computed here and now; ``assemble_curve`` says what it holds."""
     tasks = curve_tasks(problem, config)
-    return assemble_curve(problem, config, run_tasks(tasks, label=problem.name))
+    return labelled(assemble_curve(problem, config, run_tasks(tasks, label=problem.name)))
 
 
 def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
     """The tasks of a curve: samples and exact answers of each n, and the checks of the oracle.
 
-    They depend on the configuration alone; data are drawn when a task first asks for them.
+    They depend on the configuration alone; data are drawn when a task first asks for them. Raises
+    ValueError for data that do not fit into memory.
     """
     data_key, sampler_key, check_key = jax.random.split(problem_key(config.seed, problem), 3)
     oracle = oracle_for(problem, config.oracle_refinement)
     sizes = config.sizes if oracle is not None else sorted(config.sample_sizes)
+    refuse_unheld_statistics(problem, config.data_sets, sizes)
     settings = SMCSettings(
         num_chains=config.num_chains,
         chain_length=config.chain_length,
@@ -58,10 +67,14 @@ def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
         with jax.enable_x64(config.float64):
             keys = batch_keys(sampler_key, n, config.data_sets, config.seeds)[part]
             statistics = jax.tree.map(lambda leaf: leaf[part], statistics_by_size()[n])
-            rows = config.parts[0].stop
-            curve = sampled_jobs(
-                problem, n, statistics, keys, settings, config.step_size, rows, config.budget
-            )
+            if config.sampler == "smc":
+                rows = config.parts[0].stop
+                curve = sampled_jobs(
+                    problem, n, statistics, keys, settings, config.step_size, rows, config.budget
+                )
+            else:
+                sampling = sampling_by_chains(problem, statistics, n, config)
+                curve, _ = sampled_energies(sampling, keys[:, 0])
         return _with_energy_at_optimum(curve, statistics)
 
     def exact(oracle: Oracle, n: int) -> xr.Dataset:
@@ -82,7 +95,7 @@ def curve_tasks(problem: Problem, config: FreeEnergyConfig) -> list[Task]:
 
     do = functools.partial
     tasks = [
-        Task(_sampled_name(problem, n, i), do(sampled, n, part), problem.name)
+        Task(_sampled_name(problem, config, n, i), do(sampled, n, part), problem.name)
         for n in config.sample_sizes
         for i, part in enumerate(config.parts)
     ]
@@ -106,8 +119,8 @@ def _with_energy_at_optimum(curve: xr.Dataset, statistics: Statistics) -> xr.Dat
     return curve.assign(energy_at_optimum=("replicate", energy))
 
 
-def _sampled_name(problem: Problem, n: int, part: int) -> str:
-    return f"{problem.name}.smc.n{n}.{part}"
+def _sampled_name(problem: Problem, config: FreeEnergyConfig, n: int, part: int) -> str:
+    return f"{problem.name}.{config.sampler}.n{n}.{part}"
 
 
 def _exact_name(problem: Problem, n: int) -> str:
@@ -131,7 +144,7 @@ def assemble_curve(
     """
     samples = [
         xr.concat(
-            [results[_sampled_name(problem, n, i)] for i in range(len(config.parts))],
+            [results[_sampled_name(problem, config, n, i)] for i in range(len(config.parts))],
             dim="replicate", join="outer", combine_attrs="drop",
         )
         for n in config.sample_sizes
@@ -144,7 +157,7 @@ def assemble_curve(
     curve = curve.reindex(n=config.sizes).assign_coords(decade_from=list(DECADES[:-1]))
     curve["converged"] = curve["converged"].fillna(False).astype(bool)
     curve["reason"] = curve["reason"].fillna("not sampled").astype(str)
-    curve.attrs["degrees_of_freedom"] = config.seeds - 1
+    curve.attrs |= {"degrees_of_freedom": config.seeds - 1, "sampler": config.sampler}
     return curve
 
 

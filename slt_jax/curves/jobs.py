@@ -37,6 +37,7 @@ from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Params, Statistics
+from slt_jax.validation import check, check_kind
 
 MIN_ACCEPTANCE = 0.15
 MAX_NESTED_R_HAT = 1.1
@@ -58,6 +59,7 @@ def temperature_nodes(n: int) -> TemperatureNodes:
 
     Raises ValueError for n < 3, where 1/log n would exceed 1.
     """
+    check("n", n, int)
     if n < 3:
         raise ValueError(f"n = {n}: WBIC's β = 1/log n must be at most 1, so n must be ≥ 3")
     beta = 1 / math.log(n)
@@ -74,14 +76,20 @@ def ravelled(model: Model, params: Params) -> Array:
     return unconstrained(model.priors(), params)
 
 
-@functools.lru_cache(maxsize=128)
 def target_of(model: Model) -> Target:
     """The model as a sampler sees it: functions of one flat vector [d], on the whole real space.
 
     The vector holds the real coordinates of the parameters (``slt_jax/priors.py``), and
     ``log_prior`` is its density, with the Jacobian. Cached, so that equal models are one constant
-    to compiled samplers. Raises ValueError for a prior that is not continuous.
+    to compiled samplers. Raises ValueError for anything but a model, and for a prior that is not
+    continuous.
     """
+    check_kind("model", model, Model, "a Model, as problem.model")
+    return _target_of(model)
+
+
+@functools.lru_cache(maxsize=128)
+def _target_of(model: Model) -> Target:
     unravel = functools.partial(unravelled, model)
     coordinate_shapes(model.priors())
 
@@ -270,7 +278,7 @@ def convergence(
 
 
 def unfinished_reason(runs: SMCResult, log_likelihood_at_optimum: float) -> str:
-    """The reason why not all S runs of a data set came to β = 1, empty if they did.
+    """The reason why not all S runs of a data set came to β = 1 and what to set, or else nothing.
 
     ``log_likelihood_at_optimum`` is the log-likelihood of w₀, from which all others are counted.
     """
@@ -279,19 +287,40 @@ def unfinished_reason(runs: SMCResult, log_likelihood_at_optimum: float) -> str:
         return ""
     if not math.isfinite(log_likelihood_at_optimum):
         value = "NaN" if math.isnan(log_likelihood_at_optimum) else f"{log_likelihood_at_optimum:g}"
-        return f"log-likelihood {value} at the reference point w0"
+        return (
+            f"log-likelihood {value} at the reference point w0: set the problem's optimum to "
+            "parameters at which every datum has a density"
+        )
     chain_length, num_chains = np.shape(runs.node_energies)[-2:]
     most, size = int(np.max(runs.num_nan)), chain_length * num_chains
     if most:
-        return f"log-likelihood NaN at up to {most} of {size} draws of the prior"
+        return (
+            f"log-likelihood NaN at up to {most} of {size} draws of the prior: it must be a "
+            "number, or −inf, wherever the prior is positive"
+        )
     length, limit = int(np.max(runs.num_temperatures)), np.shape(runs.beta)[-1]
-    beta = np.max(runs.beta, initial=0.0, where=np.isfinite(np.asarray(runs.beta)))
-    if length == limit and beta < 1:
-        return f"max_temperatures = {limit} used up at beta = {beta:.3g} < 1"
+    path = np.max(runs.beta, axis=0, initial=0.0, where=np.isfinite(np.asarray(runs.beta)))
+    if length == limit and path[-1] < 1:
+        return (
+            f"max_temperatures = {limit} used up at beta = {path[-1]:.3g} < 1: set it to "
+            f"{_temperatures_needed(path)} or more"
+        )
     return (
         f"{np.sum(~reached)} of {len(reached)} runs lost: no finite log-likelihood after "
-        f"{int(np.min(runs.num_temperatures))} temperatures"
+        f"{int(np.min(runs.num_temperatures))} temperatures; set num_chains to more, since the "
+        "likelihood is zero at nearly all draws of the prior"
     )
+
+
+def _temperatures_needed(path: np.ndarray) -> int:
+    """Twice as many temperatures as the end of a path of β [T] would take to β = 1 at its pace.
+
+    β grows by a factor for each temperature, and less steeply near the prior than later.
+    """
+    half = len(path) // 2
+    pace = math.log(path[-1] / path[half]) / max(len(path) - 1 - half, 1) if path[half] > 0 else 0.0
+    left = -math.log(path[-1]) / pace if pace > 0 else len(path)
+    return len(path) + 2 * math.ceil(left)
 
 
 def _reason(acceptance: float, r_hat: float, evidence: float, gap: float, allowed: float) -> str:

@@ -19,6 +19,7 @@ from slt_jax.samplers.sampling import SamplerSettings, draw_posterior
 from slt_jax.samplers.target import Target
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data
+from slt_jax.validation import Count, check, check_key
 
 QUANTITIES = ("energy", "log_prior", "first_parameter", "log_likelihood_of_one")
 
@@ -46,9 +47,13 @@ def simulated_ranks(
     singular model do not matter, nL_n(w) and log p(z|w) of one datum z, and, of the prior alone,
     log φ(w) and the first parameter. The problem gives the model and a reference point for the
     statistics; its truth is not used. All data sets are sampled by one compiled program. Raises
-    ValueError for a problem that ``shapes.datum_of`` refuses.
+    ValueError for a problem that ``shapes.datum_of`` refuses, for numbers that are no integers ≥ 1,
+    and as the sampler does.
     """
     datum_of(problem)
+    check_key("key", key)
+    for name, count in (("num_truths", num_truths), ("n", n), ("num_chains", num_chains)):
+        check(name, count, Count)
     case = simulated_cases(problem, n, num_chains, jax.random.split(key, num_truths))
     positions, divergent = _ends(
         target_of(problem.model), settings, case.keys, case.all_statistics, case.starts, step_size

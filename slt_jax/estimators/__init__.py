@@ -44,6 +44,7 @@ from slt_jax.estimators.losses import (
     gibbs_generalisation_loss,
     gibbs_training_loss,
     leave_one_out_loss,
+    log_predictive_density,
     waic,
 )
 from slt_jax.estimators.power_law import Interval, PowerLaw, fit_power_law, local_exponents
@@ -91,6 +92,7 @@ __all__ = [
     "integrate_path",
     "ladder_integration",
     "leave_one_out_loss",
+    "log_predictive_density",
     "local_exponents",
     "local_learning_coefficient",
     "local_scan",

@@ -15,6 +15,15 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from slt_jax.estimators.estimate import Floats
+from slt_jax.validation import (
+    Count,
+    NonNegative,
+    check,
+    checked,
+    is_traced,
+    real_array,
+    refuse_first,
+)
 
 
 class LossAccumulator(NamedTuple):
@@ -44,13 +53,14 @@ class LossAccumulator(NamedTuple):
         """Return an accumulator without draws; the shapes are static and β is data.
 
         Leaving out data that were trained on needs three powers; ``held_out`` data need one.
-        Raises ValueError for a size below 1.
+        Raises ValueError for a size below 1, and for β that are negative or not finite.
         """
-        if min(num_chains, num_blocks, num_data) < 1:
-            raise ValueError(
-                f"num_chains = {num_chains}, num_blocks = {num_blocks}, num_data = {num_data}: "
-                "each must be at least 1"
-            )
+        check("num_chains", num_chains, Count)
+        check("num_blocks", num_blocks, Count)
+        check("num_data", num_data, Count)
+        if not is_traced(beta):
+            given = real_array("beta", beta)
+            refuse_first("beta", given, np.isfinite(given) & (given >= 0), "must be finite and ≥ 0")
         shape = (num_chains, num_blocks, num_data)
         powers = (num_chains, num_blocks, 1 if held_out else 3, num_data)
         return cls(
@@ -164,13 +174,13 @@ def loss_moments(log_ratios: ArrayLike, num_blocks: int = 1, beta: float = 1.0) 
     Draws are [chain, draw, datum]; consecutive draws form ``num_blocks`` blocks of one length.
     Raises ValueError for other shapes and where the blocks do not divide the draws.
     """
-    array = np.asarray(log_ratios, float)
+    beta = checked("beta", beta, NonNegative)
+    array = real_array("log_ratios", log_ratios)
     if array.ndim != 3 or min(array.shape) < 1:
         raise ValueError(f"draws have shape {array.shape}; allowed is [chain, draw, datum]")
-    if num_blocks < 1 or array.shape[1] % num_blocks:
-        raise ValueError(
-            f"num_blocks = {num_blocks} must be at least 1 and divide the {array.shape[1]} draws"
-        )
+    check("num_blocks", num_blocks, Count)
+    if array.shape[1] % num_blocks:
+        raise ValueError(f"num_blocks = {num_blocks}: must divide the {array.shape[1]} draws")
     blocks = array.reshape(array.shape[0], num_blocks, -1, array.shape[-1])
     powers = np.array([1.0, -beta, 1 - beta])
     log_sums = [logsumexp(power * blocks, axis=2) for power in powers]

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from slt_jax.estimators.estimate import Estimate, in_standard_errors
+from slt_jax.validation import check_kind, real_array
 
 
 class Calibration(NamedTuple):
@@ -48,7 +48,8 @@ def calibrate(estimate: Estimate, exact: ArrayLike, bound: ArrayLike = 0.0) -> C
     >>> calibrate(mean_over_seeds(draws), np.zeros(1000)).within_binomial_error()
     True
     """
-    exact = np.asarray(exact, float)
+    check_kind("estimate", estimate, Estimate, "an Estimate")
+    exact = real_array("exact", exact)
     if exact.shape != estimate.value.shape:
         raise ValueError(f"exact has shape {exact.shape}, the estimate {estimate.value.shape}")
     if not estimate.degrees_of_freedom >= 3:
@@ -60,6 +61,8 @@ def calibrate(estimate: Estimate, exact: ArrayLike, bound: ArrayLike = 0.0) -> C
     deviation = np.ravel(in_standard_errors(known, estimate.standard_error))
     if not np.isfinite(deviation).all():
         raise ValueError(f"{np.sum(~np.isfinite(deviation))} deviations are not finite")
+    from scipy import stats  # which takes long to import
+
     reference = stats.t(estimate.degrees_of_freedom)
     size = np.abs(deviation)
     return Calibration(

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from slt_jax.estimators.diagnostics import effective_sample_size
 from slt_jax.estimators.estimate import Basis, ErrorSources, Estimate, Floats
+from slt_jax.validation import real_array
 
 # A window of five autocorrelation times gives that time, and so the error, with the relative
 # variance 10/ESS, which is 2/freedom (Sokal, Monte Carlo methods in statistical mechanics, 1997).
@@ -30,7 +31,7 @@ def mean_over_chains(
     >>> float(estimate.value), round(float(estimate.standard_error), 2)
     (2.0, 0.37)
     """
-    draws = np.asarray(draws, float)
+    draws = real_array("draws", draws)
     if draws.ndim < 2:
         raise ValueError(f"draws have shape {draws.shape}; allowed is [..., chain, draw]")
     estimate = delta_method(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)

@@ -1,6 +1,6 @@
 """Estimators of the learning coefficient λ, each with the standard error of its route."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from slt_jax.estimators.estimate import (
     mean_over_data_sets,
     mean_over_seeds,
 )
+from slt_jax.validation import AtLeast, Count, Number, Positive, check, checked, real_array
 
 
 class Growth(NamedTuple):
@@ -39,7 +40,9 @@ def slope_coefficient(
     n = _checked(n)
     if n.size < 2:
         raise ValueError(f"{n.size} sample size: a slope needs at least 2")
-    response = np.asarray(normalised_free_energy, float) + (multiplicity - 1) * np.log(np.log(n))
+    check("multiplicity", multiplicity, Count)
+    values = _along_n(normalised_free_energy, n)
+    response = values + (multiplicity - 1) * np.log(np.log(n))
     centred = np.log(n) - np.log(n).mean()
     slopes = mean_over_data_sets(response @ centred / np.sum(centred**2))
     return slopes._replace(basis=Basis(n=tuple(n.tolist()), beta=1.0, reference="w0"))
@@ -62,7 +65,7 @@ def growth(normalised_free_energy: ArrayLike, n: ArrayLike) -> Growth:
     design = np.column_stack([np.log(n), -np.log(np.log(n)), np.ones(n.size)])
     if np.unique(n).size < 3:
         raise ValueError(f"{np.unique(n).size} different n: two regressors need at least 3")
-    fits = np.linalg.lstsq(design, np.asarray(normalised_free_energy, float).T)[0]
+    fits = np.linalg.lstsq(design, _along_n(normalised_free_energy, n).T)[0]
     basis = Basis(n=tuple(n.tolist()), beta=1.0, reference="w0")
     slope, exponent = (mean_over_data_sets(fit)._replace(basis=basis) for fit in fits[:2])
     return Growth(slope, exponent._replace(value=exponent.value + 1))
@@ -83,9 +86,12 @@ def wbic_coefficient(
     (0.478, 0.025)
     """
     n = _checked(n)
-    mean = mean_over_seeds(excess_energy)._replace(
-        basis=Basis(_plain(n), _plain(1 / np.log(n)), reference, loss)
-    )
+    check("reference", reference, Reference)
+    check("loss", loss, Loss)
+    mean = mean_over_seeds(excess_energy)
+    if n.ndim and n.shape != mean.value.shape:
+        raise ValueError(f"n has shape {n.shape}; allowed is one n or {mean.value.shape}")
+    mean = mean._replace(basis=Basis(_plain(n), _plain(1 / np.log(n)), reference, loss))
     return mean.scaled(1 / np.log(n))
 
 
@@ -99,9 +105,11 @@ def two_temperature_coefficient(
     >>> float(two_temperature_coefficient([4.0, 6.0], [2.0, 2.0], 0.25, 0.5).value)
     1.5
     """
-    if not (first_beta > 0 and second_beta > 0 and first_beta != second_beta):
-        raise ValueError(f"betas {first_beta} and {second_beta}: must be positive and differ")
-    difference = np.asarray(first_energy, float) - np.asarray(second_energy, float)
+    first_beta = checked("first_beta", first_beta, Positive)
+    second_beta = checked("second_beta", second_beta, Positive)
+    if first_beta == second_beta:
+        raise ValueError(f"second_beta = {second_beta}: must differ from first_beta")
+    difference = difference_of("first_energy", first_energy, "second_energy", second_energy)
     mean = mean_over_seeds(difference / (1 / first_beta - 1 / second_beta))
     return mean._replace(basis=Basis(beta=(float(first_beta), float(second_beta))))
 
@@ -117,9 +125,8 @@ def energy_variance_coefficient(energy_variance: ArrayLike, beta: float) -> Esti
     >>> float(energy_variance_coefficient([7.0, 9.0], beta=0.5).value)
     2.0
     """
-    if not beta > 0:
-        raise ValueError(f"beta = {beta}: must be positive")
-    mean = mean_over_seeds(beta**2 * np.asarray(energy_variance, float))
+    beta = checked("beta", beta, Positive)
+    mean = mean_over_seeds(beta**2 * real_array("energy_variance", energy_variance))
     return mean._replace(basis=Basis(beta=float(beta)))
 
 
@@ -140,7 +147,8 @@ def generalisation_coefficient(
     >>> float(generalisation_coefficient([0.004, 0.006], n=100).value)
     0.5
     """
-    check_size(n, beta)
+    n, beta = check_size(n, beta)
+    singular_fluctuation = checked("singular_fluctuation", singular_fluctuation, Number)
     mean = mean_over_data_sets(bayes_generalisation_error).scaled(beta * n)
     return mean._replace(
         value=mean.value + singular_fluctuation * (1 - beta),
@@ -148,10 +156,21 @@ def generalisation_coefficient(
     )
 
 
-def check_size(n: float, beta: float) -> None:
-    """Raise ValueError for n < 1 or β ≤ 0."""
-    if not (n >= 1 and beta > 0):
-        raise ValueError(f"n = {n} and beta = {beta}: n must be ≥ 1 and beta positive")
+def check_size(n: float, beta: float) -> tuple[float, float]:
+    """Return n and β as numbers. Raises ValueError for n < 1 or β ≤ 0, and for infinite ones."""
+    return checked("n", n, Annotated[float, AtLeast(1)]), checked("beta", beta, Positive)
+
+
+def difference_of(
+    first_name: str, first: ArrayLike, second_name: str, second: ArrayLike
+) -> NDArray[np.float64]:
+    """Subtract values in pairs. Raises ValueError for shapes that differ, as nothing is spread."""
+    one, other = real_array(first_name, first), real_array(second_name, second)
+    if one.shape != other.shape:
+        raise ValueError(
+            f"{first_name} has shape {one.shape} and {second_name} {other.shape}; must be pairs"
+        )
+    return one - other
 
 
 def _plain(values: NDArray[np.float64]) -> float | tuple[float, ...]:
@@ -159,7 +178,18 @@ def _plain(values: NDArray[np.float64]) -> float | tuple[float, ...]:
 
 
 def _checked(n: ArrayLike) -> NDArray[np.float64]:
-    n = np.asarray(n, float)
-    if np.any(~(n > 1)):
-        raise ValueError(f"n = {np.min(n)}: log n is used, so n must be > 1")
-    return n
+    sizes = real_array("n", n)
+    if np.any(~(np.isfinite(sizes) & (sizes > 1))):
+        raise ValueError(f"n = {np.min(sizes)}: log n is used, so n must be > 1 and finite")
+    return sizes
+
+
+def _along_n(values: ArrayLike, n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values [R, N] of R data sets. Raises ValueError for another shape."""
+    array = real_array("normalised_free_energy", values)
+    if n.ndim != 1 or array.ndim != 2 or array.shape[1] != n.size:
+        raise ValueError(
+            f"normalised_free_energy has shape {array.shape} and n {n.shape}; allowed is "
+            "[data set, n] and [n]"
+        )
+    return array

@@ -1,6 +1,7 @@
 """Information criteria on the scale of the free energy."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from slt_jax.estimators.chains import mean_over_chains
 from slt_jax.estimators.estimate import Basis, Estimate, Loss, Reference
 from slt_jax.theory import Theory
+from slt_jax.validation import Above, Count, Number, check, check_kind, checked, real_array
 
 
 def bic(excess_energy_at_mode: ArrayLike, dimension: int, n: ArrayLike) -> NDArray[np.float64]:
@@ -19,12 +21,12 @@ def bic(excess_energy_at_mode: ArrayLike, dimension: int, n: ArrayLike) -> NDArr
     >>> round(float(bic(-1.5, dimension=3, n=100)), 3)
     5.408
     """
-    if dimension < 1:
-        raise ValueError(f"dimension = {dimension}: must be ≥ 1")
-    n = np.asarray(n, float)
+    check("dimension", dimension, Count)
+    n = real_array("n", n)
     if np.any(~(n >= 1)):
         raise ValueError(f"n = {n.min()}: BIC needs n ≥ 1")
-    return np.asarray(np.asarray(excess_energy_at_mode, float) + dimension / 2 * np.log(n))
+    energy = real_array("excess_energy_at_mode", excess_energy_at_mode)
+    return np.asarray(energy + dimension / 2 * np.log(n))
 
 
 def wbic(
@@ -41,6 +43,9 @@ def wbic(
     >>> float(wbic([[1.0, 3.0, 2.0, 2.0], [2.0, 1.0, 3.0, 2.0]], n=100).value)
     2.0
     """
+    n = checked("n", n, Number)
+    check("reference", reference, Reference | None)
+    check("loss", loss, Loss)
     if not n > np.e:
         raise ValueError(f"n = {n}: β = 1/log n must be below 1, so n must be ≥ 3")
     return mean_over_chains(energies, Basis(float(n), float(1 / np.log(n)), reference, loss))
@@ -73,8 +78,11 @@ def sbic(
     >>> sbic([-1.5], {(0, 0): regular(3)}, 100).round(3).tolist()
     [5.408]
     """
-    energies = np.asarray(energy_at_optimum, float)
-    weights = np.ones(energies.size) if prior is None else np.asarray(prior, float)
+    n = checked("n", n, Annotated[float, Above(1)])
+    energies = real_array("energy_at_optimum", energy_at_optimum)
+    weights = np.ones(energies.size) if prior is None else real_array("prior", prior)
+    for pair, theory in theories.items():
+        check_kind(f"theories[{pair}]", theory, Theory, "a Theory")
     if energies.ndim != 1 or not np.isfinite(energies).all():
         raise ValueError(f"energies {energies.tolist()}: allowed is [model], all finite")
     if weights.shape != energies.shape or not np.all(weights > 0):

@@ -1,13 +1,15 @@
 """A number with its standard error, what the error is made of, and what the number rests on."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtrit
+
+from slt_jax.validation import Probability, check, check_kind, real_array
 
 Floats = NDArray[np.float64]
 Reference = Literal["w0", "mle", "mode", "w*"]
@@ -37,7 +39,8 @@ class ErrorSources(NamedTuple):
     ``between_chains`` what independent chains or runs disagree by beyond it (all of it where
     the inside of runs was not looked at), ``between_data_sets`` the spread over data sets beyond
     Monte-Carlo error, ``held_out_data`` that of finitely many held-out data, ``discretisation`` an
-    estimate from a rule with half the nodes.
+    estimate from a rule with half the nodes or from another step. Of local learning coefficients
+    ``localisation`` is half their range over γ, and ``descent`` by how much βnL_n falls near w*.
     """
 
     within_chains: Floats | None = None
@@ -45,6 +48,8 @@ class ErrorSources(NamedTuple):
     between_data_sets: Floats | None = None
     held_out_data: Floats | None = None
     discretisation: Floats | None = None
+    localisation: Floats | None = None
+    descent: Floats | None = None
 
 
 class Estimate(NamedTuple):
@@ -56,6 +61,8 @@ class Estimate(NamedTuple):
 
     >>> from slt_jax.estimators import mean_over_seeds
     >>> mean = mean_over_seeds([1.0, 1.2, 0.9, 1.1])
+    >>> print(mean)  # with one standard error
+    1.050 ± 0.065
     >>> f"{mean.value:.2f} ± {mean.half_width(0.95):.2f}"
     '1.05 ± 0.21'
     """
@@ -66,18 +73,24 @@ class Estimate(NamedTuple):
     sources: ErrorSources = ErrorSources()
     basis: Basis = Basis()
 
+    def __str__(self) -> str:
+        if np.ndim(self.value):
+            return repr(self)
+        return " ± ".join(digits_of(float(self.value), float(self.standard_error)))
+
     def half_width(self, coverage: float = 0.95) -> Floats:
         """Return the half-width of the two-sided interval that covers with this probability.
 
         >>> round(float(mean_over_seeds([1.0, 2.0, 3.0]).half_width()), 2)
         2.48
         """
-        quantile = stats.t.ppf(0.5 + coverage / 2, self.degrees_of_freedom)
+        check("coverage", coverage, Probability)
+        quantile = stdtrit(self.degrees_of_freedom, 0.5 + coverage / 2)
         return np.asarray(quantile * self.standard_error)
 
     def scaled(self, factor: ArrayLike) -> "Estimate":
         """Return the estimate of factor × the quantity."""
-        factor = np.asarray(factor, float)
+        factor = real_array("factor", factor)
         size = np.abs(factor)
         return self._replace(
             value=self.value * factor,
@@ -90,7 +103,7 @@ class Estimate(NamedTuple):
 
         Squares add, and degrees of freedom combine by Welch–Satterthwaite.
         """
-        error = np.asarray(error, float)
+        error = real_array("error", error)
         part = Estimate(self.value, np.broadcast_to(error, self.value.shape), degrees_of_freedom)
         return self.plus(part)._replace(
             value=self.value,
@@ -114,13 +127,27 @@ class Estimate(NamedTuple):
         return Estimate(self.value + other.value, np.sqrt(total), freedom)
 
 
+def digits_of(value: float, error: float) -> tuple[str, str]:
+    """Write a value to the second digit of its error, and the error.
+
+    >>> digits_of(2.17773, 0.0123)
+    ('2.178', '0.012')
+    """
+    if not math.isfinite(error):
+        return f"{value:.6g}", f"{error:g}"
+    decimals = 8 if error == 0 else min(max(1 - math.floor(math.log10(error)), 0), 8)
+    return f"{value:.{decimals}f}", f"{error:.1e}" if error < 1e-8 else f"{error:.{decimals}f}"
+
+
 def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
     """Return differences in units of their standard errors: 0 where there is neither of both.
 
     An error of 0 belongs to what never varies, as energies of a likelihood that does not depend on
     w: such values agree if they are the same, and are infinitely many errors apart if not.
     """
-    difference, error = np.broadcast_arrays(np.asarray(difference, float), np.asarray(error, float))
+    difference, error = np.broadcast_arrays(
+        real_array("difference", difference), real_array("error", error)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where((difference == 0) & (error == 0), 0.0, difference / error)
 
@@ -134,8 +161,8 @@ def mean_over_seeds(draws: ArrayLike) -> Estimate:
     >>> float(estimate.value), round(float(estimate.standard_error), 3)
     (2.0, 0.577)
     """
-    draws = np.asarray(draws, float)
-    seeds = draws.shape[-1]
+    draws = real_array("draws", draws)
+    seeds = draws.shape[-1] if draws.ndim else 1
     if seeds < 2:
         raise ValueError(f"{seeds} seed: a standard error needs at least 2 independent runs")
     error = np.asarray(draws.std(axis=-1, ddof=1) / np.sqrt(seeds))
@@ -157,9 +184,10 @@ def log_mean_over_seeds(log_draws: ArrayLike) -> Estimate:
     >>> round(float(np.exp(log_mean_over_seeds(np.log([1.0, 2.0, 3.0])).value)), 6)
     2.0
     """
-    log_draws = np.asarray(log_draws, float)
+    log_draws = real_array("log_draws", log_draws)
+    error = mean_over_seeds(log_draws).standard_error
     seeds = log_draws.shape[-1]
-    square = mean_over_seeds(log_draws).standard_error ** 2 * seeds
+    square = error**2 * seeds
     # log(1 + (exp(s²) − 1)/S), where exp(s²) may be beyond all numbers.
     error = np.sqrt(square + np.log1p((1 - 1 / seeds) * np.expm1(-square)))
     value = logsumexp(log_draws, axis=-1) - np.log(seeds)
@@ -179,7 +207,7 @@ def mean_over_data_sets(values: ArrayLike | Estimate) -> Estimate:
     (3.0, 2.0)
     """
     sampled = values if isinstance(values, Estimate) else None
-    array = np.asarray(sampled.value if sampled else values, float)
+    array = sampled.value if sampled else real_array("values", values)
     count = array.shape[-1] if array.ndim else 0
     if count < 2:
         raise ValueError(f"{count} data set: an error between data sets needs ≥ 2")
@@ -202,6 +230,7 @@ def monte_carlo_mean(estimates: Estimate) -> Estimate:
     Standard error √(Σ se²)/R with the Welch–Satterthwaite degrees of freedom
     ν(Σ se²)²/Σ se⁴, which are ν·R for equal errors and ν if one dominates.
     """
+    check_kind("estimates", estimates, Estimate, "an Estimate")
     count = estimates.value.shape[-1]
     squares = estimates.standard_error**2
     total = squares.sum(axis=-1)

@@ -1,9 +1,8 @@
 """Estimators of the singular fluctuation ν by three routes, over data sets."""
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from slt_jax.estimators.coefficients import check_size
+from slt_jax.estimators.coefficients import check_size, difference_of
 from slt_jax.estimators.estimate import Basis, Estimate, mean_over_data_sets
 
 
@@ -17,7 +16,7 @@ def variance_fluctuation(functional_variance: ArrayLike | Estimate, beta: float)
     >>> float(variance_fluctuation([1.0, 3.0], beta=1.0).value)
     1.0
     """
-    check_size(1.0, beta)
+    _, beta = check_size(1.0, beta)
     mean = mean_over_data_sets(functional_variance).scaled(beta / 2)
     return mean._replace(basis=Basis(beta=float(beta)))
 
@@ -61,7 +60,7 @@ def gibbs_fluctuation(
 def _scaled_mean(
     larger: ArrayLike, smaller: ArrayLike, n: float, beta: float, factor: float
 ) -> Estimate:
-    check_size(n, beta)
-    difference = np.asarray(larger, float) - np.asarray(smaller, float)
+    n, beta = check_size(n, beta)
+    difference = difference_of("the first error", larger, "the second", smaller)
     basis = Basis(float(n), float(beta))
     return mean_over_data_sets(difference).scaled(factor * n)._replace(basis=basis)

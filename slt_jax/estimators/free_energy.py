@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slt_jax.estimators.estimate import Estimate, log_mean_over_seeds, mean_over_seeds
+from slt_jax.validation import real_array
 
 
 def free_energy_from_evidence(log_evidence: ArrayLike) -> Estimate:
@@ -34,7 +35,10 @@ def integrate_path(
     >>> float(integrate_path([0.5, 1.0], [3.0, 3.0], [0.0, 0.0], first_log_weight=-1.5))
     3.0
     """
-    beta, energy, variance = (np.asarray(a, float) for a in (beta, mean_energy, energy_variance))
+    beta, energy = real_array("beta", beta), real_array("mean_energy", mean_energy)
+    variance = real_array("energy_variance", energy_variance)
+    if beta.ndim < 1 or np.any(beta < 0):
+        raise ValueError(f"beta of shape {beta.shape}: must be a path [..., T] of numbers ≥ 0")
     end = np.maximum(np.isfinite(beta).sum(axis=-1, keepdims=True) - 1, 0)
     last = np.take_along_axis(energy, end, -1)
     # A lost run has energies that are not finite, or β = 0: its NaN is the answer.
@@ -45,7 +49,8 @@ def integrate_path(
         panels = width / 2 * (g[..., 1:] + g[..., :-1])
         panels += width**2 / 12 * (slope[..., :-1] - slope[..., 1:])
     inside = np.isfinite(beta[..., 1:])
-    total = np.sum(np.where(inside, panels, 0.0), axis=-1) - np.asarray(first_log_weight, float)
+    total = np.sum(np.where(inside, panels, 0.0), axis=-1)
+    total -= real_array("first_log_weight", first_log_weight)
     with np.errstate(invalid="ignore"):
         total += np.squeeze(last * (1 - beta[..., :1]), -1)
     complete = np.isclose(np.nanmax(beta, axis=-1, initial=0.0), 1.0)

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from slt_jax.estimators.chains import delta_method
 from slt_jax.estimators.estimate import Basis, Estimate, Floats
 from slt_jax.estimators.free_energy import integrate_path
+from slt_jax.validation import NonNegative, increasing, real_array
 
 MAX_STEPS = 100
 TOLERANCE = 1e-9
@@ -137,14 +138,13 @@ def _minimum(exponent: Floats, start: Floats, draws: int) -> tuple[Floats, Float
 
 
 def _checked(energies: ArrayLike, beta: ArrayLike) -> tuple[Floats, Floats]:
-    array, betas = np.asarray(energies, float), np.asarray(beta, float)
+    array, betas = real_array("energies", energies), real_array("beta", beta)
     if array.ndim != 3 or betas.shape != array.shape[:1] or len(betas) < 2:
         raise ValueError(
             f"energies have shape {array.shape} and betas {betas.shape}; allowed is "
             "[temperature, chain, draw] and [temperature] with at least 2 temperatures"
         )
-    if not (betas[0] >= 0 and np.all(np.diff(betas) > 0) and np.isfinite(betas).all()):
-        raise ValueError(f"betas {betas.tolist()}: must be finite, ≥ 0 and increase")
+    increasing("beta", betas, NonNegative)
     if not np.isfinite(array).all():
         raise ValueError(f"{np.sum(~np.isfinite(array))} energies are not finite")
     return array, betas

@@ -1,5 +1,7 @@
 """The local learning coefficient, the growth of the loss around one point w*."""
 
+from typing import Annotated
+
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
@@ -7,6 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from slt_jax.estimators.chains import mean_over_chains
 from slt_jax.estimators.diagnostics import drift_p_value, r_hat
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Loss, in_standard_errors
+from slt_jax.run.quantities import labelled
+from slt_jax.validation import (
+    Above,
+    NonNegative,
+    Number,
+    Positive,
+    check,
+    checked,
+    increasing,
+    real_array,
+)
 
 MIN_ACCEPTANCE = 0.9
 MAX_ERROR = 3.0
@@ -36,13 +49,12 @@ def local_learning_coefficient(
     >>> float(local_learning_coefficient(energies, energy_at_centre=1.0, n=10, beta=0.5).value)
     0.5
     """
-    if not n > 1:
-        raise ValueError(f"n = {n}: log n is used, so n must be > 1")
-    beta = 1 / np.log(n) if beta is None else beta
-    if not beta > 0:
-        raise ValueError(f"beta = {beta}: must be positive")
+    n = checked("n", n, Annotated[float, Above(1)])
+    beta = 1 / np.log(n) if beta is None else checked("beta", beta, Positive)
+    energy_at_centre = checked("energy_at_centre", energy_at_centre, Number)
+    check("loss", loss, Loss)
     basis = Basis(float(n), float(beta), "w*", loss)
-    return mean_over_chains(np.asarray(energies, float) - energy_at_centre, basis).scaled(beta)
+    return mean_over_chains(real_array("energies", energies) - energy_at_centre, basis).scaled(beta)
 
 
 def local_scan(
@@ -66,26 +78,29 @@ def local_scan(
     Variables: ``local_learning_coefficient``; ``discretisation``, the size of the bias; ``_se``,
     the standard error that contains it; the mean ``acceptance``; ``r_hat`` and ``drift_p_value``;
     ``step_bias``, the bias in units of its standard error, NaN where there is no other step to
-    compare with; and ``reliable``: the chains have settled and are accepted at least 0.9 of the
-    time, and the bias is known and at most 3 of its standard errors or of those of λ̂ without it.
+    compare with; ``extrapolated``, λ̂ without its bias, with the standard error ``_se`` that still
+    contains the whole size of it, both NaN where there is no other step; ``settled``; and
+    ``reliable``: the chains have settled and are accepted at least 0.9 of the time, and the bias
+    is known and at most 3 of its standard errors or of those of λ̂ without it.
     One chain or one step is never reliable, as nothing shows a drift or a bias. Where no range of γ
     gives one value, the point has no scale of its own. Raises ValueError as
-    ``local_learning_coefficient``, and for shapes that differ or step sizes that do not increase.
+    ``local_learning_coefficient``, for shapes that differ, for γ that are negative or not finite,
+    and for step sizes that are not positive and finite or do not increase.
     """
-    array, accepted = np.asarray(energies, float), np.asarray(acceptance, float)
-    gamma, step_size = np.asarray(gamma, float), np.asarray(step_size, float)
+    array, accepted = real_array("energies", energies), real_array("acceptance", acceptance)
+    gamma, step_size = real_array("gamma", gamma), real_array("step_size", step_size)
     _check_scan(array, accepted, gamma, step_size)
     estimate = local_learning_coefficient(array, energy_at_centre, n, beta, loss)
     by_pair = np.moveaxis(array, (2, 3), (0, 1))
     mixing, drift = r_hat(by_pair), drift_p_value(by_pair)
     # Written so that NaN fails.
     settled = np.isfinite(estimate.value) & (mixing <= MAX_R_HAT) & (drift >= MIN_DRIFT_P_VALUE)
-    bias, bias_error = _bias_of_steps(estimate, step_size, settled)
+    bias, bias_error, unbiased_error = _bias_of_steps(estimate, step_size, settled)
     unbiased = np.abs(bias) <= MAX_ERROR * np.maximum(bias_error, estimate.standard_error)
     accepted = accepted.mean(axis=-1)
     total = estimate.with_part("discretisation", np.abs(bias), np.inf).standard_error
     axes = ("gamma", "step_size")
-    return xr.Dataset(
+    scan = xr.Dataset(
         {
             "local_learning_coefficient": (axes, estimate.value),
             "local_learning_coefficient_se": (
@@ -97,11 +112,15 @@ def local_scan(
             "r_hat": (axes, mixing),
             "drift_p_value": (axes, drift),
             "step_bias": (axes, in_standard_errors(bias, bias_error)),
+            "extrapolated": (axes, estimate.value - bias),
+            "extrapolated_se": (axes, np.hypot(unbiased_error, bias)),
+            "settled": (axes, settled),
             "reliable": (axes, settled & (accepted >= MIN_ACCEPTANCE) & unbiased),
         },
         coords={"gamma": gamma, "step_size": step_size},
         attrs={"n": float(n), "beta": estimate.basis.beta, "reference": "w*", "loss": loss},
     )
+    return labelled(scan)
 
 
 def _check_scan(energies: Floats, acceptance: Floats, gamma: Floats, step_size: Floats) -> None:
@@ -114,21 +133,27 @@ def _check_scan(energies: Floats, acceptance: Floats, gamma: Floats, step_size: 
         raise ValueError(
             f"acceptance has shape {acceptance.shape}; allowed is {energies.shape[:3]}"
         )
-    if not np.all(np.diff(step_size) > 0):
-        raise ValueError(f"step_size = {step_size.tolist()}: must increase")
+    for i, value in enumerate(gamma):
+        check(f"gamma[{i}]", value, NonNegative)
+    increasing("step_size", step_size, Positive)
 
 
 def _bias_of_steps(
     estimate: Estimate, step_size: Floats, settled: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """Estimate the bias of each step and its standard error [γ, ε], NaN without another step."""
+) -> tuple[Floats, Floats, Floats]:
+    """Estimate the bias of each step [γ, ε], its standard error and that of λ̂ without it.
+
+    All are NaN without another step.
+    """
     other = np.array([_compared_with(row) for row in settled])
     value, error = estimate.value, estimate.standard_error
     against, its_error = (
         np.take_along_axis(a, np.maximum(other, 0), axis=1) for a in (value, error)
     )
     factor = step_size / (step_size - np.where(other < 0, np.nan, step_size[other]))
-    return (value - against) * factor, np.hypot(error, its_error) * np.abs(factor)
+    bias = (value - against) * factor
+    bias_error = np.hypot(error, its_error) * np.abs(factor)
+    return bias, bias_error, np.hypot((1 - factor) * error, factor * its_error)
 
 
 def _compared_with(settled: NDArray[np.bool_]) -> list[int]:

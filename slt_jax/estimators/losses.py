@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from slt_jax.estimators.accumulator import LossMoments
 from slt_jax.estimators.chains import delta_method_blocks
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Reference
+from slt_jax.validation import check, check_kind, real_array
 
 
 def bayes_training_loss(moments: LossMoments, reference: Reference | None = "w0") -> Estimate:
@@ -76,6 +77,7 @@ def leave_one_out_loss(moments: LossMoments, reference: Reference | None = "w0")
 
     Source: Gelfand, Dey & Chang, Bayesian Statistics 4 (1992).
     """
+    _check(moments)
     if moments.log_means.shape[-2] < 3:
         raise ValueError("moments of held-out data: leaving out needs data that were trained on")
     (with_datum, grown), (without, shrunk) = _log_mean(moments, 2), _log_mean(moments, 1)
@@ -112,12 +114,26 @@ def gibbs_generalisation_loss(
     It is G_g for l relative to w₀. Weights, standard error and errors raised are those of
     ``bayes_generalisation_loss``.
     """
+    _check(moments)
     by_datum = moments.means.mean(axis=(-2, -3))
     return _held_out(moments, _gibbs(moments, weights), by_datum, reference, weights)
 
 
+def log_predictive_density(moments: LossMoments) -> Estimate:
+    """Estimate log E_w[p(z_i|w)] of each datum [..., n] in nats, relative to w₀ where l is.
+
+    >>> from slt_jax.estimators import loss_moments
+    >>> moments = loss_moments(np.log([[[0.5, 1.0], [1.0, 0.5]], [[1.0, 1.0], [0.5, 0.5]]]), 2)
+    >>> np.exp(log_predictive_density(moments).value).round(6).tolist()
+    [0.75, 0.75]
+    """
+    value, influence = _log_mean(moments, 0)
+    return _estimate(moments, value, np.moveaxis(influence, -1, -3), reference=None)
+
+
 def energy_variance(moments: LossMoments) -> Estimate:
     """Estimate Var_β[nL_n] of the data of the moments, in nats²."""
+    _check(moments)
     energies = -moments.means.sum(axis=-1)
     mean = energies.mean(axis=(-1, -2), keepdims=True)
     squares = moments.energy_variances + (energies - mean) ** 2
@@ -141,6 +157,7 @@ def energy_effective_sample_size(moments: LossMoments) -> Floats:
 
 def _log_mean(moments: LossMoments, power: int) -> tuple[Floats, Floats]:
     """Return log E[exp(αl_i)] [..., n], and E_block[exp(αl_i)]/E[exp(αl_i)] by block."""
+    _check(moments)
     by_block = moments.log_means[..., power, :]
     blocks = by_block.shape[-2] * by_block.shape[-3]
     total = logsumexp(by_block, axis=(-2, -3)) - np.log(blocks)
@@ -153,15 +170,26 @@ def _bayes(moments: LossMoments, weights: ArrayLike | None = None) -> tuple[Floa
 
 
 def _gibbs(moments: LossMoments, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
+    _check(moments)
     influence = -_over_data(moments.means, weights)
     return influence.mean(axis=(-1, -2)), influence
 
 
+def _check(moments: LossMoments) -> None:
+    check_kind("moments", moments, LossMoments, "LossMoments, as loss_moments(log_ratios)")
+
+
 def _over_data(values: Floats, weights: ArrayLike | None) -> Floats:
-    return values.mean(axis=-1) if weights is None else values @ np.asarray(weights, float)
+    if weights is None:
+        return values.mean(axis=-1)
+    array = real_array("weights", weights)
+    if array.shape != values.shape[-1:]:
+        raise ValueError(f"weights have shape {array.shape}; they must be {values.shape[-1:]}")
+    return values @ array
 
 
 def _variance(moments: LossMoments) -> tuple[Floats, Floats]:
+    _check(moments)
     mean = moments.means.mean(axis=(-2, -3), keepdims=True)
     squares = np.sum(moments.variances + (moments.means - mean) ** 2, axis=-1)
     return squares.mean(axis=(-1, -2)), squares
@@ -191,6 +219,7 @@ def _held_out(
 
 
 def _basis(moments: LossMoments, reference: Reference | None) -> Basis:
+    check("reference", reference, Reference | None)
     betas = np.unique(moments.beta)
     beta = float(betas[0]) if len(betas) == 1 else tuple(betas.tolist())
     return Basis(n=moments.num_data, beta=beta, reference=reference)

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import gammaincinv
+
+from slt_jax.validation import Number, Probability, check, checked, real_array, refuse_first
 
 Floats = NDArray[np.float64]
 
@@ -71,23 +73,24 @@ def fit_power_law(
     >>> round(fit.exponent.value, 3), fit.exponent.holds(1.0)
     (1.0, True)
     """
-    n, loss = np.asarray(n, float), np.asarray(loss, float)
-    errors = np.asarray(standard_error, float)
+    n, loss = real_array("n", n), real_array("loss", loss)
+    errors = real_array("standard_error", standard_error)
+    if asymptote is not None:
+        asymptote = checked("asymptote", asymptote, Number)
     parameters = 3 if asymptote is None else 2
     if not n.shape == loss.shape == errors.shape or n.ndim != 1 or n.size < parameters:
         raise ValueError(
             f"n, loss and standard_error of shapes {n.shape}, {loss.shape}, {errors.shape}: "
             f"must be one and the same [N], N ≥ {parameters}"
         )
-    if not all(np.all(np.isfinite(part)) for part in (n, loss, errors, asymptote or 0.0)):
-        raise ValueError("n, loss, standard_error or asymptote are not finite")
+    for name, part in (("n", n), ("loss", loss), ("standard_error", errors)):
+        refuse_first(name, part, np.isfinite(part), "must be finite")
     if not np.all(n > 0) or len(set(n.tolist())) < n.size:
         raise ValueError(f"n = {n.tolist()}: must be positive and different")
     if not np.all(errors > 0):
         raise ValueError(f"standard_error = {errors.tolist()}: must be positive")
-    if not 0 < coverage < 1:
-        raise ValueError(f"coverage = {coverage}: must be between 0 and 1")
-    quantile = float(stats.chi2.ppf(coverage, 1))
+    check("coverage", coverage, Probability)
+    quantile = 2 * float(gammaincinv(0.5, coverage))
     low, high = EXPONENTS
     for _ in range(MAX_ZOOMS):
         grid = np.linspace(low, high, GRID)
@@ -195,7 +198,7 @@ def local_exponents(n: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats]:
     >>> local_exponents([10, 1000], [1.0, 0.01])[1].round(6).tolist()
     [1.0]
     """
-    n, error = np.asarray(n, float), np.asarray(error, float)
+    n, error = real_array("n", n), real_array("error", error)
     if not np.all(error > 0):
         raise ValueError(f"error = {error.min():g}: must be positive to have a power of n")
     if n.ndim != 1 or n.size < 2 or not np.all(np.diff(n) > 0):

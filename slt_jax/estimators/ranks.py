@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import chdtrc
 
 from slt_jax.estimators.estimate import Floats
+from slt_jax.validation import real_array
 
 ORDERS = 4
 
@@ -45,7 +46,7 @@ def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
     >>> rank_uniformity(rng.normal(size=(500, 20)), rng.normal(size=500)).p_value > 0.001
     True
     """
-    draws, truth = np.asarray(draws, float), np.asarray(truth, float)
+    draws, truth = real_array("draws", draws), real_array("truth", truth)
     if draws.ndim != 2 or truth.shape != draws.shape[:1] or draws.shape[1] < 2:
         raise ValueError(
             f"draws have shape {draws.shape} and truths {truth.shape}; allowed is "
@@ -60,7 +61,7 @@ def rank_uniformity(draws: ArrayLike, truth: ArrayLike) -> RankUniformity:
     means = over_ties.mean(axis=0)
     statistic = len(truth) * np.sum(means**2)
     return RankUniformity(
-        p_value=float(stats.chi2.sf(statistic, len(means))),
+        p_value=float(chdtrc(len(means), statistic)),
         shift=float(means[0]),
         spread=float(means[1]),
     )

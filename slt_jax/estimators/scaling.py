@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from slt_jax.estimators.estimate import Basis, ErrorSources, Estimate
+from slt_jax.validation import Count, check, real_array
 
 MIN_COUNT = 10
 
@@ -25,7 +26,8 @@ def volume_coefficient(losses: ArrayLike, epsilon: ArrayLike, multiplicity: int 
     >>> bool(abs(volume_coefficient(losses, [0.1, 0.001]).value[0] - 0.5) < 0.05)
     True
     """
-    losses, epsilon = np.asarray(losses, float).ravel(), np.asarray(epsilon, float)
+    check("multiplicity", multiplicity, Count)
+    losses, epsilon = real_array("losses", losses).ravel(), real_array("epsilon", epsilon)
     if not np.all(losses >= 0):
         raise ValueError(f"{np.sum(~(losses >= 0))} losses are NaN or negative; allowed is K ≥ 0")
     largest = 1.0 if multiplicity > 1 else np.inf

@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 from slt_jax.estimators.chains import delta_method
 from slt_jax.estimators.diagnostics import effective_sample_size
 from slt_jax.estimators.estimate import Basis, Estimate, Floats, Reference
+from slt_jax.validation import NonNegative, check, checked, real_array
 
 MAX_PARETO_SHAPE = 0.7
 MIN_TAIL = 5
@@ -52,7 +53,9 @@ def smoothed_leave_one_out(
     are replaced by quantiles of the generalised Pareto distribution that fits them. Raises
     ValueError for other shapes, fewer than 4 draws and draws that are not finite.
     """
-    array = np.asarray(log_ratios, float)
+    beta = checked("beta", beta, NonNegative)
+    check("reference", reference, Reference | None)
+    array = real_array("log_ratios", log_ratios)
     if array.ndim != 3 or array.shape[-1] < 1:
         raise ValueError(f"draws have shape {array.shape}; allowed is [chain, draw, datum]")
     if not np.isfinite(array).all():
@@ -78,7 +81,7 @@ def smoothed_weights(log_weights: ArrayLike, relative_efficiency: float = 1.0) -
     The M = min(S/5, 3√(S/r)) largest, rounded up, with the draws' relative efficiency r = ESS/S,
     become quantiles (z − ½)/M of the fitted distribution, truncated at the largest raw weight.
     """
-    raw = np.asarray(log_weights, float)
+    raw = real_array("log_weights", log_weights)
     smooth = raw - raw.max()
     tail_size = int(np.ceil(min(len(raw) / 5, 3 * np.sqrt(len(raw) / relative_efficiency))))
     order = np.argsort(smooth, kind="stable")
@@ -100,7 +103,7 @@ def pareto_fit(excesses: ArrayLike) -> tuple[float, float]:
     their empirical prior, and k̂ shrunk towards ½ as if by 10 more observations (Vehtari et al.
     2024).
     """
-    x = np.asarray(excesses, float)
+    x = real_array("excesses", excesses)
     size = len(x)
     grid = 30 + int(np.sqrt(size))
     quartile = x[int(size / 4 + 0.5) - 1]

@@ -99,6 +99,8 @@ def problems_of(specs: Sequence[str]) -> list[Problem]:
     >>> [problem.title for problem in problems_of(["linear_3", "monomial_1_1"])]
     ['y = w·x, d = 3 (regular)', 'y = w₁w₂x, truth 0']
     """
+    if isinstance(specs, str) or not isinstance(specs, Iterable):
+        raise ValueError(f"specs = {specs!r}: must be a sequence of names of problems")
     problems = [load_problem(spec) for spec in specs]
     names = [problem.name for problem in problems]
     for spec, name in zip(specs, names, strict=True):

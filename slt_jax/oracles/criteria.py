@@ -14,7 +14,7 @@ generalisation losses. What is added to get the loss itself is ``loss_at_optimum
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +24,17 @@ from jax import Array
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.polynomial.legendre import leggauss
 
-from slt_jax.data import simulate
+from slt_jax.data import in_doubles, real_weights, simulate
 from slt_jax.model import Regression
 from slt_jax.oracles.evaluation import SAFETY, Evaluation, Exact, Term
 from slt_jax.oracles.moments import RuleSums
-from slt_jax.oracles.oracle import Oracle
+from slt_jax.oracles.oracle import Oracle, check_oracle
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.oracles.shards import statistics_in_parts
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.precision import in_float64
 from slt_jax.statistics import Data
+from slt_jax.validation import AtLeast, Count, NonNegative, check, check_kind, checked
 
 PREDICTIVE, LEFT_OUT, PREDICTIVE_LEFT_OUT = 0, 1, 2
 # Orders of the Gauss rules of one scalar of x and of y, and of those that measure their errors.
@@ -166,6 +167,8 @@ def training_criteria(oracle: Oracle, data: Data, beta: float = 1.0) -> Training
     >>> f"F_n = {criteria.free_energy.value:.3f}, WAIC = {criteria.waic.value:.4f}"
     'F_n = 139.766, WAIC = 1.3895'
     """
+    check_oracle(oracle)
+    beta = checked("beta", beta, NonNegative)
     evaluation = oracle.evaluate(data, beta)
     n = len(data.y)
     average = np.full(n, 1 / n)
@@ -202,6 +205,7 @@ def pointwise_moments(
     The posterior has the weights β·``weights``, ones by default. Raises ValueError as
     ``Oracle.evaluate`` does.
     """
+    check_oracle(oracle)
     evaluation = oracle.evaluate(data, beta, points, weights)
     terms = (
         lambda s: s.mean,
@@ -235,6 +239,8 @@ def generalisation_errors(
     >>> f"{errors.bayes_generalisation_error.value:.5f}"  # B_g in nats per datum
     '0.00324'
     """
+    check_oracle(oracle)
+    _check_held_out(held_out)
     evaluation = oracle.evaluate(data, beta, held_out.data)
     bayes, bayes_standard_error = _expectation(
         evaluation, lambda s: -s.log_shifted[:, PREDICTIVE], held_out
@@ -243,6 +249,14 @@ def generalisation_errors(
     known = oracle.problem.optimal_loss
     loss = _loss_at_optimum(oracle, held_out) if known is None else known
     return GeneralisationErrors(bayes, gibbs, bayes_standard_error, gibbs_standard_error, loss)
+
+
+def _check_held_out(held_out: Any) -> None:
+    """Refuse anything but points with one finite weight each."""
+    check_kind("held_out", held_out, HeldOut, "HeldOut points, as quadrature_points(problem)")
+    for name in ("weights", "check"):
+        if getattr(held_out, name) is not None:
+            real_weights(getattr(held_out, name), len(held_out.data.y), f"held_out.{name}")
 
 
 def _expectation(evaluation: Evaluation, term: Term, held_out: HeldOut) -> tuple[Exact, float]:
@@ -273,6 +287,8 @@ def wbic(oracle: Oracle, data: Data) -> Exact:
     >>> f"{slt.wbic(slt.oracle_for(problem), data).value:.3f}"
     '139.717'
     """
+    check_oracle(oracle)
+    data = in_doubles(oracle.problem, data)
     n = len(data.y)
     if n < 3:
         raise ValueError(f"n = {n}: WBIC's β = 1/log n must be at most 1, so n must be ≥ 3")
@@ -287,8 +303,7 @@ class NoQuadratureError(ValueError):
 
 def simulated_points(problem: Problem, key: Array, size: int) -> HeldOut:
     """A sample of the truth. Raises ValueError for a size < 2, which has no standard error."""
-    if size < 2:
-        raise ValueError(f"size = {size}: a sample of the truth needs at least 2 data")
+    check("size", size, Annotated[int, AtLeast(2)])
     return HeldOut(simulate(problem, key, size), np.full(size, 1 / size), None)
 
 
@@ -299,8 +314,8 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
     y by Gauss–Hermite rules around E[y|x], x by those of its uniform or normal components: as
     the log predictive density is analytic in both, the rule converges geometrically. ``orders``
     are those of a scalar of x and of y, and of the coarser rule that measures the error. Raises
-    ValueError for a truth that is no Gaussian regression, for inputs of no declared distribution
-    and for more than three scalars of x or two of y.
+    ValueError for a truth that is no Gaussian regression, for inputs of no declared distribution,
+    for more than three scalars of x or two of y, and for orders that are no integers ≥ 1.
 
     >>> import numpy as np
     >>> import slt_jax as slt
@@ -308,6 +323,11 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
     >>> f"E[y²] = {points.weights @ np.asarray(points.data.y)[:, 0] ** 2:.6f}"
     'E[y²] = 1.000000'
     """
+    check_problem(problem)
+    for i, order in enumerate(np.ravel([] if orders is None else orders)):
+        checked(f"orders[{i // 2}][{i % 2}]", order, Count)
+    if orders is not None and np.shape(orders) != (2, 2):
+        raise ValueError(f"orders = {orders}: must be ((of x, of y), (coarser of x, of y))")
     truth = problem.true_density
     inputs = truth.model.input_distribution() if isinstance(truth.model, Regression) else None
     if not isinstance(truth.model, Regression) or inputs is None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slt_jax.estimators.estimate import digits_of
 from slt_jax.oracles.moments import RuleSums
 
 SAFETY = 10.0
@@ -27,6 +28,11 @@ class Exact(NamedTuple):
 
     value: np.ndarray
     error: np.ndarray
+
+    def __str__(self) -> str:
+        if np.ndim(self.value):
+            return repr(self)
+        return " ± ".join(digits_of(float(self.value), float(self.error)))
 
     def scaled(self, factor: float) -> "Exact":
         """The quantity times a factor."""

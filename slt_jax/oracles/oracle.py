@@ -1,7 +1,7 @@
 """The exact answer: log Z of per-datum weights by collapse and quadrature, with an error bound."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,19 @@ from slt_jax.oracles.moments import Posterior
 from slt_jax.oracles.quadrature import UnsettledError
 from slt_jax.oracles.shards import Points, of_replicate, points_of, statistics_in_parts
 from slt_jax.oracles.structures import Collapse, Structure
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.precision import in_float64
-from slt_jax.shapes import datum_of
+from slt_jax.shapes import check_statistics, datum_of
 from slt_jax.statistics import Data, RegressionStatistics
-from slt_jax.validation import refuse_first
+from slt_jax.validation import (
+    NonNegative,
+    Within,
+    check,
+    check_kind,
+    checked,
+    real_array,
+    refuse_first,
+)
 
 ROUNDING = 1e-13
 
@@ -78,8 +86,9 @@ class Oracle(NamedTuple):
 
         Raises ValueError for β < 0 or not finite, and for statistics that are not finite.
         """
-        _validate_beta(beta)
-        statistics = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), statistics)
+        beta = checked("beta", beta, NonNegative)
+        check_statistics(self.problem, statistics)
+        statistics = jax.tree.map(lambda leaf: real_array("statistics", leaf), statistics)
         if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(statistics)):
             raise ValueError("the statistics of the data are NaN or infinite")
         if statistics.log_likelihood_at_optimum.ndim == 0:
@@ -105,11 +114,13 @@ class Oracle(NamedTuple):
         for data that ``validate_data`` refuses, for weights that are negative, not finite or not
         of shape [n], and for β < 0 or not finite.
         """
-        _validate_beta(beta)
-        data = Data(*map(jnp.asarray, in_doubles(self.problem, data)))
+        beta = checked("beta", beta, NonNegative)
+        data = Data(*map(jnp.asarray, in_doubles(self.problem, data, least=1)))
         weights = real_weights(weights, len(data.y))
         refuse_first("weights", weights, weights >= 0, "they must be ≥ 0")
-        at = data if points is None else Data(*map(jnp.asarray, in_doubles(self.problem, points)))
+        at = data
+        if points is not None:
+            at = Data(*map(jnp.asarray, in_doubles(self.problem, points, "points", least=1)))
         own = beta * weights if points is None else np.zeros(len(at.y))
         all_statistics = statistics_in_parts(self.problem, data, weights)
         return self._by_two_rules([all_statistics], beta, points_of(self.problem, at, own))
@@ -179,9 +190,9 @@ class Oracle(NamedTuple):
         return float(size) / self.model.noise**2 + best_gain(self.model, statistics)
 
 
-def _validate_beta(beta: float) -> None:
-    if not (np.isfinite(beta) and beta >= 0):
-        raise ValueError(f"beta = {beta}: must be finite and ≥ 0")
+def check_oracle(oracle: Any) -> None:
+    """Refuse anything but an oracle, and None, which a problem without one has."""
+    check_kind("oracle", oracle, Oracle, "an Oracle, as oracle_for(problem) where that is not None")
 
 
 def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -> Oracle | None:
@@ -198,8 +209,8 @@ def oracle_for(problem: Problem, refinement: int = 2, *, costly: bool = False) -
     >>> slt.oracle_for(problems["mixture_3"]) is None  # five parameters, none in closed form
     True
     """
-    if refinement not in RESOLUTIONS:
-        raise ValueError(f"refinement = {refinement}: must be 1 to {max(RESOLUTIONS)}")
+    check_problem(problem)
+    check("refinement", refinement, Annotated[int, Within(1, max(RESOLUTIONS))])
     problem.check_optimum()
     if problem.model.knows_shapes:
         datum_of(problem)

@@ -1,6 +1,8 @@
 """Runs in the forms that other tools read: ArviZ's groups, and tidy tables of pandas."""
 
+import collections
 import importlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,28 +63,61 @@ def to_arviz(tree: xr.DataTree) -> Any:
     return arviz.InferenceData(**groups, attrs=tree.attrs)
 
 
-def tidy_table(dataset: xr.Dataset, rows: Sequence[str] = SAMPLE_AXES) -> pd.DataFrame:
+def tidy_table(dataset: xr.Dataset, rows: Sequence[str] | None = None) -> pd.DataFrame:
     """Tabulate a dataset: one row per combination of the ``rows`` dimensions, numbers as columns.
 
-    The row dimensions come first, as columns; a variable x with further dimensions becomes the
-    columns x[0], x[1], … or x[0, 0], … by position. Curves have ``rows=("n", "replicate")``. Raises
-    ValueError for a dimension that the dataset has not, or that a variable lacks.
+    Without ``rows`` they are those of draws, (chain, draw), or else the dimensions that the most
+    variables have. They come first, as columns: their labels, or positions where they have none. A
+    variable that lacks some of them is repeated along these, and one with further dimensions
+    becomes the columns x[0], x[1], … or x[0, 0], … by position. Variables that share no dimension
+    with the rows would be the same in each and are left out, unless they are single numbers. Raises
+    ValueError for a dimension that the dataset has not.
+
+    >>> import xarray as xr
+    >>> curve = xr.Dataset({"F": ("n", [2.7, 5.0]), "d": 3}, coords={"n": [10, 100]})
+    >>> tidy_table(curve)
+         n    F  d
+    0   10  2.7  3
+    1  100  5.0  3
     """
-    absent = [row for row in rows if row not in dataset.dims]
-    short = [name for name, v in dataset.data_vars.items() if not set(rows) <= set(v.dims)]
-    if absent or short:
+    rows = _common_dimensions(dataset) if rows is None else list(rows)
+    if absent := [row for row in rows if row not in dataset.dims]:
         raise ValueError(
-            f"the dataset has no dimensions {absent}, and {short} lack one of {list(rows)}; "
-            f"allowed are the dimensions of all variables, of {list(dataset.dims)}"
+            f"rows = {list(rows)}: the dataset has no dimensions {absent}; allowed are "
+            f"{list(dataset.dims)}"
         )
-    columns: dict[str, xr.DataArray] = {}
+    sizes = {row: dataset.sizes[row] for row in rows}
+    shape = tuple(sizes.values())
+    places = np.indices(shape).reshape(len(shape), math.prod(shape))
+    columns: dict[str, Any] = {
+        row: dataset[row].to_numpy()[place] for row, place in zip(rows, places, strict=True)
+    }
     for name, variable in dataset.data_vars.items():
+        if variable.dims and not set(variable.dims) & set(rows):
+            continue
         others = [dim for dim in variable.dims if dim not in rows]
-        for place in np.ndindex(*(variable.sizes[dim] for dim in others)):
-            element = variable.isel(dict(zip(others, place, strict=True)), drop=True)
+        lacking = {row: size for row, size in sizes.items() if row not in variable.dims}
+        repeated = variable.reset_coords(drop=True).expand_dims(lacking)
+        values = repeated.transpose(*others, *rows).to_numpy()
+        for place in np.ndindex(values.shape[: len(others)]):
             label = f"{name}[{', '.join(map(str, place))}]" if place else str(name)
-            columns[label] = element.reset_coords(drop=True)
-    return xr.Dataset(columns).to_dataframe(dim_order=list(rows)).reset_index()
+            columns[label] = values[place].ravel()
+    return pd.DataFrame(columns)
+
+
+def _common_dimensions(dataset: xr.Dataset) -> list[str]:
+    """The dimensions of draws, or else those that the most variables have, the first among equals.
+
+    They are in the order of the first such variable.
+    """
+    if set(SAMPLE_AXES) <= set(dataset.dims):
+        return list(SAMPLE_AXES)
+    dims = [tuple(map(str, variable.dims)) for variable in dataset.data_vars.values()]
+    counts = collections.Counter(frozenset(each) for each in dims if each)
+    if not counts:
+        return []
+    ((most, _),) = counts.most_common(1)
+    return list(next(each for each in dims if frozenset(each) == most))
 
 
 def estimates_table(estimates: Mapping[str, Estimate], coverage: float = 0.95) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """The command line that all experiments share: configuration → study → verdict → figure.
 
 An experiment is a package with ``Config`` and ``PRESETS``, a module ``study`` with ``tasks`` and
-``assemble``, and modules ``verdict`` and ``figure`` with a function of that name. What needs JAX is
+``assemble``, and modules ``verdict`` and ``figure`` with a function of that name. Variables that it
+alone has get their long names and units in a module ``quantities``. What needs JAX is
 imported when a run begins, so that help and refusals are quick.
 """
 
@@ -9,22 +10,34 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slt_jax.run.config import ExperimentConfig, Stopped, Worker, parse
+from slt_jax.run.config import ExperimentConfig, Stopped, Worker, command_line, parse
+from slt_jax.run.stopping import Terminated, raise_on_termination
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from slt_jax.report.verdict import Verdict
+    from slt_jax.run.quantities import Quantity
     from slt_jax.run.sweep import Task
 
 POLL_SECONDS = 0.5
 COMPILATIONS = "compilations"
+# The name under which the wheel brings the experiments, and the command that it brings for them.
+INSTALLED, SCRIPT = "slt_jax_experiments", "slt-jax"
+
+
+def invocation(package: str) -> str:
+    """The command that starts the experiment of a package: a module, or the wheel's script."""
+    parent, _, name = package.rpartition(".")
+    return f"{SCRIPT} {name}" if parent == INSTALLED else f"python -m {package}"
 
 
 def main(package: str) -> None:
@@ -34,10 +47,15 @@ def main(package: str) -> None:
     OSError becomes one line on standard error and exit status 2, a signal status 128 + its
     number; a worker that has done its share, while others have not, ends with status 0.
     """
-    name = package.rpartition(".")[2]
+    with raise_on_termination():
+        _main(package)
+
+
+def _main(package: str) -> None:
     experiment: Any = importlib.import_module(package)
+    description = experiment.__doc__.strip()
     try:
-        config = parse(name, experiment.__doc__.strip(), experiment.PRESETS, sys.argv[1:])
+        config = parse(invocation(package), description, experiment.PRESETS, sys.argv[1:])
         run(package, config)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -45,9 +63,10 @@ def main(package: str) -> None:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.status)
-    except KeyboardInterrupt:
-        print("interrupted; no result was written", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        print("interrupted; no result was written, tasks on disk are kept", file=sys.stderr)
+        number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        sys.exit(128 + number)
 
 
 def run(package: str, config: ExperimentConfig) -> Verdict:
@@ -57,9 +76,8 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     written, and ``Stopped`` where results have to wait for other processes.
     """
     from slt_jax.run import hosts
-    from slt_jax.run.compilation import CompilationCounter, keep_compilations
+    from slt_jax.run.compilation import CompilationCounter
 
-    keep_compilations()
     hosts.join(config.coordinator, config.num_processes, config.process_id)
     study, judge, drawing = (
         importlib.import_module(f"{package}.{part}") for part in ("study", "verdict", "figure")
@@ -74,8 +92,17 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     dataset.attrs[COMPILATIONS] = dict(compiled.counts)
     verdict: Verdict = judge.verdict(dataset)
     print(f"{verdict.statement}\n\n{verdict.table}")
-    publish(name, config, out, dataset, verdict, drawing.figure(dataset, verdict))
+    publish(package, config, out, dataset, verdict, drawing.figure(dataset, verdict))
     return verdict
+
+
+def quantities_of(package: str) -> Mapping[str, Quantity]:
+    """Long names and units that an experiment adds, in its module ``quantities`` if it has one."""
+    module = f"{package}.quantities"
+    if importlib.util.find_spec(module) is None:
+        return {}
+    own: Mapping[str, Quantity] = importlib.import_module(module).QUANTITIES
+    return own
 
 
 def default_folder(
@@ -125,23 +152,33 @@ def compute(
 
 
 def publish(
-    name: str,
+    package: str,
     config: ExperimentConfig,
     out: Path,
     dataset: xr.Dataset,
     verdict: Verdict,
     figures: Mapping[str, Any],
 ) -> None:
-    """Write dataset, verdict and ``figures`` by their file names, with the run's provenance.
+    """Write dataset, verdict and ``figures`` by their file names, with what made them.
 
-    The verdict and the figures go to the configuration's ``figures_dir`` too. Raises OSError where
-    a folder cannot be written.
+    The dataset says the question, the claims, the command and the provenance of the run, and of
+    every variable what it is. The verdict and the figures go to the configuration's ``figures_dir``
+    too. Raises OSError where a folder cannot be written.
     """
     from slt_jax.report import plotting
     from slt_jax.run import provenance, store
+    from slt_jax.run.quantities import labelled
 
-    made_by = provenance.provenance(config)
-    store.write_dataset(dataset.assign_attrs(made_by), out / f"{name}.nc")
+    name = package.rpartition(".")[2]
+    experiment: Any = importlib.import_module(package)
+    command = command_line(invocation(package), experiment.PRESETS, config)
+    made_by = {**provenance.provenance(config), "command": command}
+    described = labelled(dataset, quantities_of(package)).assign_attrs(
+        title=experiment.__doc__.splitlines()[0],
+        claims="\n".join(f"{finding.claim}: {finding.passage}" for finding in verdict.findings),
+        **made_by,
+    )
+    store.write_dataset(described, out / f"{name}.nc")
     places = [place for place in (out, config.figures_dir) if place is not None]
     for place in places:
         store.write_json({**verdict.as_json(), "provenance": made_by}, place / f"{name}.json")

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import platform
 import threading
@@ -16,7 +17,10 @@ import jax
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SHORTEST_KEPT = 0.3
+logger = logging.getLogger(__name__)
+
+# Seconds of compilation that are worth a file, here and by JAX's own choice.
+SHORTEST_KEPT, JAX_SHORTEST_KEPT = 0.3, 1.0
 # Samplers compile in less than half the time at this level and run equally fast: their loops are
 # vectorised before LLVM sees them.
 CPU_OPTIONS = {"xla_backend_optimization_level": 1}
@@ -54,13 +58,15 @@ def jit_at_first_call(
 ) -> Callable[P, R]:
     """``jax.jit`` that asks for the backend, and for its options, only when called.
 
-    Importing a module must start no backend, and ``compiler_options`` depend on it.
+    Importing a module must start no backend, and ``compiler_options`` depend on it. Programs are
+    kept as ``keep_compilations`` says.
     """
 
     lock = threading.Lock()
 
     @functools.cache
     def compiled() -> Callable[P, R]:
+        keep_compilations()
         options = compiler_options(jax.default_backend())
         return jax.jit(function, static_argnums=static_argnums, compiler_options=options)
 
@@ -89,14 +95,18 @@ def _is_known(option: str, value: Any) -> bool:
     return True
 
 
+@functools.cache
 def keep_compilations() -> None:
     """Keep compiled programs in the user's cache folder, so that the next start is warm.
 
-    Does nothing if JAX was told of a folder already, or of none (``JAX_COMPILATION_CACHE_DIR``
-    empty), or if the folder cannot be made. Programs for CPUs hold the machine's instructions:
-    each kind of processor has a folder of its own.
+    The first program that is compiled here calls this, once in a process, and the log says where
+    the folder is. The folder then serves all of JAX in this process. Does nothing if JAX was told
+    of a folder already, or of none (``JAX_COMPILATION_CACHE_DIR`` empty, or its configuration
+    ``jax_enable_compilation_cache`` false), or if the folder cannot be made. Programs for CPUs hold
+    the machine's instructions: each kind of processor has a folder of its own.
     """
-    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(home).expanduser() / "slt_jax" / _processor()
@@ -104,9 +114,13 @@ def keep_compilations() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
-    update: Callable[[str, Any], None] = jax.config.update
-    update("jax_compilation_cache_dir", str(folder))
-    update("jax_persistent_cache_min_compile_time_secs", SHORTEST_KEPT)
+    config.update("jax_compilation_cache_dir", str(folder))
+    if config.jax_persistent_cache_min_compile_time_secs == JAX_SHORTEST_KEPT:
+        config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_KEPT)
+    logger.info(
+        "compiled programs are kept in %s; JAX_COMPILATION_CACHE_DIR chooses another folder, or "
+        "none if it is empty", folder,
+    )  # fmt: skip
 
 
 def _processor() -> str:

@@ -13,14 +13,24 @@ import dataclasses
 import functools
 import io
 import itertools
-from collections.abc import Mapping
+import operator
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
-import tyro
-
-from slt_jax.validation import Positive, ProblemSpecs, Within, annotations_of, check_fields
+from slt_jax.validation import (
+    KINDS,
+    Positive,
+    ProblemSpecs,
+    Within,
+    annotations_of,
+    check_fields,
+    suggestion,
+)
 
 C = TypeVar("C", bound="ExperimentConfig")
 
@@ -121,24 +131,31 @@ def bounds_of(declared: Any) -> list[Any]:
     return bounds + [bound for part in inner for bound in bounds_of(part)]
 
 
-def parse(name: str, description: str, presets: Mapping[str, C], arguments: list[str]) -> C:
+def parse(program: str, description: str, presets: Mapping[str, C], arguments: Sequence[str]) -> C:
     """The config that a command line asks for: a preset with the fields that flags override.
 
-    ``--help`` prints every field with its bounds and ends the process. Raises ValueError for an
-    unknown preset or flag, and for a value that the config refuses.
+    ``program`` is how the experiment is started. ``--help`` prints every field with its bounds and
+    ends the process. Raises ValueError for an unknown preset or flag, with the nearest that there
+    is, and for a value that the config refuses.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--preset", default=next(iter(presets)))
-    chosen, rest = first.parse_known_args(arguments)
+    try:
+        chosen, rest = first.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
     if chosen.preset not in presets:
-        raise ValueError(f"preset {chosen.preset!r}: choose from {', '.join(presets)}")
+        raise ValueError(f"preset {chosen.preset!r}: {suggestion(chosen.preset, presets)}")
     default = presets[chosen.preset]
+    _refuse_unknown_flags(type(default), rest)
+    import tyro  # which the library does without
+
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             given = tyro.cli(
                 _with_bounds_in_help(type(default)),
-                prog=f"python -m experiments.{name}",
+                prog=program,
                 description=f"{description} Presets: {', '.join(presets)}.",
                 default=default,
                 args=rest,
@@ -146,12 +163,60 @@ def parse(name: str, description: str, presets: Mapping[str, C], arguments: list
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise ValueError(_first_paragraph(said.getvalue())) from None
+        raise ValueError(_refusal(type(default), said.getvalue())) from None
     return type(default)(**{f.name: getattr(given, f.name) for f in dataclasses.fields(default)})
+
+
+def command_line(
+    program: str, presets: Mapping[str, ExperimentConfig], config: ExperimentConfig
+) -> str:
+    """The shortest command that makes the numbers of a configuration: its preset and other fields.
+
+    It has no flag that says where, when or on what they are made.
+    """
+    default = presets[config.preset].identity
+    words = [program, "--preset", config.preset]
+    for name, value in config.identity.items():
+        if value != default[name]:
+            words += _flag(name, value)
+    return " ".join([words[0], *map(shlex.quote, words[1:])])
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    """The words that give a field its value."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", *map(str, _flat(value))]
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for entry in value:
+            yield from _flat(entry)
+    else:
+        yield value
+
+
+def _refuse_unknown_flags(family: Any, arguments: Sequence[str]) -> None:
+    """Raise ValueError, with the nearest flag that there is, for one that is no field."""
+    flags = ["--help"]
+    for name, declared in annotations_of(family).items():
+        flag = name.replace("_", "-")
+        flags += [f"--{flag}", *([f"--no-{flag}"] if declared is bool else [])]
+    for argument in arguments:
+        flag = argument.split("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in flags:
+            nearest = suggestion(flag, flags)
+            # All of them would be many lines.
+            hint = nearest if nearest.startswith("did") else "--help lists all flags"
+            raise ValueError(f"unknown flag {argument.split('=')[0]}: {hint}")
 
 
 def _with_bounds_in_help(family: type[C]) -> type[C]:
     """The fields of a configuration, unchecked, whose help gives bounds beside the default."""
+    import tyro
+
     annotations: dict[str, Any] = {}
     declarations: dict[str, Any] = annotations_of(cast(Any, family))
     for name, declared in declarations.items():
@@ -170,8 +235,29 @@ def _hint(bounds: str, default: str) -> str:
     return f"({bounds}; {default.strip('()')})"
 
 
-def _first_paragraph(boxed: str) -> str:
-    """The first paragraph of a box that the command-line library printed, without its frame."""
-    lines = [line.strip("│╭╮╰╯ ") for line in boxed.splitlines()[1:]]
-    until_rule = itertools.takewhile(lambda line: line.strip("─"), lines)
-    return " ".join(until_rule)
+def _refusal(family: Any, boxed: str) -> str:
+    """The first paragraph of the command-line library's box, or what a field allows instead."""
+    # Where the output takes ASCII alone, the frame is of minus signs, with one more rule.
+    lines = [line.strip("│╭╮╰╯─- ") for line in boxed.splitlines()[1:]]
+    said = " ".join(itertools.takewhile(bool, itertools.dropwhile(operator.not_, lines)))
+    parsing = re.match(r"Error parsing --([\w-]+): ", said)
+    values = re.findall(r"'([^']*)'", said)
+    declared = annotations_of(family)
+    field = parsing.group(1).replace("-", "_") if parsing else ""
+    if field not in declared or not values or not (allowed := _allowed(declared[field])):
+        return said
+    return f"{field} = {' '.join(values)}: must be {allowed}"
+
+
+def _allowed(declared: Any) -> str:
+    """The kind and the bounds of a number, or of each entry of a tuple of them; else nothing."""
+    bounds: list[Any] = []
+    if get_origin(declared) is Annotated:
+        declared, *bounds = get_args(declared)
+    inner = [kind for kind in get_args(declared) if kind not in (NoneType, ...)]
+    if not inner:
+        return " ".join([KINDS[declared][1], *map(str, bounds)]) if declared in KINDS else ""
+    entry = _allowed(inner[0])
+    if entry and not entry.startswith("numbers") and get_origin(declared) is tuple:
+        return f"numbers, each {entry}"
+    return entry

@@ -6,6 +6,7 @@ devices at every step.
 """
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 from jax.sharding import Mesh, PartitionSpec
 
-from slt_jax.run.compilation import compiler_options
+from slt_jax.run.compilation import compiler_options, keep_compilations
 
 AXIS = "jobs"
 SHARE_OF_MEMORY = 0.5
@@ -69,6 +70,7 @@ class JobFunction:
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *rounds)
 
     def _compiled(self, devices: tuple[jax.Device, ...]) -> Any:
+        keep_compilations()
         mesh = Mesh(np.array(devices), (AXIS,))
         num_static, num_shared = self._num_static, self._num_shared
 
@@ -111,6 +113,19 @@ def device_budget(device: jax.Device) -> int:
     statistics = device.memory_stats() or {}
     limit = statistics.get("bytes_limit")
     return int(SHARE_OF_MEMORY * limit) if limit else CPU_BUDGET
+
+
+def refuse_beyond_memory(name: str, num_bytes: float) -> None:
+    """Refuse what this machine cannot hold, before anything starts.
+
+    Raises ValueError, after ``name``, for more bytes than the host has memory.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if num_bytes > memory:
+        raise ValueError(
+            f"{name} would take {num_bytes / 2**30:.1f} GiB; must fit into this machine's memory "
+            f"of {memory / 2**30:.1f} GiB"
+        )
 
 
 @functools.lru_cache(maxsize=256)

@@ -22,8 +22,8 @@ from slt_jax.run.store import json_text, plain
 PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
 CODE = (":(top)*.py", ":(top)pyproject.toml", ":(top)constraints.txt")
 PACKAGE = Path(__file__).parents[1]
-NOT_NUMBERS = ("report", "testing")
-NOT_NUMBERS_OF_EXPERIMENT = ("__main__.py", "verdict.py", "figure.py")
+NOT_NUMBERS = ("report/", "testing/", "run/quantities.py")
+NOT_NUMBERS_OF_EXPERIMENT = ("__main__.py", "verdict.py", "figure.py", "quantities.py")
 GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 
 
@@ -91,8 +91,9 @@ def fingerprint(experiment: Path, others: Sequence[Path] = ()) -> str:
     """SHA-256 of what an experiment's numbers depend on, whatever the wording.
 
     Hashed are the syntax trees, without docstrings, of the files of its folder ``experiment`` but
-    verdict, figure and command line, of every room of this package but ``report`` and ``testing``,
-    and of ``others``, and the versions of all installed packages that these import.
+    verdict, figure, long names and command line, of every room of this package but ``report`` and
+    ``testing``, but long names, and of ``others``, and the versions of all installed packages that
+    these import.
     """
     content = hashlib.sha256()
     modules = set()
@@ -109,9 +110,9 @@ def fingerprint(experiment: Path, others: Sequence[Path] = ()) -> str:
 def _sources(experiment: Path, others: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     """The files that are hashed, with names that do not depend on where they lie."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).parts
-        if parts[0] not in NOT_NUMBERS:
-            yield f"slt_jax/{'/'.join(parts)}", path
+        place = path.relative_to(PACKAGE).as_posix()
+        if not place.startswith(NOT_NUMBERS):
+            yield f"slt_jax/{place}", path
     for path in sorted(experiment.glob("*.py")):
         if path.name not in NOT_NUMBERS_OF_EXPERIMENT:
             yield f"{experiment.name}/{path.name}", path

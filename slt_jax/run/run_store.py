@@ -146,7 +146,8 @@ class RunStore:
         holds_tasks = any(self._folder.glob("*.nc"))
         changed = theirs is not None and theirs["identity"] != self._identity
         if theirs is not None and changed and holds_tasks and not self._restart:
-            difference = ", ".join(_differences(theirs["identity"], self._identity))
+            first, *others = _differences(theirs["identity"], self._identity)
+            difference = f"{first}, and {len(others)} more" if others else first
             raise ValueError(
                 f"{str(self._folder.parent)!r} holds the run of another configuration "
                 f"({difference}); choose another --out, or add --restart to discard it"

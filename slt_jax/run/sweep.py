@@ -7,18 +7,17 @@ count computes it, nor on what was computed before.
 import concurrent.futures
 import contextlib
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import xarray as xr
 
-from slt_jax.run.config import Stopped
+from slt_jax.run.config import Stopped, Worker
 from slt_jax.run.progress import Progress
 from slt_jax.run.run_store import RunStore
+from slt_jax.run.stopping import Interrupted, Stop, stop_on_signals
 
 
 class Task(NamedTuple):
@@ -30,16 +29,6 @@ class Task(NamedTuple):
     name: str
     compute: Callable[[], xr.Dataset]
     group: str = ""
-
-
-class Interrupted(Stopped):
-    """A signal asked the run to stop; every finished task is saved."""
-
-    def __init__(self, signal_number: int, done: int, total: int) -> None:
-        self.status = 128 + signal_number
-        super().__init__(
-            f"interrupted; {done} of {total} tasks are saved, the same command goes on from there"
-        )
 
 
 class Unfinished(Stopped):
@@ -56,27 +45,25 @@ def run_tasks(
     that it holds are read and not computed, those that are computed are saved at once, and only
     the worker's share is computed. Raises Unfinished if some tasks belong to workers that have
     not done them, Interrupted after SIGINT or SIGTERM, when the tasks in progress are saved,
-    and the first error of a task, when those in progress are.
+    and the first error of a task, when those in progress are. Tasks that a signal finds in
+    progress have GRACE_SECONDS; after those, or at a second signal, the process ends.
     """
     names = _different_names(tasks)
     done: dict[str, xr.Dataset] = {}
     if run_store is not None:
         saved = {name: run_store.load(name) for name in names}
         done = {name: dataset for name, dataset in saved.items() if dataset is not None}
-    share = set(names) if run_store is None else {
-        name for i, name in enumerate(names) if i % run_store.worker.count == run_store.worker.index
-    }  # fmt: skip
-    missing: dict[str, list[Task]] = {}
-    for task in tasks:
-        if task.name in share and task.name not in done:
-            missing.setdefault(task.group, []).append(task)
+    missing = _missing(tasks, done, Worker() if run_store is None else run_store.worker)
     progress = Progress(label, len(done) + sum(map(len, missing.values())), already=len(done))
     if run_store is not None:
         if done:
             run_store.notes.append(f"{len(done)} of {len(names)} tasks are already on disk")
         for note in run_store.notes:
             progress.say(note)
-    signals = contextlib.nullcontext(_Stop()) if run_store is None else _stop_on_signals()
+    saving = threading.Lock()
+    signals = contextlib.nullcontext(Stop()) if run_store is None else stop_on_signals(
+        progress.say, lambda: (len(done), len(names)), saving
+    )  # fmt: skip
     with signals as stop, progress:
 
         def advance(group: Sequence[Task]) -> None:
@@ -87,9 +74,10 @@ def run_tasks(
                 dataset = task.compute()
                 seconds = time.perf_counter() - start
                 dataset.attrs["wall_seconds"] = round(seconds, 3)
-                if run_store is not None:
-                    run_store.save(task.name, dataset)
-                done[task.name] = dataset
+                with saving:
+                    if run_store is not None:
+                        run_store.save(task.name, dataset)
+                    done[task.name] = dataset
                 progress.advance(task.name, seconds)
 
         _in_threads(advance, list(missing.values()), stop)
@@ -108,6 +96,17 @@ def run_tasks(
     return {name: done[name] for name in names}
 
 
+def _missing(
+    tasks: Sequence[Task], done: Mapping[str, xr.Dataset], worker: Worker
+) -> dict[str, list[Task]]:
+    """The tasks of a worker's share that are not done, by group."""
+    missing: dict[str, list[Task]] = {}
+    for i, task in enumerate(tasks):
+        if i % worker.count == worker.index and task.name not in done:
+            missing.setdefault(task.group, []).append(task)
+    return missing
+
+
 def _different_names(tasks: Sequence[Task]) -> list[str]:
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
@@ -116,7 +115,7 @@ def _different_names(tasks: Sequence[Task]) -> list[str]:
 
 
 def _in_threads(
-    advance: Callable[[Sequence[Task]], None], groups: list[Sequence[Task]], stop: "_Stop"
+    advance: Callable[[Sequence[Task]], None], groups: list[Sequence[Task]], stop: Stop
 ) -> None:
     workers = max(1, min(len(groups), (os.cpu_count() or 1) + 1))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -128,30 +127,3 @@ def _in_threads(
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-class _Stop(threading.Event):
-    signal_number: int | None = None
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[_Stop]:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        del frame
-        if stop.signal_number is not None:
-            os._exit(128 + number)
-        stop.signal_number = number
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
 from slt_jax.samplers.hmc import (
     Chains,
     Density,
@@ -22,8 +23,9 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
 )
 from slt_jax.samplers.kernels import chees_module
-from slt_jax.samplers.sampling import Draws, Start, run_each_beta
+from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
+from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
 SETTLING = 4
 
@@ -39,22 +41,39 @@ class ChEESSettings(NamedTuple):
     after the other: dear with thousands of chains, worth it where scales differ much.
     """
 
-    num_warmup: int = 300
-    num_draws: int = 100
-    max_num_steps: int = 100
-    target_acceptance: float = 0.651
-    initial_step_size: float = 0.1
-    learning_rate: float = 0.05
+    num_warmup: Count = 300
+    num_draws: Count = 100
+    max_num_steps: Count = 100
+    target_acceptance: Probability = 0.651
+    initial_step_size: Positive = 0.1
+    learning_rate: Positive = 0.05
     diagonal_mass_matrix: bool = False
 
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, since shorter moves lead out of where they do."""
+        return MAX_DIVERGENT
+
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
-            result = chees(target, self, key, statistics, beta, positions)
-            return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
+            result = chees(target, self, key, statistics, beta, positions, keep_positions)
+            return Draws(
+                result.energies,
+                result.positions,
+                result.acceptance,
+                result.num_divergent,
+                kept_positions=result.kept_positions,
+            )
 
         return run_each_beta(one, keys, betas, start.positions)
 
@@ -67,7 +86,8 @@ class ChEESResult(NamedTuple):
     draws whose step was not shortened, NaN if all were; ``num_divergent``, draws whose trajectory
     lost more than 1000 nats. Of all chains []:
     ``step_size`` and ``trajectory_length`` (step size × longest number of steps) after warm-up;
-    ``num_steps``, the mean number of gradients per draw.
+    ``num_steps``, the mean number of gradients per draw. ``kept_positions`` [chain, draw, d] of all
+    draws, None unless asked for.
     """
 
     energies: Array
@@ -77,6 +97,7 @@ class ChEESResult(NamedTuple):
     step_size: Array
     trajectory_length: Array
     num_steps: Array
+    kept_positions: Array | None = None
 
 
 def chees(
@@ -86,6 +107,7 @@ def chees(
     data: Any,
     beta: Array | float,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> ChEESResult:
     """Draw from φ(w) exp(β · log_likelihood(w, data)) with one chain per initial position.
 
@@ -100,7 +122,10 @@ def chees(
     Source: Hoffman, Radul & Sountsov, An adaptive-MCMC scheme for setting trajectory lengths in
     Hamiltonian Monte Carlo, AISTATS 2021; blackjax.chees_adaptation.
     """
-    _check(settings, initial_positions)
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_scalar("beta", beta, NonNegative)
+    check_positions(initial_positions, dimension, 2)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     density = tempered_density(target, data, jnp.asarray(beta, dtype))
@@ -108,8 +133,8 @@ def chees(
     warmed, tuned = _adapted(settings, density, warmup_key, positions)
     # blackjax bounds the length while it adapts, and returns an average that nothing bounds.
     longest = jnp.clip(tuned["integration_steps_params"][0], 1, settings.max_num_steps)
-    chains, traces = _drawn(settings, density, draw_key, warmed, tuned, longest)
-    energies, accepted, whole, divergent, steps = traces
+    chains, traces = _drawn(settings, density, draw_key, warmed, tuned, longest, keep_positions)
+    energies, accepted, whole, divergent, steps, kept = traces
     return ChEESResult(
         energies=energies.T,
         positions=chains.positions,
@@ -118,6 +143,7 @@ def chees(
         step_size=tuned["step_size"],
         trajectory_length=longest * tuned["step_size"],
         num_steps=jnp.mean(steps),
+        kept_positions=by_chain(kept),
     )
 
 
@@ -143,7 +169,13 @@ def _adapted(settings: ChEESSettings, density: Density, key: Array, positions: A
 
 
 def _drawn(
-    settings: ChEESSettings, density: Density, key: Array, warmed: Any, tuned: Any, longest: Array
+    settings: ChEESSettings,
+    density: Density,
+    key: Array,
+    warmed: Any,
+    tuned: Any,
+    longest: Array,
+    keep_positions: bool,
 ) -> tuple[Chains, Any]:
     """Draw with constant settings: the chains at the end, and the trace of every draw."""
     start = chains_at(density, warmed.position)
@@ -161,22 +193,11 @@ def _drawn(
         chains, info = hmc_move(density, chains, noise, step_size, scale, num_steps)
         whole = length == 1
         accepted = jnp.where(whole, info.acceptance, 0.0)
-        return chains, (-chains.log_likelihood, accepted, whole, info.divergent, num_steps)
+        kept = chains.positions if keep_positions else None
+        return chains, (-chains.log_likelihood, accepted, whole, info.divergent, num_steps, kept)
 
     # In the warm-up all steps were of one length: what it left behind has time to follow.
     settling = settings.num_warmup // SETTLING
     total = settling + settings.num_draws
     chains, traces = jax.lax.scan(draw, start, (jnp.arange(total), jax.random.split(key, total)))
     return chains, jax.tree.map(lambda leaf: leaf[settling:], traces)
-
-
-def _check(settings: ChEESSettings, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 2:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain ≥ 2, d]")
-    if settings.num_warmup < 1 or settings.num_draws < 1 or settings.max_num_steps < 1:
-        raise ValueError(f"{settings}: num_warmup, num_draws and max_num_steps must be at least 1")
-    if not 0 < settings.target_acceptance < 1:
-        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")
-    if not (settings.initial_step_size > 0 and settings.learning_rate > 0):
-        raise ValueError(f"{settings}: initial_step_size and learning_rate must be positive")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
 from slt_jax.samplers.hmc import (
     Chains,
     Density,
@@ -24,8 +25,9 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
     scale_of,
 )
-from slt_jax.samplers.sampling import Draws, Start, run_each_beta
+from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
+from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
 STEP_SIZE_GAIN = 0.5
 
@@ -50,20 +52,37 @@ class MALASettings(NamedTuple):
     True
     """
 
-    num_warmup: int = 1000
-    num_draws: int = 100
-    thinning: int = 10
-    target_acceptance: float = 0.574
-    initial_step_size: float = 0.1
+    num_warmup: Count = 1000
+    num_draws: Count = 100
+    thinning: Count = 10
+    target_acceptance: Probability = 0.574
+    initial_step_size: Positive = 0.1
+
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, since shorter moves lead out of where they do."""
+        return MAX_DIVERGENT
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
-            result = mala(target, self, key, statistics, beta, positions)
-            return Draws(result.energies, result.positions, result.acceptance, result.num_divergent)
+            result = mala(target, self, key, statistics, beta, positions, keep_positions)
+            return Draws(
+                result.energies,
+                result.positions,
+                result.acceptance,
+                result.num_divergent,
+                kept_positions=result.kept_positions,
+            )
 
         return run_each_beta(one, keys, betas, start.positions)
 
@@ -75,7 +94,8 @@ class MALAResult(NamedTuple):
     where the chains ended. Per chain [chain]: ``acceptance``, the mean acceptance probability of
     steps that were not shortened, NaN if all were; ``num_divergent``, draws on the way to which a
     step lost more than 1000 nats.
-    ``step_size`` [] after warm-up, in units of the scale of each coordinate.
+    ``step_size`` [] after warm-up, in units of the scale of each coordinate. ``kept_positions``
+    [chain, draw, d] of all draws, None unless asked for.
     """
 
     energies: Array
@@ -83,6 +103,7 @@ class MALAResult(NamedTuple):
     acceptance: Array
     num_divergent: Array
     step_size: Array
+    kept_positions: Array | None = None
 
 
 def mala(
@@ -92,18 +113,22 @@ def mala(
     data: Any,
     beta: Array | float,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> MALAResult:
     """Draw from φ(w) exp(β · log_likelihood(w, data)) with one chain per initial position.
 
     ``initial_positions`` has shape [chain, d], best dispersed: the scales are the ensemble's
     standard deviations, renewed at every doubling of the warm-up. Everything is sampled in JAX's
-    default float type. Under ``jit`` the first two arguments are static; ``vmap`` over the others
-    for many jobs. Raises ValueError for settings or shapes out of range.
+    default float type. Under ``jit`` the first two arguments and the last are static; ``vmap`` over
+    the others for many jobs. Raises ValueError for arguments out of range.
 
     Source: Roberts & Tweedie, Exponential convergence of Langevin distributions and their
     discrete approximations, Bernoulli 2, 1996.
     """
-    _check(settings, initial_positions)
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_scalar("beta", beta, NonNegative)
+    check_positions(initial_positions, dimension, 2)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     density = tempered_density(target, data, jnp.asarray(beta, dtype))
@@ -115,7 +140,7 @@ def mala(
         noise, length = inputs
         return hmc_move(density, chains, noise, step_size * length, scale, 1)
 
-    def draw(chains: Chains, draw_key: Array) -> tuple[Chains, tuple[Array, Array, Array, Array]]:
+    def draw(chains: Chains, draw_key: Array) -> tuple[Chains, Any]:
         noise_key, length_key = jax.random.split(draw_key)
         noise = move_noise(noise_key, settings.thinning, positions)
         lengths = relative_lengths(length_key, noise.log_uniform.shape, dtype)
@@ -123,9 +148,10 @@ def mala(
         whole = lengths == 1
         accepted = jnp.sum(jnp.where(whole, info.acceptance, 0.0), axis=0)
         divergent = jnp.any(info.divergent, axis=0)
-        return chains, (-chains.log_likelihood, accepted, jnp.sum(whole, axis=0), divergent)
+        kept = chains.positions if keep_positions else None
+        return chains, (-chains.log_likelihood, accepted, jnp.sum(whole, axis=0), divergent, kept)
 
-    chains, (energies, accepted, whole, divergent) = jax.lax.scan(
+    chains, (energies, accepted, whole, divergent, kept) = jax.lax.scan(
         draw, chains, jax.random.split(draw_key, settings.num_draws)
     )
     return MALAResult(
@@ -134,6 +160,7 @@ def mala(
         acceptance=jnp.sum(accepted, axis=0) / jnp.sum(whole, axis=0),
         num_divergent=jnp.sum(divergent, axis=0),
         step_size=step_size,
+        kept_positions=by_chain(kept),
     )
 
 
@@ -165,15 +192,3 @@ def _warmed_up(
     )
     chains, step_size, scale = jax.lax.fori_loop(0, settings.num_warmup, warm, start)
     return chains, step_size, scale
-
-
-def _check(settings: MALASettings, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 2:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain ≥ 2, d]")
-    if settings.num_warmup < 1 or settings.num_draws < 1 or settings.thinning < 1:
-        raise ValueError(f"{settings}: num_warmup, num_draws and thinning must be at least 1")
-    if not 0 < settings.target_acceptance < 1:
-        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")
-    if not settings.initial_step_size > 0:
-        raise ValueError(f"{settings}: initial_step_size must be positive")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from slt_jax.samplers.arguments import check_finite, dimension_of
 from slt_jax.samplers.target import Target
 
 STEPS = 300
@@ -27,7 +28,14 @@ def posterior_mode(target: Target, data: Any, start: Array) -> Array:
     ... )
     >>> round(float(posterior_mode(target, 1.0, jnp.zeros(1))[0]), 2)
     0.5
+
+    Raises ValueError for a target or data of another kind, and for a start that is not finite or of
+    another dimension.
     """
+    dimension = dimension_of(target, data)
+    check_finite("start", start)
+    if jnp.shape(start) != (dimension,):
+        raise ValueError(f"start has shape {jnp.shape(start)}; allowed is ({dimension},)")
 
     def objective(w: Array) -> Array:
         return -target.log_prior(w) - target.log_likelihood(w, data)

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.infer.hmc import HMCState, hmc
 
+from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
 from slt_jax.samplers.sampling import Draws, Start, run_each_beta
 from slt_jax.samplers.target import Target
+from slt_jax.validation import Count, NonNegative, Probability, Size, check_key
 
 
 class NUTSSettings(NamedTuple):
@@ -23,20 +25,30 @@ class NUTSSettings(NamedTuple):
     at 0 the step size stays 1. A tree has at most 2^``max_tree_depth`` − 1 steps.
     """
 
-    num_warmup: int = 500
-    num_draws: int = 500
-    max_tree_depth: int = 10
-    target_acceptance: float = 0.8
+    num_warmup: Size = 500
+    num_draws: Count = 500
+    max_tree_depth: Count = 10
+    target_acceptance: Probability = 0.8
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             result = nuts(target, self, key, statistics, beta, positions)
             return Draws(
-                result.energies, result.positions[:, -1], result.acceptance, result.num_divergent
+                result.energies,
+                result.positions[:, -1],
+                result.acceptance,
+                result.num_divergent,
+                kept_positions=result.positions if keep_positions else None,
             )
 
         return run_each_beta(one, keys, betas, start.positions)
@@ -72,11 +84,14 @@ def nuts(
     ``initial_positions`` has shape [chain, d]; a chain that starts where the density is zero or
     not finite stays there and counts every draw as divergent. Everything is sampled in JAX's
     default float type. Under ``jit`` the first two arguments are static; ``vmap`` over the
-    others for many jobs. Raises ValueError for settings or shapes out of range.
+    others for many jobs. Raises ValueError for arguments out of range.
 
     Source: Hoffman & Gelman, The No-U-Turn Sampler, JMLR 15, 2014; numpyro.infer.hmc.
     """
-    _check(settings, initial_positions)
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_scalar("beta", beta, NonNegative)
+    check_positions(initial_positions, dimension)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     beta = jnp.asarray(beta, dtype)
@@ -139,16 +154,3 @@ def _chain(
 def _cast(leaf: Any, dtype: Any) -> Array:
     array = jnp.asarray(leaf)
     return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
-
-
-def _check(settings: NUTSSettings, initial_positions: Array) -> None:
-    if initial_positions.ndim != 2 or initial_positions.shape[0] < 1:
-        raise ValueError(
-            f"initial_positions has shape {initial_positions.shape}; allowed is [chain, d]"
-        )
-    if settings.num_warmup < 0 or settings.num_draws < 1 or settings.max_tree_depth < 1:
-        raise ValueError(
-            f"{settings}: num_warmup must be at least 0, num_draws and max_tree_depth at least 1"
-        )
-    if not 0 < settings.target_acceptance < 1:
-        raise ValueError(f"{settings}: target_acceptance must lie between 0 and 1")

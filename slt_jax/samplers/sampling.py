@@ -7,7 +7,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import (
+    check_positions,
+    check_run,
+    check_step_size,
+    checked_betas,
+)
 from slt_jax.samplers.target import Target
+from slt_jax.validation import check_key
+
+# Of samplers that have moves which lead out of where their step diverges: see
+# ``estimators.diagnostics.Thresholds``.
+MAX_DIVERGENT = 0.2
 
 
 class Evidence(NamedTuple):
@@ -44,7 +55,8 @@ class Draws(NamedTuple):
     lost more than 1000 nats or left the finite numbers. ``coarse_energies`` [S, B, C, D] are those
     of SGLD with twice the step, None for samplers without a bias: ``diagnostics.judge`` compares
     both, and ``estimators.mean_over_chains`` makes their difference a part of the error.
-    ``evidence`` is None for samplers that have none.
+    ``evidence`` is None for samplers that have none. ``kept_positions`` [S, B, C, D, d] are where
+    the draws have the energies, None unless they were asked for.
     """
 
     energies: Array
@@ -53,6 +65,7 @@ class Draws(NamedTuple):
     num_divergent: Array
     coarse_energies: Array | None = None
     evidence: Evidence | None = None
+    kept_positions: Array | None = None
 
 
 class Start(NamedTuple):
@@ -70,13 +83,19 @@ class SamplerSettings(Protocol):
     """Settings of a sampler: a hashable tuple of shapes and aims that knows how to run."""
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Draw from φ(w) exp(β · log_likelihood(w, statistics)) in S independent runs.
 
-        ``keys`` [S]; ``betas`` [B] increase. Under ``jit`` the settings and the target are static,
-        and ``vmap`` over the rest serves many data sets. Raises ValueError for settings or shapes
-        out of range.
+        ``keys`` [S]; ``betas`` [B] increase. With ``keep_positions`` the positions of all draws are
+        returned too. Under ``jit`` the settings, the target and this flag are static, and ``vmap``
+        over the rest serves many data sets. Raises ValueError as ``draw_posterior`` does.
         """
         ...
 
@@ -89,26 +108,32 @@ def draw_posterior(
     betas: Array,
     initial_positions: Array,
     step_size: Array | float | None = None,
+    keep_positions: bool = False,
 ) -> Draws:
     """Draw from φ(w) exp(β · log_likelihood(w, data)) at each of the increasing ``betas`` [B].
 
     This is one run of ``settings``, whose draws have no axis [S]. SMC and parallel tempering go
     through all β in one run, which for SMC must end at β = 1; the others run once for each.
     ``initial_positions`` [chain, d] start the chains; SMC starts from the prior instead, and its
-    chains are those of its last population at a β. ``step_size`` as in ``Start``, and errors as in
-    ``SamplerSettings.run``. Under ``jit`` the first two arguments are static.
+    chains are those of its last population at a β. ``step_size`` as in ``Start``, and
+    ``keep_positions`` as in ``SamplerSettings.run``. Under ``jit`` the first two arguments and the
+    last are static. Raises ValueError for settings out of range, a target or data of another kind,
+    β that are negative, not finite or do not increase, positions that are not finite or of another
+    dimension, and a step size that is not positive and finite.
     """
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_positions(initial_positions, dimension)
+    checked_betas(betas)
+    check_step_size(step_size)
     start = Start(jnp.asarray(initial_positions)[None], step_size)
-    draws = settings.run(target, key[None], data, betas, start)
+    draws = settings.run(target, key[None], data, betas, start, keep_positions)
     return jax.tree.map(lambda leaf: leaf[0], draws)
 
 
-def checked_betas(betas: Array) -> Array:
-    """The inverse temperatures [B] in JAX's default float type. Raises ValueError for B < 1."""
-    betas = jnp.asarray(betas, jnp.result_type(float))
-    if betas.ndim != 1 or len(betas) < 1:
-        raise ValueError(f"betas has shape {betas.shape}; allowed is [B] with B ≥ 1")
-    return betas
+def by_chain(kept: Array | None) -> Array | None:
+    """Return positions [draw, chain, d] as [chain, draw, d], and None where none were kept."""
+    return None if kept is None else jnp.swapaxes(kept, 0, 1)
 
 
 def run_each_beta(

@@ -8,15 +8,34 @@ probability that MALA would have given the step are by-products of it.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import (
+    check_finite,
+    check_positions,
+    check_run,
+    check_scalar,
+    check_step_size,
+)
 from slt_jax.samplers.langevin import Density, LangevinDynamics, localised_density
-from slt_jax.samplers.sampling import Draws, Start, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Subsampled, Target
+from slt_jax.validation import (
+    AtLeast,
+    Below,
+    Count,
+    NonNegative,
+    Positive,
+    Size,
+    check_fields,
+    check_key,
+    check_kind,
+)
 
 DEFAULT_STEP = 1.0
 # What MALA would reject of the steps that are the unit of others. Far from where the posterior is
@@ -41,8 +60,8 @@ class RMSProp(NamedTuple):
     Source: Li, Chen, Carlson & Carin, Preconditioned SGLD for deep neural networks, AAAI 2016.
     """
 
-    decay: float = 0.99
-    damping: float = 1.0
+    decay: Annotated[float, AtLeast(0), Below(1)] = 0.99
+    damping: Positive = 1.0
     frozen: bool = True
 
 
@@ -55,16 +74,22 @@ class SGLDSettings(NamedTuple):
     a positive factor of the step size, as optax schedules do; like ``Target``, keep one.
     """
 
-    num_warmup: int = 500
-    num_draws: int = 100
-    thinning: int = 10
-    batch_size: int | None = None
+    num_warmup: Size = 500
+    num_draws: Count = 100
+    thinning: Count = 10
+    batch_size: Count | None = None
     with_prior: bool = False
     preconditioner: RMSProp | None = None
     schedule: Callable[[Array], Array | float] | None = None
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run once for each key and β, and again with twice the step; see ``SamplerSettings.run``.
 
@@ -73,9 +98,13 @@ class SGLDSettings(NamedTuple):
         ``reference_step``, 1 by default.
         """
 
+        check_step_size(start.step_size)
+
         def one(key: Array, beta: Array, positions: Array) -> Draws:
             step = start.step_size
-            return _with_coarse_draws(target, self, key, statistics, beta, positions, step)
+            return _with_coarse_draws(
+                target, self, key, statistics, beta, positions, step, keep_positions
+            )
 
         return run_each_beta(one, keys, betas, start.positions)
 
@@ -89,7 +118,8 @@ class SGLDResult(NamedTuple):
     led there (a step into NaN counts as 0): far below 1 the step is too long; ``num_divergent``,
     draws that are not finite or whose last step would have lost MALA more than 1000 nats;
     ``diverged``, whether a kept energy or the last position is not finite, after which no number of
-    that chain means anything.
+    that chain means anything. ``kept_positions`` [chain, draw, d] of all draws, None unless asked
+    for.
     """
 
     energies: Array
@@ -97,6 +127,7 @@ class SGLDResult(NamedTuple):
     acceptance: Array
     num_divergent: Array
     diverged: Array
+    kept_positions: Array | None = None
 
 
 def sgld(
@@ -109,6 +140,7 @@ def sgld(
     centre: Array,
     step_size: Array | float,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> SGLDResult:
     """Sample exp(β · log_likelihood(w, data) − (γ/2)|w − w*|²) with one chain per position.
 
@@ -119,16 +151,17 @@ def sgld(
 
     With ``batch_size`` every chain and step has its own minibatch, which the data draw
     (``target.Subsampled``). Everything is sampled in JAX's default float type. Under ``jit`` the
-    first two arguments are static; ``vmap`` over the others for many jobs. Raises ValueError for
-    settings, shapes or data out of range.
+    first two arguments and the last are static; ``vmap`` over the others for many jobs. Raises
+    ValueError for arguments out of range: β and γ must be ≥ 0, and ε positive.
 
     Source: Welling & Teh, Bayesian learning via stochastic gradient Langevin dynamics, ICML
     2011; Lau, Furman, Wang, Murfet & Wei, The local learning coefficient, AISTATS 2025.
     """
-    _check(settings, data, centre, initial_positions)
-    for name, value in (("beta", beta), ("gamma", gamma), ("step_size", step_size)):
-        if jnp.ndim(value) != 0:
-            raise ValueError(f"{name} has shape {jnp.shape(value)}; allowed is a scalar")
+    _check(target, settings, data, centre, initial_positions)
+    check_key("key", key)
+    for name, value in (("beta", beta), ("gamma", gamma)):
+        check_scalar(name, value, NonNegative)
+    check_scalar("step_size", step_size, Positive)
     dtype = jnp.result_type(float)
     positions, centre, beta, gamma, step_size = (
         jnp.asarray(value, dtype) for value in (initial_positions, centre, beta, gamma, step_size)
@@ -139,8 +172,13 @@ def sgld(
         settings, data, positions.shape, step_size, noise_key, batch_key,
     )  # fmt: skip
     first = dynamics.start(positions)
-    (_, last), (energies, acceptance, lost) = jax.lax.scan(
-        dynamics.draw, (first, first), jnp.arange(settings.num_draws)
+
+    def draw(states: Any, index: Array) -> tuple[Any, Any]:
+        states, traces = dynamics.draw(states, index)
+        return states, (traces, states[1].walk.positions if keep_positions else None)
+
+    (_, last), ((energies, acceptance, lost), kept) = jax.lax.scan(
+        draw, (first, first), jnp.arange(settings.num_draws)
     )
     finite = jnp.isfinite(energies).all(axis=0) & jnp.isfinite(last.walk.positions).all(axis=1)
     return SGLDResult(
@@ -149,6 +187,7 @@ def sgld(
         acceptance=jnp.mean(acceptance, axis=0),
         num_divergent=jnp.sum(lost, axis=0),
         diverged=~finite,
+        kept_positions=by_chain(kept),
     )
 
 
@@ -180,7 +219,7 @@ def reference_step(
         thinning=1,
         schedule=None,
     )
-    _check(short, data, centre, initial_positions)
+    _check(target, short, data, centre, initial_positions)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
     prior_key, round_key = jax.random.split(key)
@@ -225,10 +264,11 @@ def _with_coarse_draws(
     beta: Array,
     initial_positions: Array,
     step_size: Array | float | None,
+    keep_positions: bool,
 ) -> Draws:
     """Draw with the step that was asked for, and energies with twice that step."""
     with_prior = settings._replace(with_prior=True)
-    centre = jnp.zeros(jnp.shape(initial_positions)[1])
+    centre = jnp.zeros(jnp.shape(initial_positions)[-1])
     tune_key, draw_key = jax.random.split(key)
     unit, positions = reference_step(
         target, with_prior, tune_key, data, beta, 0.0, centre, initial_positions
@@ -236,34 +276,39 @@ def _with_coarse_draws(
     relative = jnp.asarray(DEFAULT_STEP if step_size is None else step_size, unit.dtype)
 
     def walk(run_key: Array, step: Array) -> SGLDResult:
-        return sgld(target, with_prior, run_key, data, beta, 0.0, centre, step, positions)
+        return sgld(
+            target, with_prior, run_key, data, beta, 0.0, centre, step, positions, keep_positions
+        )
 
     steps = relative * unit * jnp.array([1.0, 2.0], unit.dtype)
     both = jax.vmap(walk)(jax.random.split(draw_key), steps)
     fine = jax.tree.map(lambda leaf: leaf[0], both)
     return Draws(
-        fine.energies, fine.positions, fine.acceptance, fine.num_divergent, both.energies[1]
+        fine.energies,
+        fine.positions,
+        fine.acceptance,
+        fine.num_divergent,
+        both.energies[1],
+        kept_positions=fine.kept_positions,
     )
 
 
-def _check(settings: SGLDSettings, data: Any, centre: Array, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 1:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain, d]")
-    if jnp.shape(centre) != shape[1:]:
-        raise ValueError(f"centre has shape {jnp.shape(centre)}; allowed is {shape[1:]}")
-    if settings.num_warmup < 0 or settings.num_draws < 1 or settings.thinning < 1:
-        raise ValueError(
-            f"{settings}: num_warmup must be at least 0, num_draws and thinning at least 1"
-        )
+def _check(
+    target: Target, settings: SGLDSettings, data: Any, centre: Array, initial_positions: Array
+) -> None:
+    dimension = check_run(settings, target, data)
+    check_positions(initial_positions, dimension)
+    if jnp.shape(centre) != (dimension,):
+        raise ValueError(f"centre has shape {jnp.shape(centre)}; allowed is ({dimension},)")
+    check_finite("centre", centre)
     if settings.batch_size is not None and not isinstance(data, Subsampled):
         raise ValueError(
             f"batch_size {settings.batch_size} with data of type {type(data).__name__}, which have "
             "no subsample(key, batch_size); allowed is None"
         )
     preconditioner = settings.preconditioner
+    check_kind("preconditioner", preconditioner, (RMSProp, NoneType), "RMSProp(...) or None")
     if preconditioner is not None:
-        if not (0 <= preconditioner.decay < 1 and preconditioner.damping > 0):
-            raise ValueError(f"{preconditioner}: decay must lie in [0, 1) and damping be positive")
+        check_fields(preconditioner)
         if preconditioner.frozen and settings.num_warmup == 0:
             raise ValueError(f"{preconditioner} with num_warmup 0: frozen must have a warm-up")

@@ -15,7 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.samplers.sampling import Draws, Evidence, Start, checked_betas
+from slt_jax.samplers.arguments import (
+    check_run,
+    check_scalar,
+    check_step_size,
+    checked_betas,
+)
+from slt_jax.samplers.sampling import Draws, Evidence, Start
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.waste_free import (
     Population,
@@ -26,6 +32,7 @@ from slt_jax.samplers.waste_free import (
     next_temperature,
     prior_population,
 )
+from slt_jax.validation import Count, Positive, Probability, Size, check_key, is_traced
 
 FIRST_STEP_SIZE = 0.3
 
@@ -42,16 +49,22 @@ class SMCSettings(NamedTuple):
     512
     """
 
-    num_chains: int = 32
-    chain_length: int = 16
-    num_integration_steps: int = 6
-    num_tuning: int = 3
-    max_temperatures: int = 1000
-    max_moves: int = 8
-    ess_fraction: float = 0.5
+    num_chains: Count = 32
+    chain_length: Count = 16
+    num_integration_steps: Count = 6
+    num_tuning: Size = 3
+    max_temperatures: Count = 1000
+    max_moves: Count = 8
+    ess_fraction: Probability = 0.5
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run all keys behind one pilot, with the evidence; see ``SamplerSettings.run``.
 
@@ -59,6 +72,7 @@ class SMCSettings(NamedTuple):
         ``betas`` must be 1. ``start.step_size`` is that of ``tempered_smc``, 0.3 by default.
         """
         betas = checked_betas(betas)
+        check_step_size(start.step_size)
         first_step = jnp.asarray(FIRST_STEP_SIZE if start.step_size is None else start.step_size)
         runs = tempered_smc(target, self, keys, statistics, betas, first_step)
         shape = (len(keys), len(betas), self.num_chains)
@@ -67,6 +81,7 @@ class SMCSettings(NamedTuple):
             positions=runs.node_positions[:, :, -1],
             acceptance=jnp.broadcast_to(jnp.nanmean(runs.acceptance, axis=1)[:, None, None], shape),
             num_divergent=jnp.sum(~jnp.isfinite(runs.node_energies), axis=2),
+            kept_positions=jnp.swapaxes(runs.node_positions, 2, 3) if keep_positions else None,
             evidence=Evidence(*(getattr(runs, name) for name in Evidence._fields)),
         )
 
@@ -126,8 +141,14 @@ def tempered_smc(
     ``keys`` [S]; the runs know nothing of each other.
     ``nodes`` [B] are increasing β ≤ 1 at which a temperature is forced and all energies [K, C]
     and positions [K, C, d] are kept; the last must be 1. ``step_size`` is the HMC step that
-    tuning starts from, in units of the population's standard deviation.
+    tuning starts from, in units of the population's standard deviation. Raises ValueError for
+    arguments out of range.
     """
+    check_run(settings, target, data)
+    check_key("keys", keys, several=True)
+    check_scalar("step_size", step_size, Positive)
+    if not is_traced(nodes) and float(nodes[-1]) != 1:
+        raise ValueError(f"betas end at {float(nodes[-1]):g}; the last of SMC must be 1")
     start = _start(target, settings, keys, data, nodes, step_size)
     nodes = nodes.astype(start.variance.dtype)
 

@@ -12,12 +12,13 @@ highly parallel MCMC scheme, JRSS B 84, 2022.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import check_positions, check_run, checked_betas
 from slt_jax.samplers.hmc import (
     Chains,
     MoveInfo,
@@ -27,8 +28,18 @@ from slt_jax.samplers.hmc import (
     one_move_noise,
     scale_of,
 )
-from slt_jax.samplers.sampling import Draws, Start, checked_betas
+from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start
 from slt_jax.samplers.target import Target, tempered_density
+from slt_jax.validation import (
+    Above,
+    AtLeast,
+    Count,
+    Positive,
+    Within,
+    check_key,
+    increasing,
+    is_traced,
+)
 
 TARGET_ACCEPTANCE = 0.75
 STEP_SIZE_GAIN = 1.0
@@ -44,27 +55,41 @@ class ParallelTemperingSettings(NamedTuple):
     ``num_draws``. A sweep is a trajectory of ``num_integration_steps`` at each β and an exchange.
     """
 
-    num_temperatures: int = 16
-    num_rounds: int = 8
-    round_length: int = 50
-    num_draws: int = 500
-    num_integration_steps: int = 6
-    initial_step_size: float = 0.3
+    num_temperatures: Annotated[int, AtLeast(3)] = 16
+    num_rounds: Count = 8
+    round_length: Annotated[int, AtLeast(2)] = 50
+    num_draws: Count = 500
+    num_integration_steps: Count = 6
+    initial_step_size: Positive = 0.3
+
+    @property
+    def max_divergent(self) -> float:
+        """The share of draws that may diverge, since exchanges lead out of where they do."""
+        return MAX_DIVERGENT
 
     def run(
-        self, target: Target, keys: Array, statistics: Any, betas: Array, start: Start
+        self,
+        target: Target,
+        keys: Array,
+        statistics: Any,
+        betas: Array,
+        start: Start,
+        keep_positions: bool = False,
     ) -> Draws:
         """Run all β at once for each key; see ``SamplerSettings.run``. Step sizes are tuned."""
         betas = checked_betas(betas)
 
         def one(key: Array, positions: Array) -> Draws:
-            result = parallel_tempering(target, self, key, statistics, betas, positions)
+            result = parallel_tempering(
+                target, self, key, statistics, betas, positions, keep_positions
+            )
             rows = jnp.argmin(jnp.abs(result.beta - betas[:, None]), axis=1)
             return Draws(
                 result.energies[rows],
                 result.positions[rows],
                 result.acceptance[rows],
                 result.num_divergent[rows],
+                kept_positions=result.kept_positions[rows] if keep_positions else None,
             )
 
         return jax.vmap(one)(keys, start.positions)
@@ -78,7 +103,7 @@ class ParallelTemperingResult(NamedTuple):
     ``acceptance`` [T, C] of trajectories (1 at β = 0) and ``num_divergent`` [T, C], draws whose
     trajectory lost more than 1000 nats; ``rejection`` [T − 1] of exchanges between neighbours, NaN
     if none was tried; ``round_trips`` [C], how many replicas went from β = 0 to 1 and came back;
-    ``step_size`` [T].
+    ``step_size`` [T]. ``kept_positions`` [T, C, D, d] of all draws, None unless asked for.
     """
 
     beta: Array
@@ -89,6 +114,7 @@ class ParallelTemperingResult(NamedTuple):
     rejection: Array
     round_trips: Array
     step_size: Array
+    kept_positions: Any = None
 
     @property
     def barrier(self) -> Array:
@@ -137,6 +163,7 @@ def parallel_tempering(
     data: Any,
     betas: Array,
     initial_positions: Array,
+    keep_positions: bool = False,
 ) -> ParallelTemperingResult:
     """Draw at all temperatures from the prior to β = 1, with one ladder per initial position.
 
@@ -144,11 +171,14 @@ def parallel_tempering(
     ``betas`` [B] in (0, 1] are put into the ladder in place of the nearest of it, so that there are
     draws at exactly these. ``initial_positions`` [chain, d] start every temperature. Everything is
     sampled in JAX's default float type. Under ``jit`` the first two arguments are static; ``vmap``
-    over the others for many jobs. Raises ValueError for settings or shapes out of range.
+    over the others for many jobs. Raises ValueError for arguments out of range.
 
     Source: Syed et al. 2022, algorithms 1 and 4.
     """
-    _check(settings, betas, initial_positions)
+    dimension = check_run(settings, target, data)
+    check_key("key", key)
+    check_positions(initial_positions, dimension)
+    _check_betas(settings, betas)
     dtype = jnp.result_type(float)
     start = jnp.asarray(initial_positions, dtype)
     betas = jnp.asarray(betas, dtype)
@@ -156,10 +186,11 @@ def parallel_tempering(
     sweep = functools.partial(_sweep, target, settings, data)
     tuning, state = _tuned(settings, sweep, tune_key, betas, start)
 
-    def draw(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, _Sweep]:
-        return sweep(tuning, state, *inputs)
+    def draw(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, Any]:
+        state, trace = sweep(tuning, state, *inputs)
+        return state, (trace, state.positions if keep_positions else None)
 
-    state, done = jax.lax.scan(
+    state, (done, kept) = jax.lax.scan(
         draw,
         state,
         (jnp.arange(settings.num_draws), jax.random.split(draw_key, settings.num_draws)),
@@ -173,6 +204,7 @@ def parallel_tempering(
         rejection=jnp.sum(done.rejection, axis=0) / jnp.sum(done.tried, axis=0),
         round_trips=jnp.sum(done.returned, axis=0),
         step_size=tuning.step_size,
+        kept_positions=None if kept is None else jnp.moveaxis(kept, 0, 2),
     )
 
 
@@ -315,22 +347,13 @@ def _with_nodes(ladder: Array, nodes: Array) -> Array:
     return jnp.sort(ladder)
 
 
-def _check(settings: ParallelTemperingSettings, betas: Array, initial_positions: Array) -> None:
-    shape = jnp.shape(initial_positions)
-    if len(shape) != 2 or shape[0] < 1:
-        raise ValueError(f"initial_positions has shape {shape}; allowed is [chain, d]")
-    if jnp.ndim(betas) != 1 or len(betas) > settings.num_temperatures - 2:
+def _check_betas(settings: ParallelTemperingSettings, betas: Array) -> None:
+    """Refuse β outside (0, 1] or that do not increase, and more than the ladder has room for."""
+    room = settings.num_temperatures - 2
+    if jnp.ndim(betas) != 1 or len(betas) > room:
         raise ValueError(
             f"betas has shape {jnp.shape(betas)}; allowed is [B] with at most "
-            f"num_temperatures − 2 = {settings.num_temperatures - 2}"
+            f"num_temperatures − 2 = {room}"
         )
-    if settings.num_temperatures < 3:
-        raise ValueError(f"{settings}: num_temperatures must be at least 3")
-    if min(settings.num_rounds, settings.num_draws, settings.num_integration_steps) < 1:
-        raise ValueError(
-            f"{settings}: num_rounds, num_draws and num_integration_steps must be at least 1"
-        )
-    if settings.round_length < 2 or not settings.initial_step_size > 0:
-        raise ValueError(
-            f"{settings}: round_length must be at least 2 and initial_step_size positive"
-        )
+    if len(betas) and not is_traced(betas):
+        increasing("betas", betas, Annotated[float, Above(0), Within(0, 1)])

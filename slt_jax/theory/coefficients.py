@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slt_jax.theory.arguments import checked_integer
+from slt_jax.validation import check_kind, real_array
 
 Kind = Literal["exact", "upper bound", "conjecture"]
 
@@ -67,7 +68,7 @@ class Theory:
 
         Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009).
         """
-        sizes = np.asarray(n, dtype=np.float64)
+        sizes = real_array("n", n)
         # Written so that NaN is refused too.
         refused = sizes[~(sizes > 1)]
         if refused.size:
@@ -124,6 +125,8 @@ def product_of(*theories: Theory) -> Theory:
 def _require_some(theories: tuple[Theory, ...]) -> None:
     if not theories:
         raise ValueError(f"theories={theories!r}; allowed: one theory or more")
+    for i, theory in enumerate(theories):
+        check_kind(f"theories[{i}]", theory, Theory, "a Theory")
 
 
 def _weakest(theories: tuple[Theory, ...]) -> Kind:

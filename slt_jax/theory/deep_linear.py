@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate, combinations
 
-from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.arguments import checked_integer, checked_integers
 from slt_jax.theory.coefficients import Theory
 
 
@@ -27,7 +27,7 @@ def deep_linear(widths: Sequence[int], rank: int) -> Theory:
     Geometry of fibers of the multiplication map of deep linear neural networks, arXiv:2411.19920
     (2024).
     """
-    layers = [checked_integer(f"widths[{s}]", h, 1) for s, h in enumerate(widths)]
+    layers = checked_integers("widths", widths, 1)
     if len(layers) < 2:
         raise ValueError(f"widths={widths!r}; allowed: two widths or more")
     r = checked_integer("rank", rank, 0)

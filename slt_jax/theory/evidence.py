@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 from slt_jax.theory.arguments import checked_integer
 from slt_jax.theory.scaling import Floats, Scaling
+from slt_jax.validation import real_array
 
 
 def log_evidence(
@@ -31,7 +32,7 @@ def log_evidence(
     d = checked_integer("dim", dim, 1)
     if d > 3:
         raise ValueError(f"dim={d}; allowed: 1 to 3, above which volume_scaling samples")
-    levels = np.asarray(log_n, float)
+    levels = real_array("log_n", log_n)
     index = np.arange(np.floor(-60 / step), np.ceil(2.5 / step))
     nodes = np.stack(np.meshgrid(*[index] * d, indexing="ij"), axis=-1).reshape(-1, d)
     log_w = step * nodes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.arguments import checked_integers
 from slt_jax.theory.coefficients import Theory
 
 
@@ -19,11 +19,11 @@ def monomial(exponents: Sequence[int], prior_exponents: Sequence[int] | None = N
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009); Arnold,
     Gusein-Zade and Varchenko, Singularities of Differentiable Maps, volume II (1988).
     """
-    powers = [checked_integer(f"exponents[{j}]", k, 0) for j, k in enumerate(exponents)]
+    powers = checked_integers("exponents", exponents, 0)
     if not any(powers):
         raise ValueError(f"exponents={exponents!r}; allowed: at least one exponent > 0")
     given = [0] * len(powers) if prior_exponents is None else prior_exponents
-    orders = [checked_integer(f"prior_exponents[{j}]", h, 0) for j, h in enumerate(given)]
+    orders = checked_integers("prior_exponents", given, 0)
     if len(orders) != len(powers):
         raise ValueError(
             f"prior_exponents={prior_exponents!r}; allowed: as many as exponents={exponents!r}"

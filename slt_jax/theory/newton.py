@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.arguments import checked_integers
 from slt_jax.theory.coefficients import Theory
 
 # Equality constraints in canonical form: each row ends with its right-hand side, and the column
@@ -52,7 +52,7 @@ def newton_polyhedron(
         raise ValueError(f"exponents={exponents!r}; allowed: one vector or more, of one length ≥ 1")
     dim = dims.pop()
     given = [0] * dim if prior_exponents is None else prior_exponents
-    orders = [checked_integer(f"prior_exponents[{j}]", h, 0) for j, h in enumerate(given)]
+    orders = checked_integers("prior_exponents", given, 0)
     if len(orders) != dim:
         raise ValueError(f"prior_exponents={prior_exponents!r}; allowed: None or {dim} integers")
     power = 2 if squares else 1
@@ -69,7 +69,7 @@ def newton_polyhedron(
 
 
 def _checked_point(i: int, alpha: Sequence[int]) -> list[int]:
-    point = [checked_integer(f"exponents[{i}][{j}]", a, 0) for j, a in enumerate(alpha)]
+    point = checked_integers(f"exponents[{i}]", alpha, 0)
     if not any(point):
         raise ValueError(f"exponents[{i}]={alpha!r}; allowed: at least one exponent > 0")
     return point

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.arguments import checked_integers
 from slt_jax.theory.coefficients import Theory, sum_of
 from slt_jax.theory.monomial import monomial
 from slt_jax.theory.regular import regular
@@ -52,7 +52,7 @@ def power_coefficients(powers: Sequence[int], nonzero: Sequence[bool]) -> Theory
 
     Source: follows from ``sum_of`` and ``monomial``.
     """
-    degrees = [checked_integer(f"powers[{i}]", p, 1) for i, p in enumerate(powers)]
+    degrees = checked_integers("powers", powers, 1)
     given = list(nonzero)
     if not degrees or len(given) != len(degrees):
         raise ValueError(f"nonzero={nonzero!r}; allowed: one for each of powers={powers!r}")

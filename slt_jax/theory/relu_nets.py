@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from slt_jax.theory.arguments import checked_integer
+from slt_jax.theory.arguments import checked_integer, checked_integers
 from slt_jax.theory.coefficients import Theory
 from slt_jax.theory.shallow_nets import relu_zero_truth
 
@@ -55,10 +55,10 @@ def relu_network(widths: Sequence[int], true_widths: Sequence[int]) -> Theory:
     distance to the true ones. The second sum counts the rescalings, one for each hidden unit, which
     leave the function as it is: the true parameters have at least that dimension.
     """
-    layers = [checked_integer(f"widths[{k}]", h, 1) for k, h in enumerate(widths)]
+    layers = checked_integers("widths", widths, 1)
     if len(layers) < 2:
         raise ValueError(f"widths={widths!r}; allowed: two widths or more")
-    true = [checked_integer(f"true_widths[{k}]", h, 0) for k, h in enumerate(true_widths)]
+    true = checked_integers("true_widths", true_widths, 0)
     if len(true) != len(layers) or [true[0], true[-1]] != [layers[0], layers[-1]]:
         raise ValueError(f"true_widths={true_widths!r}; allowed: same depth and ends as {widths!r}")
     if any(t > h for t, h in zip(true, layers, strict=True)):

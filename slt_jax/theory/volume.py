@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slt_jax.theory.arguments import checked_integer
 from slt_jax.theory.scaling import Floats, Scaling
+from slt_jax.validation import real_array
 
 
 def volume_scaling(
@@ -42,8 +43,8 @@ def volume_scaling(
     Source: Cerou, Del Moral, Furon and Guyader, Sequential Monte Carlo for rare event estimation,
     Statistics and Computing 22 (2012) 795-808.
     """
-    corners = np.asarray(low, float), np.asarray(high, float)
-    levels = np.asarray(log_n, float)
+    corners = real_array("low", low), real_array("high", high)
+    levels = real_array("log_n", log_n)
     if corners[0].ndim != 1 or not np.all(corners[0] < corners[1]):
         raise ValueError(f"low={low!r}, high={high!r}; allowed: vectors with low < high")
     if levels.ndim != 1 or not np.all(np.diff(levels) > 0):

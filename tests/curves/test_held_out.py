@@ -5,12 +5,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from slt_jax.curves.posterior import SampledPosterior
 
 import slt_jax as slt
 from slt_jax.curves import error_curve
 from slt_jax.curves.error_curve import held_out_points, points_to_sample
 from slt_jax.curves.errors import errors_of_draws
-from slt_jax.curves.posterior import SampledPosterior
 from slt_jax.models.linear import LinearRegression
 from slt_jax.oracles.criteria import simulated_points
 

@@ -89,7 +89,7 @@ def test_temperature_nodes() -> None:
 
 @pytest.mark.parametrize("n", [2, 1, 0, -7])
 def test_temperature_nodes_of_too_few_data(n: int) -> None:
-    with pytest.raises(ValueError, match=rf"n = {n}:.* n must be ≥ 3"):
+    with pytest.raises(ValueError, match=rf"n = {n}:.* must be (an integer )?≥"):
         temperature_nodes(n)
 
 
@@ -294,9 +294,15 @@ def test_each_failure_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(curve["converged"], np.arange(R) == GOOD)
     reasons = curve["reason"].to_numpy()
     assert reasons[GOOD] == ""
-    assert reasons[UNFINISHED] == "max_temperatures = 6 used up at beta = 0.06 < 1"
-    assert reasons[LOST] == "log-likelihood NaN at up to 128 of 128 draws of the prior"
-    assert reasons[DEAD] == "1 of 4 runs lost: no finite log-likelihood after 2 temperatures"
+    assert reasons[UNFINISHED] == (
+        "max_temperatures = 6 used up at beta = 0.06 < 1: set it to 34 or more"
+    )
+    assert reasons[LOST].startswith(
+        "log-likelihood NaN at up to 128 of 128 draws of the prior: it must be a number"
+    )
+    assert reasons[DEAD].startswith(
+        "1 of 4 runs lost: no finite log-likelihood after 2 temperatures; set num_chains"
+    )
     assert reasons[SLOW] == "acceptance 0.10 < 0.15"
     assert reasons[APART].startswith("seeds disagree: nested R-hat")
     assert re.fullmatch(
@@ -317,7 +323,8 @@ def test_a_reference_that_cannot_be_one_is_named(
         "reason"
     ].to_numpy()
     lost = reasons[[UNFINISHED, LOST, DEAD]]
-    assert set(lost) == {f"log-likelihood {word} at the reference point w0"}
+    words = f"log-likelihood {word} at the reference point w0: set the problem's optimum to "
+    assert all(reason.startswith(words) for reason in lost)
     assert reasons[GOOD] == ""
 
 

@@ -129,7 +129,7 @@ def test_sbic_far_below_the_smallest_number() -> None:
         ([0.0, np.nan], [(0, 0), (1, 1)], 10, None, "energies"),
         ([0.0, 0.0], [(0, 0)], 10, None, r"lack the pairs \[\(1, 1\)\]"),
         ([0.0, 0.0], [(0, 0), (1, 1), (0, 1)], 10, None, r"hold \[\(0, 1\)\]"),
-        ([0.0], [(0, 0)], 1, None, "n=1"),
+        ([0.0], [(0, 0)], 1, None, "n = 1: must be a number > 1"),
         ([0.0], [(0, 0)], 10, [0.0], "prior"),
         ([0.0], [(0, 0)], 10, [1.0, 1.0], "prior"),
     ],

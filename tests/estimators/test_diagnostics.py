@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpyro.diagnostics import split_gelman_rubin
 
+from slt_jax import ChEESSettings, MALASettings, ParallelTemperingSettings
 from slt_jax.estimators.diagnostics import (
     Thresholds,
     compare_starts,
@@ -243,7 +244,8 @@ def test_judge_without_a_kernel_to_report() -> None:
         (STUCK, {}, "1 of 8 chains never moved"),
         (GOOD, {"acceptance": 0.2}, "acceptance 0.200 is not in [0.5, 1]"),
         (GOOD, {"acceptance": [0.8] * 7 + [np.nan]}, "acceptance nan"),
-        (GOOD, {"num_divergent": [0] * 7 + [9]}, "9 of 8000 draws diverged"),
+        (GOOD, {"num_divergent": [0] * 7 + [161]}, "161 of 8000 draws diverged, more than 2.0%"),
+        (GOOD, {"num_divergent": -1}, "-1 of 8000 draws diverged"),
         (GOOD, {"thresholds": Thresholds(min_ess=20_000)}, "is below 20000"),
         (GOOD, {"thresholds": Thresholds(max_r_hat=0.9)}, "is above 0.9"),
         (GOOD, {"coarse": GOOD + 0.1}, "twice the step changes the mean by 0.1: a bias"),
@@ -255,6 +257,59 @@ def test_judge_says_what_is_wrong(draws: np.ndarray, arguments: dict, reason: st
     assert not verdict.converged
     assert reason in verdict.reason
     assert verdict.reason.count(";") == 0 or draws is not GOOD
+
+
+def test_many_chains_may_be_shorter_than_four() -> None:
+    limits = Thresholds()
+    assert [limits.r_hat_limit(chains) for chains in (1, 4, 10, 20, 1000)] == pytest.approx(
+        [1.01, 1.01, 1.025, 1.05, 1.05]
+    )
+    assert Thresholds(max_r_hat=1.2).r_hat_limit(4) == 1.2
+    slow = autoregressive(0.6, 64, 200)
+    assert 1.01 < judge(slow).r_hat < 1.05
+    assert judge(slow).converged
+    assert not judge(slow, thresholds=Thresholds(max_r_hat=1.01)).converged
+
+
+def test_some_divergences_are_rejections() -> None:
+    """More of them where a sampler has moves that lead out again."""
+    assert judge(GOOD, num_divergent=160).converged
+    assert not judge(GOOD, num_divergent=1400).converged
+    for settings in (MALASettings(), ChEESSettings(), ParallelTemperingSettings()):
+        limits = Thresholds(max_divergent=settings.max_divergent)
+        assert judge(GOOD, num_divergent=1400, thresholds=limits).converged
+
+
+def test_populations_are_compared_as_wholes() -> None:
+    """Chains of SMC are shorter than their autocorrelation, whether or not populations agree."""
+    short = autoregressive(0.8, 256, 16)
+    short[3] = short[3, 0]
+    assert "R-hat" in judge(short).reason
+    verdict = judge(short, num_runs=8)
+    assert verdict.converged
+    assert verdict.r_hat == nested_r_hat(short.reshape(8, 32, 16)) < 1.05
+    apart = short + np.repeat(np.arange(8.0), 32)[:, None]
+    assert judge(apart, num_runs=8).reason.startswith("nested R-hat")
+    both = np.stack([short, apart], axis=-1)
+    worst = judge(apart, num_runs=8).r_hat
+    assert judge(both, num_runs=8).r_hat == pytest.approx(worst)
+    resting = np.where(np.arange(256)[:, None] < 32, 0.0, short)
+    assert "1 of 8 chains never moved" in judge(resting, num_runs=8).reason
+    assert "not finite" in judge(short * np.nan, num_runs=8).reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_runs": 1}, "num_runs = 1: must be an integer ≥ 2"),
+        ({"num_runs": 3}, "num_runs = 3: must divide the 8 chains"),
+        ({"thresholds": 0.5}, "thresholds = 0.5: must be Thresholds or None"),
+        ({"acceptance": "a"}, "acceptance: array of type"),
+    ],
+)
+def test_judge_refuses(arguments: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        judge(GOOD, **arguments)
 
 
 def test_judge_takes_the_worst_quantity_and_names_all_faults() -> None:

@@ -77,6 +77,12 @@ def test_a_smallest_step_that_is_too_long_is_marked_by_the_next() -> None:
     alone = local_learning_coefficient(table[1, 0], 7.0, N).standard_error
     total = np.hypot(alone, 30 / np.log(N))
     np.testing.assert_allclose(scanned["local_learning_coefficient_se"][1, 0], total)
+    # As the bias is linear in ε here, every pair of steps leads to the same value without it.
+    unbiased = local_learning_coefficient(energies(10.0), 7.0, N).value
+    np.testing.assert_allclose(scanned["extrapolated"][1], unbiased)
+    # The first two of 2λ̂(ε) − λ̂(2ε), and all of the correction.
+    expected = np.hypot(np.sqrt(5) * alone, 30 / np.log(N))
+    np.testing.assert_allclose(scanned["extrapolated_se"][1, 0], expected)
 
 
 def test_one_step_or_one_chain_is_not_reliable() -> None:
@@ -88,6 +94,9 @@ def test_one_step_or_one_chain_is_not_reliable() -> None:
     )
     assert not one_step["reliable"].any()
     assert np.isnan(one_step["step_bias"]).all()
+    assert np.isnan(one_step["extrapolated"]).all()
+    assert np.isnan(one_step["extrapolated_se"]).all()
+    assert one_step["settled"].all()
     assert np.isfinite(one_step["local_learning_coefficient_se"]).all()
     table = np.stack([np.stack([energies(gamma, shape=(1, 2000))] * 3) for gamma in (1.0, 10.0)])
     assert not scan(energies=table, acceptance=np.ones((2, 3, 1)))["reliable"].any()
@@ -196,5 +205,5 @@ def test_refusals() -> None:
         scan(gamma=[1.0])
     with pytest.raises(ValueError, match=r"acceptance has shape \(2, 3\)"):
         scan(acceptance=np.ones((2, 3)))
-    with pytest.raises(ValueError, match="must increase"):
+    with pytest.raises(ValueError, match="must be > 0.4, the one before"):
         scan(step_size=[0.4, 0.2, 0.1])

@@ -64,7 +64,7 @@ def test_an_open_interval_says_so():
     [
         ((N[:2], N[:2], N[:2]), "N ≥ 3"),
         ((N, curve(), np.zeros(7)), "standard_error"),
-        ((N, np.full(7, np.nan), np.ones(7)), "not finite"),
+        ((N, np.full(7, np.nan), np.ones(7)), "must be finite"),
         ((-N, curve(), np.ones(7)), "n = "),
         ((np.ones(7), curve(), np.ones(7)), "different"),
         ((N, curve(), np.ones(7), None, 1.0), "coverage"),

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import importlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import slt_jax
 from slt_jax.report import main as command_line
-from slt_jax.run.config import ExperimentConfig
+from slt_jax.report.export import tidy_table
+from slt_jax.run.config import ExperimentConfig, parse
+from slt_jax.run.config import command_line as command_line_of
+from slt_jax.run.store import read_dataset
 from slt_jax.validation import (
     Above,
     AtLeast,
@@ -69,10 +74,15 @@ def test_experiments_are_listed_with_their_questions() -> None:
 
 
 def test_an_experiment_is_run_by_name_and_no_other() -> None:
-    done = in_a_process("-m", "experiments", "nope")
-    assert done.returncode != 0
-    assert f"experiment 'nope': choose from {', '.join(NAMES)}" in done.stderr
+    for wrong, words in (
+        ("nope", f"choose from {', '.join(NAMES)}"),
+        ("free-energy", "did you mean free_energy?"),
+    ):
+        done = in_a_process("-m", "experiments", wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"error: experiment {wrong!r}: {words}\n"
     helped = in_a_process("-m", "experiments", "free_energy", "--help")
+    assert "usage: python -m experiments.free_energy" in helped.stdout
     assert "--problems" in helped.stdout
 
 
@@ -103,7 +113,8 @@ def test_help_says_every_field_with_its_bounds_and_imports_no_jax(name: str) -> 
 @each
 def test_presets_say_their_name_and_give_tasks(name: str) -> None:
     presets = experiment(name).PRESETS
-    assert list(presets) == ["laptop", "smoke", "paper"]
+    first, second, *_, last = presets
+    assert (first, second, last) == ("laptop", "smoke", "paper")
     for preset, config in presets.items():
         assert config.preset == preset
         assert isinstance(config, ExperimentConfig)
@@ -129,6 +140,19 @@ def test_flags_override_a_preset_and_have_a_folder_of_their_own(
     assert set(folders[4:]) == {folders[0]} == {Path("results") / name / "laptop"}
 
 
+@each
+def test_a_command_that_is_written_down_makes_the_same_configuration(name: str) -> None:
+    presets = experiment(name).PRESETS
+    for config in (*presets.values(), *(dataclasses.replace(presets[preset], preset="laptop")
+                                        for preset in ("smoke", "paper"))):  # fmt: skip
+        written = command_line_of("python -m it", presets, config)
+        again = parse("it", "", presets, shlex.split(written)[3:])
+        assert again.identity == config.identity
+    assert command_line_of("python -m it", presets, presets["smoke"]) == (
+        "python -m it --preset smoke"
+    )
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 
@@ -145,28 +169,28 @@ def inner_bounds(declared: Any) -> list[Any]:
     return [bound for part in inner for bound in inner_bounds(part)]
 
 
-def outside(bound: Any, value: Any) -> Any:
-    """A value that a bound refuses, made from one that it allows."""
+def outside(bound: Any, value: Any) -> list[Any]:
+    """Values that a bound refuses, made from one that it allows."""
     match bound:
-        case AtLeast(minimum) | Within(minimum, _):
-            wrong: Any = minimum - 1
+        case AtLeast(minimum):
+            wrong: list[Any] = [minimum - 1]
+        case Within(minimum, maximum):
+            wrong = [minimum - 1, maximum + 1]
         case Above(minimum):
-            wrong = minimum
+            wrong = [minimum]
         case Between(_, high):
-            wrong = high
+            wrong = [high]
         case OrMore():
-            return ()
+            return [()]
         case Increasing():
-            return tuple(reversed(value)) if len(value) > 1 else value * 2
+            return [tuple(reversed(value)) if len(value) > 1 else value * 2]
         case ProblemSpecs():
-            return ("",)
+            return [("",)]
         case Different():
-            return (*value, *value) if value else ("linear_3", "linear_3")
+            return [(*value, *value) if value else ("linear_3", "linear_3")]
         case _:
             raise TypeError(f"no value outside {bound!r} is known")
-    if isinstance(value, tuple):
-        return (wrong, *value[1:])
-    return wrong
+    return [(each, *value[1:]) for each in wrong] if isinstance(value, tuple) else wrong
 
 
 @each
@@ -174,22 +198,40 @@ def test_every_bound_refuses_in_one_line_that_names_the_field(name: str) -> None
     smoke = experiment(name).PRESETS["smoke"]
     tried = 0
     for field, bound in bounds(name):
-        wrong = outside(bound, getattr(smoke, field))
-        with pytest.raises(ValueError, match=rf"^{field}(\[0\])? = ") as caught:
-            dataclasses.replace(smoke, **{field: wrong})
-        assert "\n" not in str(caught.value)
-        tried += 1
+        for wrong in outside(bound, getattr(smoke, field)):
+            with pytest.raises(ValueError, match=rf"^{field}(\[0\])? = ") as caught:
+                dataclasses.replace(smoke, **{field: wrong})
+            assert "\n" not in str(caught.value)
+            tried += 1
     assert tried >= 5
+
+
+@each
+def test_no_size_is_without_bound(name: str) -> None:
+    """An n that no double holds, or beyond the data that differ, is refused by the field."""
+    config = experiment(name).Config()
+    fields = {field.name for field in dataclasses.fields(config) if field.name.endswith("sizes")}
+    assert fields
+    for field in fields:
+        with pytest.raises(ValueError, match=rf"^{field}\[0\] = 10{{30}}: must be an integer"):
+            dataclasses.replace(config, **{field: (10**30,)})
 
 
 @each
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--preset nope", "preset 'nope': choose from laptop, smoke, paper"),
+        ("--preset nope", "preset 'nope': choose from laptop, smoke, "),
+        ("--preset smok", "preset 'smok': did you mean smoke?"),
+        ("--preset", "expected one argument"),
         ("--seed -1", "seed = -1: must be an integer from 0"),
-        ("--seed nope", "nope"),
-        ("--nope 1", "--nope"),
+        ("--seed nope", "seed = nope: must be an integer from 0 to 4294967295"),
+        ("--memory nope", "memory = nope: must be a number > 0"),
+        ("--xyzzy 1", "unknown flag --xyzzy: --help lists all flags"),
+        ("--sed 1", "unknown flag --sed: did you mean --seed"),
+        ("--restrat", "unknown flag --restrat: did you mean --restart"),
+        ("--worker_ 0/2", "unknown flag --worker_: did you mean --worker"),
+        ("stray", "stray"),
         ("--memory 0", "memory = 0"),
         ("--memory nan", "memory = nan"),
         ("--worker 3/3", "worker '3/3': must be i/N"),
@@ -203,7 +245,7 @@ def test_bad_flags_are_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(command_line, "compute", None)
     preset = () if "--preset" in arguments else ("--preset", "smoke")
-    assert_refused(command(name, *preset, "--out", tmp_path / "out", *arguments.split()), words)
+    assert_refused(command(name, "--out", tmp_path / "out", *preset, *arguments.split()), words)
     assert os.listdir(tmp_path) == []
 
 
@@ -350,3 +392,41 @@ def test_every_number_of_the_dataset_is_labelled(name: str, folder: Path) -> Non
                    for axis in variable.dims), variable.name  # fmt: skip
     assert all(np.isfinite(dataset[axis]).all() for axis in dataset.dims
                if axis in dataset.coords and dataset[axis].dtype.kind == "f")  # fmt: skip
+    for key, variable in dataset.variables.items():
+        assert variable.attrs.keys() >= {"long_name", "units"}, key
+        assert (variable.attrs["units"] == "text") == (variable.dtype.kind in "UOT"), key
+
+
+@runs
+def test_a_dataset_says_its_question_its_claims_and_its_command(name: str, folder: Path) -> None:
+    made = finished_run(name, folder / name)
+    attributes = made.dataset.attrs
+    assert attributes["title"] == experiment(name).__doc__.splitlines()[0]
+    assert attributes["command"] == f"python -m experiments.{name} --preset smoke"
+    assert attributes["command"] == made.verdict["provenance"]["command"]
+    assert attributes["slt_jax_version"] == slt_jax.__version__
+    for claim, finding in made.verdict["claims"].items():
+        assert f"{claim}: {finding['passage']}" in attributes["claims"].splitlines()
+
+
+@runs
+def test_a_dataset_becomes_a_table(name: str, folder: Path) -> None:
+    """With the numbers of the variables that share most of its axes, and so do all saved tasks."""
+    made = finished_run(name, folder / name)
+    dataset = made.dataset
+    table = tidy_table(dataset)
+    rows = [axis for axis in table.columns if axis in dataset.dims]
+    assert len(table) == np.prod([dataset.sizes[axis] for axis in rows])
+    for key, variable in dataset.data_vars.items():
+        if set(variable.dims) == set(rows):
+            np.testing.assert_array_equal(table[key], variable.transpose(*rows).to_numpy().ravel())
+    for file in (made.folder / "tasks").glob("*.nc"):
+        task = read_dataset(file)
+        assert len(tidy_table(task)) >= 1
+
+
+@runs
+def test_no_quantity_is_described_that_is_nowhere(name: str, folder: Path) -> None:
+    dataset = finished_run(name, folder / name).dataset
+    own = command_line.quantities_of(f"experiments.{name}")
+    assert set(own) <= set(map(str, dataset.variables))

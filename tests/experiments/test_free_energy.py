@@ -265,12 +265,18 @@ def test_the_verdict_can_fail(
     ("arguments", "words"),
     [
         ("--problems linear_3 nope", "problem 'nope': choose from "),
-        ("--sample-sizes 2 10", "sample_sizes[0] = 2: must be an integer ≥ 3"),
-        ("--exact-sizes 2", "exact_sizes[0] = 2: must be an integer ≥ 3"),
+        ("--sample-sizes 2 10", "sample_sizes[0] = 2: must be an integer from 3 to 4294967296"),
+        ("--exact-sizes 2", "exact_sizes[0] = 2: must be an integer from 3 to 4294967296"),
         ("--sample-sizes 10 10", "sample_sizes = (10, 10): must be a tuple that increases"),
         (
             "--sample-sizes",
             "sample_sizes = (): must be a tuple that increases with 1 or more entries",
+        ),
+        ("--sample-sizes 1e30", "sample_sizes = 1e30: must be numbers, each an integer from 3"),
+        (f"--sample-sizes {10**30}", f"sample_sizes[0] = {10**30}: must be an integer from 3 to"),
+        (
+            f"--problems mixture_3 --data-sets 999 --sample-sizes {2**32}",
+            f"n = {2**32}: 999 data sets of mixture_3 would take 63936.0 GiB",
         ),
         ("--step-size inf", "step_size = inf"),
         ("--ess-fraction nan", "ess_fraction = nan"),

@@ -91,7 +91,7 @@ def results(nu: float = 0.5, late: float = 0.0) -> xr.Dataset:
     curve = xr.Dataset(
         variables,
         coords={"n": SIZES, "large_n": LARGE_SIZES, "prior_scale": [1.0, 3.0]},
-        attrs={"degrees_of_freedom": 7},
+        attrs={"degrees_of_freedom": 7, "sampler": "smc"},
     )
     return curve.assign(
         converged=(axes, np.ones(noise.shape, bool)),

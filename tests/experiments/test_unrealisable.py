@@ -40,7 +40,9 @@ def results(bayes: float, gibbs: float, nu: float = 1.0, expected: bool = False)
         variables[name] = (axes, variables[f"exact_{name}"][1] + 1e-3 * error)
         variables[f"{name}_se"] = (axes, np.full(noise.shape, 1e-3))
         variables[f"exact_{name}_error"] = (axes, np.zeros(noise.shape))
-    curve = xr.Dataset(variables, coords={"n": SIZES}, attrs={"degrees_of_freedom": 7})
+    curve = xr.Dataset(
+        variables, coords={"n": SIZES}, attrs={"degrees_of_freedom": 7, "sampler": "smc"}
+    )
     curve = curve.assign(
         converged=(axes, np.ones(noise.shape, bool)),
         reason=(axes, np.full(noise.shape, "", dtype=object)),

@@ -1,5 +1,6 @@
 """Runs as ArviZ and pandas take them, with and without ArviZ."""
 
+import importlib
 import sys
 import types
 import warnings
@@ -70,14 +71,25 @@ def test_without_arviz(monkeypatch: pytest.MonkeyPatch) -> None:
         to_arviz(tree())
 
 
+def test_arviz_itself_takes_all_groups() -> None:
+    """And sees in them the draws, their axes and what else the run says of itself."""
+    arviz, converted = importlib.import_module("arviz"), to_arviz(tree())
+    for name, group in tree().children.items():
+        xr.testing.assert_equal(converted[name].to_dataset() if isinstance(
+            converted, xr.DataTree) else converted[name], group.to_dataset())  # fmt: skip
+    assert converted.attrs["n"] == DATA
+    summary = arviz.summary(converted)
+    assert list(summary.index) == ["w[0]", "w[1]", "scale"]
+    assert float(summary["mean"].iloc[2]) == pytest.approx(arrays()["scale"].mean(), abs=6e-4)
+
+
 def test_arviz_itself_leaves_one_out_alike() -> None:
     """The same expected log density; k̂ from another relative efficiency, so to 0.1 only."""
+    log_ratios = 0.3 * arrays()["l"]
+    run = draws_tree({"w": arrays()["w"]}, log_ratios)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        arviz = pytest.importorskip("arviz")
-        log_ratios = 0.3 * arrays()["l"]
-        run = draws_tree({"w": arrays()["w"]}, log_ratios)
-        loo = arviz.loo(to_arviz(run), pointwise=True)
+        warnings.simplefilter("ignore")  # it doubts the tails of so few draws
+        loo = importlib.import_module("arviz").loo(to_arviz(run), pointwise=True)
     own = smoothed_leave_one_out(log_ratios)
     theirs = loo.elpd_loo if hasattr(loo, "elpd_loo") else loo.elpd
     assert float(theirs) == pytest.approx(-DATA * float(own.loss.value), rel=0.01)
@@ -124,12 +136,43 @@ def test_curves_become_rows() -> None:
     assert table["moments[1]"].tolist() == [1, 3, 5, 7, 9, 11]
 
 
+def mixed() -> xr.Dataset:
+    """Variables of different dimensions, as the files of experiments have them."""
+    return xr.Dataset(
+        {
+            "title": ("problem", ["one", "other"]),
+            "free_energy": (("problem", "n"), np.arange(6.0).reshape(2, 3)),
+            "wbic": (("n", "problem"), np.arange(6.0).reshape(3, 2)),
+            "gap": (("problem", "decade"), np.arange(4.0).reshape(2, 2)),
+            "elsewhere": ("width", [1.0, 2.0]),
+            "seed": 7,
+        },
+        coords={"problem": ["a", "b"], "n": [10, 100, 1000]},
+    )
+
+
+def test_what_lacks_a_row_is_repeated_and_what_has_none_is_left_out() -> None:
+    table = tidy_table(mixed())
+    assert list(table.columns) == [
+        "problem", "n", "title", "free_energy", "wbic", "gap[0]", "gap[1]", "seed",
+    ]  # fmt: skip
+    assert table["problem"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert table["title"].tolist() == ["one"] * 3 + ["other"] * 3
+    assert table["free_energy"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert table["wbic"].tolist() == [0, 2, 4, 1, 3, 5]
+    assert table["gap[1]"].tolist() == [1] * 3 + [3] * 3
+    assert table["seed"].tolist() == [7] * 6
+    by_width = tidy_table(mixed(), rows=("width",))
+    assert by_width.to_dict("list") == {"width": [0, 1], "elsewhere": [1.0, 2.0], "seed": [7, 7]}
+
+
+def test_tables_of_single_numbers_have_one_row() -> None:
+    assert tidy_table(xr.Dataset({"a": 1.0, "b": 2.0})).to_dict("list") == {"a": [1.0], "b": [2.0]}
+
+
 def test_tables_refuse_what_is_no_row() -> None:
-    dataset = xr.Dataset({"a": ("chain", [1.0]), "b": (("chain", "draw"), [[1.0]])})
-    with pytest.raises(ValueError, match=r"\['a'\] lack"):
-        tidy_table(dataset)
-    with pytest.raises(ValueError, match=r"no dimensions \['n'\]"):
-        tidy_table(dataset, rows=("n",))
+    with pytest.raises(ValueError, match=r"no dimensions \['x'\]"):
+        tidy_table(mixed(), rows=("n", "x"))
 
 
 def test_estimates_become_rows_with_their_parts() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from slt_jax.report import main as command_line
+from slt_jax.run.stopping import Terminated
 from tests.experiments.commands import command
 
 
@@ -11,7 +12,8 @@ from tests.experiments.commands import command
     [
         (ValueError("two\n  lines"), 2, "error: two lines"),
         (OSError(28, "No space left"), 2, "error: [Errno 28] No space left"),
-        (KeyboardInterrupt(), 130, "interrupted; no result was written"),
+        (KeyboardInterrupt(), 130, "interrupted; no result was written, tasks on disk are kept"),
+        (Terminated(), 143, "interrupted; no result was written, tasks on disk are kept"),
     ],
 )
 def test_errors_become_one_line(

@@ -1,11 +1,24 @@
-"""Compilations are counted by the name of the function, inside the context only."""
+"""Compilations are counted by the name of the function, inside the context only, and kept."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from slt_jax.run import compilation as compilations
-from slt_jax.run.compilation import CompilationCounter, compiler_options, jit_at_first_call
+from slt_jax.run.compilation import (
+    CompilationCounter,
+    compiler_options,
+    jit_at_first_call,
+    keep_compilations,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def fresh(name: str):  # noqa: ANN201
@@ -79,3 +92,82 @@ def test_a_function_jitted_at_its_first_call_compiles_once_per_constant() -> Non
         for exponent in (2, 3, 2):
             assert jnp.array_equal(compiled(exponent, x), x**exponent)
     assert counter.counts["power"] == 2
+
+
+# --- what is kept on disk ---------------------------------------------------------------------
+
+FOLDER, ENABLED, SHORTEST = (
+    "jax_compilation_cache_dir", "jax_enable_compilation_cache",
+    "jax_persistent_cache_min_compile_time_secs",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's cache folder, with JAX as it is when nobody has told it anything."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = {name: getattr(jax.config, name) for name in (FOLDER, ENABLED, SHORTEST)}
+    keep_compilations.cache_clear()
+    jax.config.update(FOLDER, None)
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_programs_are_kept_and_the_log_says_where_once(
+    cache_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="slt_jax"):
+        keep_compilations()
+        keep_compilations()
+    folder = Path(jax.config.jax_compilation_cache_dir)
+    assert folder.is_dir()
+    assert folder.parent == cache_home / "slt_jax"
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == compilations.SHORTEST_KEPT
+    (line,) = caplog.messages
+    assert str(folder) in line
+    assert "JAX_COMPILATION_CACHE_DIR" in line
+
+
+@pytest.mark.parametrize(("name", "value"), [(FOLDER, "/mine"), (FOLDER, ""), (ENABLED, False)])
+def test_what_a_user_told_jax_is_left_alone(
+    name: str, value: object, cache_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jax.config.update(name, value)
+    folder = jax.config.jax_compilation_cache_dir
+    with caplog.at_level("INFO", logger="slt_jax"):
+        keep_compilations()
+    assert jax.config.jax_compilation_cache_dir == folder
+    assert (caplog.messages, os.listdir(cache_home)) == ([], [])
+
+
+@pytest.mark.usefixtures("cache_home")
+def test_a_threshold_of_the_users_own_stays() -> None:
+    jax.config.update(SHORTEST, 5.0)
+    keep_compilations()
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 5.0
+
+
+def test_a_folder_that_cannot_be_made_is_no_obstacle(cache_home: Path) -> None:
+    (cache_home / "slt_jax").write_text("in the way")
+    keep_compilations()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+LIBRARY_USE = """
+import os, jax, slt_jax as slt
+problem = slt.named_problems()["linear_3"]
+assert jax.config.jax_compilation_cache_dir is None
+slt.simulate(problem, jax.random.key(0), n=3)
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+def test_the_first_program_of_the_library_keeps_it_and_no_import_does(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")}
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY_USE], cwd=ROOT, text=True,
+        env=env | {"XDG_CACHE_HOME": str(tmp_path)}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.strip()).parent == tmp_path / "slt_jax"

@@ -182,6 +182,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("project")
     for name in ("slt_jax/run", "slt_jax/curves", "slt_jax/report", "experiments/free_energy"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "experiments" / "free_energy" / "quantities.py").write_text("QUANTITIES = {}")
     (root / "slt_jax" / "samplers").mkdir()
     shutil.copy(ROOT / "slt_jax" / "samplers" / "hmc.py", root / "slt_jax" / "samplers")
     with pytest.MonkeyPatch.context() as patch:
@@ -229,7 +230,9 @@ def test_an_edit_that_may_change_numbers_sets_saved_tasks_aside(
     ("file", "old", "new"),
     [
         ("experiments/free_energy/verdict.py", "ERRORS = 4.0", "ERRORS = 5.0"),
-        ("experiments/free_energy/__main__.py", "experiments.free_energy", "experiments.other"),
+        ("slt_jax/run/quantities.py", "sample size n", "number of data"),
+        ("experiments/free_energy/quantities.py", "{}", "dict()"),
+        ("experiments/free_energy/__main__.py", "main(__package__)", "main('experiments.other')"),
         ("experiments/free_energy/__init__.py", "Every field is a flag", "Fields are flags"),
         ("slt_jax/report/plotting.py", "font.size", "font.family"),
         ("slt_jax/curves/free_energy.py", "EVIDENCE_SIZE = 2", "EVIDENCE_SIZE = 2  # data"),

@@ -1,11 +1,14 @@
 """Results on disk: what goes in comes out, and a failure leaves no trace."""
 
+import contextlib
 import dataclasses
 import enum
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -336,12 +339,27 @@ def test_prepare_folder_where_not_even_root_may_write(path: str) -> None:
         prepare_folder(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not stop root")
-def test_prepare_folder_that_is_read_only(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    for folder in (tmp_path, tmp_path / "below"):
-        with pytest.raises(OSError, match="Permission denied"):
-            prepare_folder(folder)
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user whom permissions stop, which they do not root."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_prepare_folder_that_is_read_only() -> None:
+    # The folders of pytest are closed to others.
+    with tempfile.TemporaryDirectory() as name:
+        read_only = Path(name)
+        read_only.chmod(0o555)
+        for folder in (read_only, read_only / "below"):
+            with unprivileged(), pytest.raises(OSError, match="Permission denied"):
+                prepare_folder(folder)
 
 
 def test_prepare_folder_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

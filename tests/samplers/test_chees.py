@@ -200,20 +200,16 @@ def test_diagonal_mass_matrix_and_float64() -> None:
     [
         (ChEESSettings(), (3,), r"\(3,\); allowed is \[chain ≥ 2, d\]"),
         (ChEESSettings(), (1, 3), r"\(1, 3\); allowed is \[chain ≥ 2, d\]"),
-        (ChEESSettings(num_warmup=0), (4, 3), "num_warmup=0.* must be at least 1"),
-        (ChEESSettings(num_draws=0), (4, 3), "num_draws=0.* must be at least 1"),
-        (ChEESSettings(max_num_steps=0), (4, 3), "max_num_steps=0.* must be at least 1"),
-        (ChEESSettings(target_acceptance=1.0), (4, 3), r"target_acceptance=1\.0.* between 0 and 1"),
-        (
-            ChEESSettings(initial_step_size=0.0),
-            (4, 3),
-            r"initial_step_size=0\.0.* must be positive",
-        ),
-        (ChEESSettings(learning_rate=-1.0), (4, 3), r"learning_rate=-1\.0.* must be positive"),
+        (ChEESSettings(num_warmup=0), (4, 3), "num_warmup = 0: must be"),
+        (ChEESSettings(num_draws=0), (4, 3), "num_draws = 0: must be"),
+        (ChEESSettings(max_num_steps=0), (4, 3), "max_num_steps = 0: must be"),
+        (ChEESSettings(target_acceptance=1.0), (4, 3), "target_acceptance = 1.0: must be"),
+        (ChEESSettings(initial_step_size=0.0), (4, 3), "initial_step_size = 0.0: must be"),
+        (ChEESSettings(learning_rate=-1.0), (4, 3), "learning_rate = -1.0: must be"),
     ],
 )
 def test_refuses_what_is_out_of_range(
     settings: ChEESSettings, shape: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        chees(NARROW, settings, jax.random.key(0), np.ones(3), 1.0, np.zeros(shape))
+        chees(NARROW, settings, jax.random.key(0), np.ones(2), 1.0, np.zeros(shape))

@@ -111,9 +111,9 @@ def test_data_beta_and_keys_are_data() -> None:
         ({}, [0.1, 1.0], (3,), r"initial_positions has shape \(3,\)"),
         ({}, 0.5, (3, 2), r"betas has shape \(\)"),
         ({"num_temperatures": 4}, [0.1, 0.2, 1.0], (3, 2), "at most num_temperatures − 2 = 2"),
-        ({"num_temperatures": 2}, [], (3, 2), "num_temperatures must be at least 3"),
-        ({"num_draws": 0}, [1.0], (3, 2), "must be at least 1"),
-        ({"round_length": 1}, [1.0], (3, 2), "round_length must be at least 2"),
+        ({"num_temperatures": 2}, [], (3, 2), "num_temperatures = 2: must be an integer ≥ 3"),
+        ({"num_draws": 0}, [1.0], (3, 2), "num_draws = 0: must be an integer ≥ 1"),
+        ({"round_length": 1}, [1.0], (3, 2), "round_length = 1: must be an integer ≥ 2"),
     ],
 )
 def test_refusals(changes: dict, betas: object, shape: tuple, words: str) -> None:

@@ -10,8 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln
-from scipy.stats import chi, norm
+from scipy.special import gammaincc, gammaln, log_ndtr
 
 # In standard deviations: what lies beyond is 2e-17 of a normal law.
 REACH = 8.5
@@ -56,7 +55,7 @@ def cut(columns: tuple[int, ...], radius: float, log_tails: np.ndarray) -> Cut:
 
 def normal_cut(column: int, reach: float, scale: float, power: int = 1) -> Cut:
     """The cut of a power of N(0, scale²) at ``reach`` standard deviations."""
-    log_tails = math.log(2) + norm.logsf(reach * factors_per(power))
+    log_tails = math.log(2) + log_ndtr(-reach * factors_per(power))
     return cut((column,), (reach * scale) ** power, log_tails)
 
 
@@ -68,7 +67,7 @@ def log_chi_tail(degrees: int, length: np.ndarray) -> np.ndarray:
     a, z = degrees / 2, length**2 / 2
     # Near 0, where the tail does not underflow, there is no such bound.
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_tail = chi.logsf(length, degrees)
+        log_tail = np.log(gammaincc(a, z))
         bound = (a - 1) * np.log(z) - z - gammaln(a) - np.log1p(-max(a - 1, 0.0) / z)
     return np.where(np.isfinite(log_tail), log_tail, bound)
 

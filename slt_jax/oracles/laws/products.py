@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.signal import fftconvolve
-from scipy.stats import norm
+from scipy.special import log_ndtr
 
 from slt_jax.oracles.laws.charts import Chart
 from slt_jax.oracles.laws.cuts import Cut, cut, factors_per
@@ -155,7 +154,7 @@ def _product_cut(column: int, exponents: tuple[int, ...], scale: float) -> Cut:
     """A product is cut where each factor is e^HIGHEST, and one of them must exceed that."""
     total = sum(exponents)
     lengths = math.exp(HIGHEST) * factors_per(total)
-    log_tails = math.log(2 * len(exponents)) + norm.logsf(lengths)
+    log_tails = math.log(2 * len(exponents)) + log_ndtr(-lengths)
     return cut((column,), math.exp(total * HIGHEST) * scale**total, log_tails)
 
 
@@ -175,6 +174,8 @@ def log_modulus_density(
         raise ValueError(f"exponents {exponents}: at least one, each ≥ 1")
     if not 0 < scale < math.inf:
         raise ValueError(f"scale = {scale}: must be positive and finite")
+    from scipy.signal import fftconvolve  # which takes long to import
+
     first, density = _single(exponents[0])
     for exponent in exponents[1:]:
         offset, factor = _single(exponent)

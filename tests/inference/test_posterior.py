@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import slt_jax as slt
-from slt_jax.curves.posterior import UNITS, ExactPosterior, SampledPosterior
+from slt_jax.inference.exact import ExactPosterior
+from slt_jax.inference.posterior import UNITS
+from slt_jax.inference.sampled import SampledPosterior
 from slt_jax.oracles.criteria import simulated_points
 from slt_jax.report.export import draws_tree
 from slt_jax.run.compilation import CompilationCounter
