@@ -17,12 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slt_jax.adapters.functions import define_model as define_model
-    from slt_jax.curves.local_coefficient import (
-        LocalLearningCoefficient as LocalLearningCoefficient,
-    )
-    from slt_jax.curves.local_coefficient import (
-        local_learning_coefficient as local_learning_coefficient,
-    )
     from slt_jax.curves.reference import with_reference as with_reference
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
@@ -30,6 +24,12 @@ if TYPE_CHECKING:
     from slt_jax.inference.comparison import compare as compare
     from slt_jax.inference.exact import exact as exact
     from slt_jax.inference.learning_curve import learning_curve as learning_curve
+    from slt_jax.inference.local_coefficient import (
+        LocalLearningCoefficient as LocalLearningCoefficient,
+    )
+    from slt_jax.inference.local_coefficient import (
+        local_learning_coefficient as local_learning_coefficient,
+    )
     from slt_jax.inference.sampled import sample as sample
     from slt_jax.inference.saving import load_posterior as load_posterior
     from slt_jax.inference.saving import save_posterior as save_posterior
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
     from slt_jax.report.curve_figure import plot_learning_curve as plot_learning_curve
-    from slt_jax.report.local_coefficient import (
-        plot_local_learning_coefficient as plot_local_learning_coefficient,
-    )
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
     from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
@@ -70,7 +67,7 @@ _MODULE_OF = {
     "Estimate": "estimators",
     "Exact": "oracles.evaluation",
     "FeatureRegression": "model",
-    "LocalLearningCoefficient": "curves.local_coefficient",
+    "LocalLearningCoefficient": "inference.local_coefficient",
     "MALASettings": "samplers.mala",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
@@ -90,11 +87,10 @@ _MODULE_OF = {
     "learning_curve": "inference.learning_curve",
     "load_posterior": "inference.saving",
     "load_problem": "models",
-    "local_learning_coefficient": "curves.local_coefficient",
+    "local_learning_coefficient": "inference.local_coefficient",
     "named_problems": "models",
     "oracle_for": "oracles.oracle",
     "plot_learning_curve": "report.curve_figure",
-    "plot_local_learning_coefficient": "report.local_coefficient",
     "quadrature_points": "oracles.criteria",
     "sample": "inference.sampled",
     "save_posterior": "inference.saving",

@@ -4,7 +4,6 @@ import ast
 import importlib
 import inspect
 import pkgutil
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,16 +93,3 @@ def test_another_name_is_refused() -> None:
         _ = slt_jax.discover
     with pytest.raises(ImportError, match="cannot import name 'discover'"):
         from slt_jax import discover  # noqa: F401
-
-
-def test_the_example_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    """It runs, by names of the front door alone, and prints what its comments say."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert code is not None
-    assert len(code[1].strip().splitlines()) <= 10
-    assert re.findall(r"from (slt_jax\S*)|import (slt_jax\S*)", code[1]) == [("", "slt_jax")]
-    exec(code[1], {})
-    exact, theorem = capsys.readouterr().out.splitlines()
-    assert exact.startswith("Exact(value=np.float64(2.1777")
-    assert theorem == "5/6"

@@ -43,10 +43,8 @@ def given() -> SimpleNamespace:
     """Arguments that are right, of which each case spoils one."""
     data = slt.simulate(LINEAR, KEY, 6)
     points = slt.quadrature_points(LINEAR, ((2, 2), (1, 1)))
-    statistics = slt.statistics_of(LINEAR, data)
-    return SimpleNamespace(
-        data=data, points=points, statistics=statistics, oracle=slt.oracle_for(LINEAR)
-    )
+    statistics, oracle = slt.statistics_of(LINEAR, data), slt.oracle_for(LINEAR)
+    return SimpleNamespace(data=data, points=points, statistics=statistics, oracle=oracle)
 
 
 def exact(problem=LINEAR, beta=1.0, data=None, **options):
@@ -418,6 +416,30 @@ def test_what_would_be_spread_over_other_values_is_refused():
         (lambda: estimators.mean_over_seeds(pair).half_width(1.5), "^coverage = 1.5: must be"),
     ]:
         refused(words, call)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NO_PROBLEMS if kind != "class"])
+def test_what_takes_results_refuses_other_kinds(kind, tmp_path):
+    wrong = NO_PROBLEMS[kind]()
+    refused("^posterior = .*: must be a posterior", slt.save_posterior, wrong, tmp_path / "p.nc")
+    refused("^curve.*must be a dataset of learning_curve", slt.plot_learning_curve, wrong)
+    refused("^problem = .*: must be a Problem", slt.with_reference, wrong, given().data)
+    if kind != "name":
+        refused("^problem .*: must be a string", slt.load_problem, wrong)
+        refused("^path = .*: must be the name of a file", slt.load_posterior, wrong)
+        refused("^folder = ", slt.learning_curve, LINEAR, [9], key=KEY, folder=3)
+    if kind != "data":
+        refused("^data = .*: must be Data", slt.with_reference, LINEAR, wrong)
+    refused("^log_likelihood = .*: must be a function of", slt.define_model, wrong, {})
+    refused("^priors = .*: must be a dict", slt.define_model, lambda w, x, y: 0.0, wrong)
+
+
+def test_points_with_wrong_weights_are_refused_before_anything_is_sampled():
+    points = given().points
+    for weights in (points.weights[:2], points.weights * np.nan):
+        wrong = points._replace(weights=weights)
+        refused("^held_out.weights", exact, held_out=wrong)
+        refused("^held_out.weights", sample, held_out=wrong)
 
 
 def refused(words, call, *arguments, **options):

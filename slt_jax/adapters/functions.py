@@ -13,6 +13,7 @@ from slt_jax.model import Model
 from slt_jax.oracles.structures import Direct
 from slt_jax.priors import parameter_shapes
 from slt_jax.statistics import Params
+from slt_jax.validation import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +87,14 @@ def define_model(
 
 def _check_priors(priors: Any) -> None:
     if not (isinstance(priors, Mapping) and priors):
-        raise ValueError(f"priors = {priors!r}: must be a dict of distributions by name")
+        raise ValueError(f"priors = {shown(priors)}: must be a dict of distributions by name")
     parameter_shapes(priors)
 
 
 def _check_function(name: str, function: Any, arguments: str, count: int) -> None:
     wanted = f"must be a function of {arguments}"
     if not callable(function):
-        raise ValueError(f"{name} = {' '.join(repr(function).split())}: {wanted}")
+        raise ValueError(f"{name} = {shown(function)}: {wanted}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

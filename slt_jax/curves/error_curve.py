@@ -20,7 +20,7 @@ from slt_jax.oracles.criteria import (
     simulated_points,
 )
 from slt_jax.oracles.oracle import Oracle, oracle_for
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.sweep import Task
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data
@@ -38,6 +38,7 @@ def held_out_points(problem: Problem) -> HeldOut:
 
     Raises ValueError as ``quadrature_points`` does.
     """
+    check_problem(problem)
     scalars = sum(part.size for part in jax.eval_shape(problem.simulate, jax.random.key(0)))
     return quadrature_points(problem, SMALL_ORDERS if scalars > 2 else None)
 

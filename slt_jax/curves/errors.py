@@ -67,6 +67,8 @@ def exact_errors(oracle: Oracle, data_sets: Sequence[Data], held_out: HeldOut) -
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
     """
+    if not data_sets:
+        raise ValueError("data_sets = []: must be one data set or more")
     n = len(data_sets[0].y)
     if n < 2:
         raise ValueError(f"n = {n}: leaving one datum out of the control needs n ≥ 2")

@@ -31,13 +31,13 @@ from slt_jax.model import Model
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.priors import constrained, coordinate_shapes, unconstrained
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.devices import JobFunction
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Params, Statistics
-from slt_jax.validation import check, check_kind
+from slt_jax.validation import Size, check, check_kind
 
 MIN_ACCEPTANCE = 0.15
 MAX_NESTED_R_HAT = 1.1
@@ -375,4 +375,6 @@ def _exact_energies(oracle: Oracle, statistics: Any, nodes: TemperatureNodes) ->
 
 def problem_key(seed: int, problem: Problem) -> Array:
     """The key of a problem: its data and samplers do not depend on which others are run."""
+    check("seed", seed, Size)
+    check_problem(problem)
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(problem.name.encode()))

@@ -13,11 +13,12 @@ from scipy.optimize import minimize
 from slt_jax.curves.jobs import target_of, unravelled
 from slt_jax.data import in_doubles
 from slt_jax.model import Model
-from slt_jax.problem import Problem
+from slt_jax.problem import Problem, check_problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.precision import in_float64
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.statistics import Data
+from slt_jax.validation import check_kind
 
 STARTS = 16
 PRIOR_DRAWS = 64
@@ -42,6 +43,8 @@ def with_reference(problem: Problem, data: Data) -> Problem:
     >>> problem.optimum["w"].round(3), problem.optimum_is_fitted  # 100 data against a prior N(0, 1)
     (array([1.98]), True)
     """
+    check_problem(problem)
+    check_kind("data", data, Data, "Data(x, y)")
     if problem.optimum:
         return problem
     data = Data(*map(jnp.asarray, in_doubles(problem, data)))

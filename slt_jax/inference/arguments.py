@@ -7,7 +7,7 @@ import numpy as np
 
 from slt_jax.data import in_doubles
 from slt_jax.model import Model
-from slt_jax.oracles.criteria import HeldOut
+from slt_jax.oracles.criteria import HeldOut, check_held_out
 from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 from slt_jax.validation import shown
@@ -46,6 +46,8 @@ def checked_data_sets(problem: Problem, data: Data | Sequence[Data]) -> list[Dat
 
 def checked_held_out(problem: Problem, held_out: Data | HeldOut | None) -> HeldOut | None:
     """Return held-out points, data with equal weights. Raises ValueError as ``in_doubles``."""
+    if isinstance(held_out, HeldOut):
+        check_held_out(held_out)
     if held_out is None or isinstance(held_out, HeldOut):
         return held_out
     points = in_doubles(problem, held_out, "held_out", least=2)

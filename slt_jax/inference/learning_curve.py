@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any
 
 import jax
@@ -39,6 +40,7 @@ from slt_jax.validation import (
     Within,
     check,
     check_key,
+    check_kind,
     checked,
     increasing,
 )
@@ -93,6 +95,7 @@ def learning_curve(
     for name, value in (("data_sets", data_sets), ("seeds", seeds), ("num_chains", num_chains)):
         check(name, value, AtLeastTwo)
     check("held_out", held_out, AtLeastTwo)
+    check_kind("folder", folder, (str, Path, NoneType), "the name of a folder")
     step_size = checked("step_size", step_size, Positive | None)
     refuse_unheld_data(problem, data_sets, sizes[-1], copies=2)
     data_key, sampler_key, points_key = jax.random.split(key, 3)

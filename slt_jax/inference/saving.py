@@ -26,6 +26,7 @@ from slt_jax.samplers.sgld import RMSProp, SGLDSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings
 from slt_jax.statistics import Data
+from slt_jax.validation import check_kind
 
 RECORDS: dict[str, Any] = {
     record.__name__: record
@@ -42,9 +43,9 @@ def save_posterior(posterior: ExactPosterior | SampledPosterior, path: str | Pat
     """Write a posterior as netCDF: its data, and the runs that a sampled one has made so far.
 
     What has not been computed by then is computed from the same key when the loaded posterior is
-    asked for it. The problem is saved by its name alone. Raises ValueError for settings of a
-    sampler that is not the package's or that hold a function, and OSError where the file cannot be
-    written; an older file is then left as it was.
+    asked for it. The problem is saved by its name alone. Raises ValueError for anything but a
+    posterior, for settings of a sampler that is not the package's or that hold a function, and
+    OSError where the file cannot be written; an older file is then left as it was.
 
     >>> import jax, tempfile
     >>> import slt_jax as slt
@@ -55,6 +56,9 @@ def save_posterior(posterior: ExactPosterior | SampledPosterior, path: str | Pat
     ...     slt.load_posterior(f"{folder}/posterior.nc").waic == posterior.waic
     True
     """
+    kinds = (ExactPosterior, SampledPosterior)
+    check_kind("posterior", posterior, kinds, "a posterior, as exact(problem, data)")
+    check_kind("path", path, (str, Path), "the name of a file")
     record: dict[str, Any] = {
         "slt_jax_version": __version__,
         "problem": posterior.problem.name,
@@ -104,6 +108,7 @@ def load_posterior(
     >>> loaded.free_energy == posterior.free_energy
     True
     """
+    check_kind("path", path, (str, Path), "the name of a file")
     dataset = read_dataset(path)
     if ATTRIBUTE not in dataset.attrs:
         raise ValueError(f"{str(path)!r}: must be a file of save_posterior")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from slt_jax.model import Model
 from slt_jax.problem import Problem
-from slt_jax.validation import suggestion
+from slt_jax.validation import shown, suggestion
 
 GROUP = "slt_jax.problems"
 ROOM = Path(__file__).resolve().parent
@@ -85,7 +85,7 @@ def load_problem(spec: str) -> Problem:
     ValueError: problem 'tanh3': did you mean tanh_3, tanh_2, tanh_1?
     """
     if not isinstance(spec, str):
-        raise ValueError(f"problem {spec!r}: must be a string, as 'tanh_3'")
+        raise ValueError(f"problem {shown(spec)}: must be a string, as 'tanh_3'")
     return _loaded(spec)
 
 
@@ -100,7 +100,7 @@ def problems_of(specs: Sequence[str]) -> list[Problem]:
     ['y = w·x, d = 3 (regular)', 'y = w₁w₂x, truth 0']
     """
     if isinstance(specs, str) or not isinstance(specs, Iterable):
-        raise ValueError(f"specs = {specs!r}: must be a sequence of names of problems")
+        raise ValueError(f"specs = {shown(specs)}: must be a sequence of names of problems")
     problems = [load_problem(spec) for spec in specs]
     names = [problem.name for problem in problems]
     for spec, name in zip(specs, names, strict=True):

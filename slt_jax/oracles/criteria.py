@@ -240,7 +240,7 @@ def generalisation_errors(
     '0.00324'
     """
     check_oracle(oracle)
-    _check_held_out(held_out)
+    check_held_out(held_out)
     evaluation = oracle.evaluate(data, beta, held_out.data)
     bayes, bayes_standard_error = _expectation(
         evaluation, lambda s: -s.log_shifted[:, PREDICTIVE], held_out
@@ -251,7 +251,7 @@ def generalisation_errors(
     return GeneralisationErrors(bayes, gibbs, bayes_standard_error, gibbs_standard_error, loss)
 
 
-def _check_held_out(held_out: Any) -> None:
+def check_held_out(held_out: Any) -> None:
     """Refuse anything but points with one finite weight each."""
     check_kind("held_out", held_out, HeldOut, "HeldOut points, as quadrature_points(problem)")
     for name in ("weights", "check"):

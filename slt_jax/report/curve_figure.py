@@ -8,6 +8,7 @@ import xarray as xr
 from slt_jax.curves.comparison import estimate_in
 from slt_jax.estimators import mean_over_data_sets, monte_carlo_mean
 from slt_jax.report import plotting
+from slt_jax.validation import check_kind
 
 SIDESTEP = 1.06
 PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
@@ -49,6 +50,7 @@ def plot_learning_curve(curve: xr.Dataset) -> plotting.Figure:
     >>> [axis.get_title() for axis in slt.plot_learning_curve(curve).axes]
     ['free energy', 'learning coefficient', 'generalisation']
     """
+    check_kind("curve", curve, xr.Dataset, "a dataset of learning_curve")
     absent = [name for *_, names in PANELS for name, _ in names if name not in curve]
     if absent:
         raise ValueError(f"curve: has no {absent[0]}; must be a dataset of learning_curve")

@@ -22,7 +22,7 @@ from slt_jax.run.store import json_text, plain
 PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
 CODE = (":(top)*.py", ":(top)pyproject.toml", ":(top)constraints.txt")
 PACKAGE = Path(__file__).parents[1]
-NOT_NUMBERS = ("report/", "testing/", "run/quantities.py")
+NOT_NUMBERS = ("report/", "run/quantities.py", "testing/")
 NOT_NUMBERS_OF_EXPERIMENT = ("__main__.py", "verdict.py", "figure.py", "quantities.py")
 GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 

@@ -38,7 +38,7 @@ from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.validation import AtLeast, Count, Positive, Size, check, check_key
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from slt_jax.report.plotting import Figure
 
 # In units of the mean precision of the loss, and of the step of which MALA rejects 0.5 %.
 RELATIVE_GAMMA = (0.001, 0.003, 0.01, 0.03, 0.1)
@@ -137,9 +137,9 @@ class LocalLearningCoefficient:
 
     def plot(self) -> Figure:
         """Draw λ̂ along the checkpoints, and against γ for each step size."""
-        from slt_jax import plot_local_learning_coefficient
+        from slt_jax.report.local_figure import local_figure  # brings matplotlib
 
-        return plot_local_learning_coefficient(self)
+        return local_figure(self.table, self.scan, self.is_list)
 
 
 def local_learning_coefficient(

@@ -5,38 +5,27 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.curves.local_coefficient import LocalLearningCoefficient
 from slt_jax.report import plotting
 
 MAX_SCANS = 5
 PANEL = (3.1, 2.5)
 
 
-def plot_local_learning_coefficient(result: LocalLearningCoefficient) -> plotting.Figure:
+def local_figure(table: xr.Dataset, scan: xr.Dataset, is_list: bool) -> plotting.Figure:
     """Draw λ̂ along checkpoints and, for up to five of them, against γ for each step size.
 
-    The range of γ over which λ̂ was averaged is shaded, and runs that were not used because their
-    chains have not settled are open circles. A single checkpoint has the acceptance and the
-    distance travelled beside it. Checkpoints whose λ̂ means nothing are crosses.
-
-    >>> import jax, numpy as np
-    >>> from flax import linen
-    >>> import slt_jax as slt
-    >>> params = {"kernel": np.zeros((1, 1)), "bias": np.zeros(1)}
-    >>> data = tuple(np.random.default_rng(0).normal(size=(2, 50, 1)))
-    >>> found = slt.local_learning_coefficient(
-    ...     linen.Dense(1), params, data, loss="gaussian", key=jax.random.key(0)
-    ... )
-    >>> len(slt.plot_local_learning_coefficient(found).axes)
-    3
+    ``table`` and ``scan`` are those of ``LocalLearningCoefficient``. The range of γ over which λ̂
+    was averaged is shaded, and runs that were not used because their chains have not settled are
+    open circles. A single checkpoint has the acceptance and the distance travelled beside it.
+    Checkpoints whose λ̂ means nothing are crosses.
     """
-    count = result.table.sizes["checkpoint"]
+    count = table.sizes["checkpoint"]
     if count == 1:
         with plotting.panels(1, 3, (3 * PANEL[0], PANEL[1])) as (page, axes):
-            _draw_scan(axes[0, 0], result, 0)
-            scan = result.scan.isel(checkpoint=0)
-            _draw_runs(axes[0, 1], scan, "acceptance", "acceptance by MALA")
-            _draw_runs(axes[0, 2], scan, "distance", "distance $|w - w^*|$")
+            row, only = table.isel(checkpoint=0), scan.isel(checkpoint=0)
+            _draw_scan(axes[0, 0], row, only, "local learning coefficient")
+            _draw_runs(axes[0, 1], only, "acceptance", "acceptance by MALA")
+            _draw_runs(axes[0, 2], only, "distance", "distance $|w - w^*|$")
             axes[0, 2].set_yscale("log")
         return page
     shown = np.unique(np.linspace(0, count - 1, min(count, MAX_SCANS)).round().astype(int))
@@ -44,9 +33,11 @@ def plot_local_learning_coefficient(result: LocalLearningCoefficient) -> plottin
     rows = -(-(len(shown) + 1) // columns)
     with plotting.panels(rows, columns, (columns * PANEL[0], rows * PANEL[1])) as (page, axes):
         places = list(axes.flat)
-        _draw_checkpoints(places[0], result.table)
+        _draw_checkpoints(places[0], table)
         for place, checkpoint in zip(places[1:], shown, strict=False):
-            _draw_scan(place, result, int(checkpoint))
+            row, runs = (part.isel(checkpoint=int(checkpoint)) for part in (table, scan))
+            title = f"checkpoint {checkpoint}" if is_list else "local learning coefficient"
+            _draw_scan(place, row, runs, title)
         for unused in places[len(shown) + 1 :]:
             unused.set_axis_off()
     return page
@@ -79,9 +70,8 @@ def _draw_checkpoints(axes: Any, table: xr.Dataset) -> None:
     axes.legend()
 
 
-def _draw_scan(axes: Any, result: LocalLearningCoefficient, checkpoint: int) -> None:
+def _draw_scan(axes: Any, row: xr.Dataset, scan: xr.Dataset, title: str) -> None:
     """λ̂ against γ for each step size, and the range that was averaged with its value."""
-    row, scan = result.table.isel(checkpoint=checkpoint), result.scan.isel(checkpoint=checkpoint)
     if np.isfinite(row["local_learning_coefficient_se"]):
         low, high = float(row["gamma_low"]), float(row["gamma_high"])
         axes.axvspan(low / 1.2, high * 1.2, color=plotting.GREY, alpha=0.15, linewidth=0)
@@ -89,7 +79,6 @@ def _draw_scan(axes: Any, result: LocalLearningCoefficient, checkpoint: int) -> 
         axes.plot([low / 1.2, high * 1.2], [value, value], color=plotting.BLACK)
     error = scan["local_learning_coefficient_se"]
     _draw_runs(axes, scan, "local_learning_coefficient", r"$\hat\lambda$ at each step size", error)
-    title = f"checkpoint {checkpoint}" if result.is_list else "local learning coefficient"
     axes.set_title(title if row["converged"] else f"{title}: not converged")
 
 

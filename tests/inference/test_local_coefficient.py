@@ -8,7 +8,7 @@ import pytest
 from flax import linen, nnx
 
 import slt_jax as slt
-from slt_jax.curves.local_coefficient import RELATIVE_GAMMA
+from slt_jax.inference.local_coefficient import RELATIVE_GAMMA
 from slt_jax.run.compilation import CompilationCounter
 
 RNG = np.random.default_rng(0)
