@@ -130,7 +130,7 @@ def sample(
     >>> posterior.converged, bool(abs(posterior.waic.value - exact.waic.value) < 0.01)
     (True, True)
     """
-    problem, beta = checked_problem(problem), checked("beta", beta, Positive)
+    problem, beta = checked_problem(problem, data), checked("beta", beta, Positive)
     data_sets = checked_data_sets(problem, data)
     check_settings("sampler", sampler)
     check_key("key", key)
