@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slt_jax.adapters.functions import define_model as define_model
+    from slt_jax.adapters.numpyro_model import NumpyroModel as NumpyroModel
     from slt_jax.curves.reference import with_reference as with_reference
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
@@ -71,6 +72,7 @@ _MODULE_OF = {
     "MALASettings": "samplers.mala",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
+    "NumpyroModel": "adapters.numpyro_model",
     "Oracle": "oracles.oracle",
     "ParallelTemperingSettings": "samplers.tempering",
     "Problem": "problem",

@@ -101,6 +101,11 @@ class Model(abc.ABC):
         """Return one datum (x, y) of the shapes that all data have, whatever its values."""
         return self.simulate(params, key)
 
+    def looking_at(self, data: Data) -> Model:
+        """Return the model that knows the first of some data, where it has to know one."""
+        del data
+        return self
+
     def support(self) -> Support:
         """Return the values that x and y may take; other data are refused.
 

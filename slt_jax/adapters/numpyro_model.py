@@ -1,5 +1,6 @@
 """Any numpyro model as a model, whose parameters are its latent sites."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpyro.distributions import Distribution, constraints
 
 from slt_jax.model import SUMMED_AT_ONCE, Model, Support
 from slt_jax.statistics import Data, Params
-from slt_jax.validation import refuse_first
+from slt_jax.validation import real_array, refuse_first
 
 
 class _Whole(constraints.ParameterFreeConstraint):  # type: ignore[misc] # numpyro has no types
@@ -39,13 +40,14 @@ class NumpyroModel(Model):
     y is a float, and the likelihood 0 where it is outside the support of the site.
 
     ``sample_input`` maps a key to one x; without it nothing can be simulated. ``example`` is one x
-    that the model is looked at with, as the first of one's own data; by default one is drawn. Both
-    functions are compared by identity, so that equal models need the same ones.
+    that the model is looked at with; by default one is drawn, or is the first of the data that
+    ``exact``, ``sample`` and ``compare`` are given. Both functions are compared by identity, so
+    that equal models need the same ones.
 
     Raises ValueError where there is no such site, where another one is observed (a factor, too),
-    where the site is not one datum for one x, for discrete latent sites, without both
-    ``sample_input`` and ``example``, and for data whose densities depend on one another given the
-    latent sites. These must not depend on x, n or y.
+    where the site is not one datum for one x, for discrete latent sites, where an x is needed and
+    none is known, and for data whose densities depend on one another given the latent sites. These
+    must not depend on x, n or y.
 
     >>> import numpyro
     >>> import numpyro.distributions as dist
@@ -53,7 +55,7 @@ class NumpyroModel(Model):
     ...     mu = numpyro.sample("mu", dist.Normal(0, 5))
     ...     tau = numpyro.sample("tau", dist.HalfCauchy(5))
     ...     numpyro.sample("y", dist.Normal(mu, (tau**2 + x**2) ** 0.5), obs=y)
-    >>> model = NumpyroModel(function=schools, example=15.0)
+    >>> model = NumpyroModel(function=schools, example=15.0)  # or no example, and data later
     >>> list(model.priors()), model.dimension
     (['mu', 'tau'], 2)
     """
@@ -68,7 +70,7 @@ class NumpyroModel(Model):
         if self.example is not None:
             object.__setattr__(self, "example", _as_tuples(self.example))
         elif self.sample_input is None:
-            raise ValueError("sample_input = None and example = None: one of them must be given")
+            return  # until there are data
 
         def check(key: Array) -> None:
             sites = self._sites(key, self._some_inputs(key))
@@ -86,6 +88,13 @@ class NumpyroModel(Model):
                 )
 
         jax.eval_shape(check, jax.random.key(0))
+
+    def looking_at(self, data: Data) -> Model:
+        knows_one = self.example is not None or self.sample_input is not None
+        given: Any = data.x
+        x = np.zeros((1, 0)) if given is None else real_array("x", given)
+        is_none = x.ndim == 0 or len(x) == 0  # and refused as such later on
+        return self if knows_one or is_none else dataclasses.replace(self, example=x[0])
 
     def priors(self) -> dict[str, Distribution]:
         return {name: functools.partial(self._prior, name) for name in self._latent_names()}
@@ -248,7 +257,8 @@ class NumpyroModel(Model):
         """
         if self.example is not None:
             return jnp.asarray(np.asarray(self.example))[None]
-        assert self.sample_input is not None
+        if self.sample_input is None:
+            raise ValueError("sample_input = None and example = None: one of them must be given")
         x = self.sample_input(key)
         if not isinstance(x, jax.Array):
             raise ValueError(f"sample_input returns {x}; allowed: one array")

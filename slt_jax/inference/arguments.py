@@ -1,5 +1,6 @@
 """Checks of what a user hands over, shared by all calls that make posteriors."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,18 +14,24 @@ from slt_jax.statistics import Data
 from slt_jax.validation import shown
 
 
-def checked_problem(problem: Any) -> Problem:
+def checked_problem(problem: Any, data: Any = None) -> Problem:
     """Return a problem, of a model that of which nothing else is known.
 
-    Raises ValueError for anything else.
+    A model that is looked at with a datum, and knows none, gets the first of the data. Raises
+    ValueError for anything else.
     """
     if isinstance(problem, Model):
-        return Problem(type(problem).__name__, problem)
+        problem = Problem(type(problem).__name__, problem)
     if not isinstance(problem, Problem):
         raise ValueError(
             f"problem = {shown(problem)}: must be a Problem, as load_problem('linear_3'), or a "
             "Model"
         )
+    first = data[0] if type(data) in (list, tuple) and data else data
+    if isinstance(first, Data):
+        model = problem.model.looking_at(first)
+        if model is not problem.model:
+            return dataclasses.replace(problem, model=model)
     return problem
 
 

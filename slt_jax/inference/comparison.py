@@ -53,7 +53,7 @@ def compare(
     >>> table.index.tolist(), table.method.unique().tolist()
     (['tanh_1', 'tanh_2'], ['exact'])
     """
-    models = _different(problems)
+    models = _different(problems, data)
     for problem in models:
         in_doubles(problem, data, least=3)
     models = [with_reference(problem, data) for problem in models]
@@ -90,10 +90,10 @@ def compare(
     return table
 
 
-def _different(problems: Any) -> list[Problem]:
+def _different(problems: Any, data: Any) -> list[Problem]:
     if not isinstance(problems, Sequence) or len(problems) < 2:
         raise ValueError(f"problems = {shown(problems)}: must be two problems or more")
-    models = [checked_problem(problem) for problem in problems]
+    models = [checked_problem(problem, data) for problem in problems]
     names = [problem.name for problem in models]
     for name in names:
         if names.count(name) > 1:

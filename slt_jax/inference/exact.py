@@ -79,7 +79,7 @@ def exact(
     >>> f"F_n = {posterior.free_energy.value:.3f}, WAIC = {posterior.waic.value:.4f}"
     'F_n = 144.676, WAIC = 1.4041'
     """
-    problem, beta = checked_problem(problem), checked("beta", beta, Positive)
+    problem, beta = checked_problem(problem, data), checked("beta", beta, Positive)
     data_sets = checked_data_sets(problem, data)
     points = checked_held_out(problem, held_out)
     posteriors = [_of_data(with_reference(problem, one), one, beta, points) for one in data_sets]

@@ -12,6 +12,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from slt_jax.curves.error_curve import points_to_sample
+from slt_jax.curves.errors import over_points
 from slt_jax.curves.jobs import temperature_nodes, unravelled
 from slt_jax.curves.ladders import FreeEnergy, with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
@@ -130,7 +131,7 @@ def sample(
     >>> posterior.converged, bool(abs(posterior.waic.value - exact.waic.value) < 0.01)
     (True, True)
     """
-    problem, beta = checked_problem(problem), checked("beta", beta, Positive)
+    problem, beta = checked_problem(problem, data), checked("beta", beta, Positive)
     data_sets = checked_data_sets(problem, data)
     check_settings("sampler", sampler)
     check_key("key", key)
@@ -349,18 +350,12 @@ class SampledPosterior(Posterior[Estimate]):
 
     @cached_property
     def _moments_of_points(self) -> tuple[LossMoments, ...]:
-        points = jax.tree.map(lambda part: np.asarray(part)[self._chosen], self.points.data)
-        return self._moments_of(points, held_out=True)
+        return self._moments_of(self.points.data, held_out=True)
 
     @property
     def points(self) -> HeldOut:
         known = self.held_out is None and self.problem.has_truth
         return points_to_sample(self.problem) if known else super().points
-
-    @property
-    def _chosen(self) -> np.ndarray:
-        """The points that have a weight: those of the coarser rule have none."""
-        return self.points.weights != 0
 
     def _moments_of(self, data: Data, held_out: bool = False) -> tuple[LossMoments, ...]:
         """Moments of the draws, and of those with twice the step where there are any."""
@@ -372,16 +367,15 @@ class SampledPosterior(Posterior[Estimate]):
         )
 
     def _over_points(self, estimator: Callable[..., Estimate]) -> Estimate:
-        is_sample = self.points.check is None
-        weights = None if is_sample else self.points.weights[self._chosen]
-        over_points = partial(estimator, reference=None, weights=weights)
+        absolute = partial(estimator, reference=None)
+        over_all = partial(over_points, absolute, held_out=self.points)
         known = self.problem.optimal_loss
-        if not is_sample or self.held_out is not None or known is None:
-            return _from_moments(over_points, self._moments_of_points)
+        if self.points.check is not None or self.held_out is not None or known is None:
+            return _from_moments(over_all, self._moments_of_points)
         # The error of simulated data is far smaller relative to w₀, whose loss is known.
         at_optimum = terms_at_optimum(self.problem, self.points.data)
         errors = tuple(relative_to(at_optimum, each) for each in self._moments_of_points)
-        return shifted(_from_moments(over_points, errors), known)
+        return shifted(_from_moments(over_all, errors), known)
 
     @property
     def _oracle(self) -> Oracle | None:

@@ -119,7 +119,8 @@ def load_posterior(
         if name not in named_problems():
             raise ValueError(f"problem = None: must be given, as no problem is called {name!r}")
         (problem,) = problems_of([name])
-    loaded = _loaded(checked_problem(problem), record)
+    problem = checked_problem(problem, record["data"])
+    loaded = _loaded(problem, record)
     if not np.isclose(loaded.energy_at_optimum, record["energy_at_optimum"], rtol=1e-9):
         raise ValueError(
             f"problem = {problem.name}: nL_n(w0) is {loaded.energy_at_optimum:.9g} and was "

@@ -4,6 +4,7 @@ Importing this room imports no family: that is done when problems are asked for.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -14,7 +15,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -131,7 +132,8 @@ def source_files(specs: Iterable[str]) -> list[Path]:
 def _files_of(source: str) -> list[Path]:
     if source.endswith(".py"):
         return _with_neighbours(Path(source).resolve())
-    top = importlib.import_module(source.split(".")[0])
+    with _importing_from(Path.cwd()):
+        top = importlib.import_module(source.split(".")[0])
     if not hasattr(top, "__path__"):
         return _with_neighbours(Path(str(top.__file__)).resolve())
     return [
@@ -199,8 +201,20 @@ def _definitions(source: str | None, callables: bool) -> dict[str, Any]:
     """Return the problems and models of a source by name, or else its functions."""
     if source is None:
         return dict(_makers())
-    find = _module_of_file if source.endswith(".py") else importlib.import_module
-    return _defined_in(find(source), callables)
+    if source.endswith(".py"):
+        return _defined_in(_module_of_file(source), callables)
+    with _importing_from(Path.cwd()):  # which a console script does not look in
+        return _defined_in(importlib.import_module(source), callables)
+
+
+@contextlib.contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let a stranger's code import what lies beside it, as if Python had been started there."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _problem_from(parsed: _Spec, found: Any) -> Problem:
@@ -265,7 +279,8 @@ def _module_of_file(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _importing_from(file.parent):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

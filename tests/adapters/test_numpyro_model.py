@@ -12,6 +12,7 @@ from slt_jax.adapters.numpyro_model import NumpyroModel
 from slt_jax.curves.jobs import in_precision, ravelled, target_of, unravelled
 from slt_jax.data import simulate, statistics_of
 from slt_jax.estimators.diagnostics import mean_and_standard_error
+from slt_jax.inference.arguments import checked_problem
 from slt_jax.problem import Problem
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.statistics import Data
@@ -329,4 +330,22 @@ def test_without_sample_input_nothing_is_simulated():
     with pytest.raises(ValueError, match="sample_input = None: it must be given to simulate"):
         simulate(Problem("counts", model, {"rate": 1.0}), jax.random.key(0), 3)
     with pytest.raises(ValueError, match="sample_input = None and example = None: one of them"):
-        NumpyroModel(function=counts)
+        _ = NumpyroModel(function=counts).dimension
+
+
+def test_a_model_is_looked_at_with_the_first_datum():
+    """Without an example and without draws of x; where it has either, that is kept."""
+    bare = NumpyroModel(function=schools)
+    lists = Data(SCHOOLS.x.tolist(), SCHOOLS.y.tolist())
+    with numpyro.validation_enabled():
+        problem = checked_problem(bare, [lists, lists])
+    assert problem.model == NumpyroModel(function=schools, example=SCHOOLS.x[0])
+    for given in LOOKED_AT:
+        model = NumpyroModel(function=schools, **given)
+        assert checked_problem(model, SCHOOLS).model is model
+    without_x = checked_problem(NumpyroModel(function=counts), Data(None, [1.0, 2.0]))
+    assert without_x.model.dimension == 1
+    with pytest.raises(ValueError, match="x: array of type"):
+        checked_problem(bare, Data(["a"], [1.0]))
+    with pytest.raises(ValueError, match="'k' is discrete"):
+        checked_problem(NumpyroModel(function=discrete), Data([1.0], [1.0]))

@@ -1,18 +1,20 @@
 """Generalisation losses where the truth has no quadrature: the error of simulated data counts."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from slt_jax.curves.posterior import SampledPosterior
 
 import slt_jax as slt
 from slt_jax.curves import error_curve
 from slt_jax.curves.error_curve import held_out_points, points_to_sample
-from slt_jax.curves.errors import errors_of_draws
+from slt_jax.curves.errors import errors_of_draws, over_points
+from slt_jax.estimators import bayes_generalisation_loss, gibbs_generalisation_loss, loss_moments
+from slt_jax.inference.sampled import SampledPosterior
 from slt_jax.models.linear import LinearRegression
-from slt_jax.oracles.criteria import simulated_points
+from slt_jax.oracles.criteria import HeldOut, simulated_points
 
 WIDE = slt.Problem("wide", LinearRegression(input_dim=4), {"w": np.zeros(4)})
 SMALL = slt.SMCSettings(num_chains=8, chain_length=8)
@@ -51,6 +53,33 @@ def test_losses_by_simulated_data_are_those_of_the_truth() -> None:
     bayes = np.mean(np.log(2 * np.pi * spread) + squares / spread) / 2
     estimate = sampled.bayes_generalisation_loss
     assert abs(estimate.value - bayes) < K * estimate.standard_error
+
+
+@pytest.mark.parametrize("estimator", [bayes_generalisation_loss, gibbs_generalisation_loss])
+def test_what_a_coarser_rule_is_off_is_an_error(estimator: Any) -> None:
+    """Two points of each rule, at which every draw has the same density: 2 nats and 1.9 nats."""
+    moments = loss_moments(np.tile([-2.0, -2.0, -1.9, -1.9], (3, 20, 1)), 2)
+    fine, coarse = np.array([0.5, 0.5, 0.0, 0.0]), np.array([0.0, 0.0, 0.5, 0.5])
+    data = slt.Data(np.zeros((4, 0)), np.zeros(4))
+    estimate = over_points(estimator, moments, HeldOut(data, fine, coarse))
+    assert float(estimate.value) == pytest.approx(2.0)
+    assert float(estimate.sources.held_out_data) == pytest.approx(0.1)
+    assert float(estimate.standard_error) == pytest.approx(0.1)
+    settled = over_points(estimator, moments, HeldOut(data, fine, fine))
+    assert float(settled.standard_error) == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+def test_a_kink_is_no_error_of_nothing() -> None:
+    """Of a ReLU with a bias, while a line is integrated to rounding."""
+    share = {}
+    for problem in (slt.teacher_student("relu", 1, 2, biases=True), slt.load_problem("linear_3")):
+        data = slt.simulate(problem, jax.random.key(0), 30)
+        loss = slt.sample(problem, data, key=jax.random.key(1)).gibbs_generalisation_loss
+        share[problem.name] = float(loss.sources.held_out_data)
+    kinked, line = share.values()
+    assert kinked > 1e-5
+    assert line < 1e-9
 
 
 def test_errors_of_draws_count_a_sample() -> None:

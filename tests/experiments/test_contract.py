@@ -305,6 +305,14 @@ def test_problems_come_from_anywhere(
     assert_refused(command(name, *flags, *others), f"the code is that of {file}")
 
 
+def test_teachers_and_students_are_problems_by_name() -> None:
+    study = importlib.import_module("experiments.free_energy.study")
+    smoke, spec = experiment("free_energy").PRESETS["smoke"], "teacher_student(silu, 1, 3)"
+    tasks = study.tasks(dataclasses.replace(smoke, problems=(spec,)))
+    assert tasks
+    assert {task.name.split(".")[0] for task in tasks} == {"teacher_student_silu_1_3"}
+
+
 @each
 def test_a_file_in_the_way_is_refused_before_any_work(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

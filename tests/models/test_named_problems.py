@@ -107,6 +107,22 @@ def test_files_that_problems_come_from(mine: Path, monkeypatch: pytest.MonkeyPat
     assert [file.name for file in of_package] == ["__init__.py", "models.py", "shared.py"]
 
 
+def test_what_lies_beside_is_found(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a file in its folder, and by modules in the current one, wherever Python looks else."""
+    (mine.parent / "beside_a_file.py").write_text("NAME = 'line'")
+    text = MINE.replace("def problems", "from beside_a_file import NAME\n\ndef problems")
+    mine.write_text(text.replace('Problem("line"', "Problem(NAME"))
+    before = list(sys.path)
+    assert load_problem(f"{mine}:line").name == "line"
+    (mine.parent / "in_this_folder.py").write_text(MINE)
+    with pytest.raises(ValueError, match="No module named 'in_this_folder'"):
+        load_problem("in_this_folder:line")
+    monkeypatch.chdir(mine.parent)
+    assert load_problem("in_this_folder:line").name == "line"
+    assert source_files(["in_this_folder:line"]) == [mine.parent / "in_this_folder.py"]
+    assert sys.path == before
+
+
 ENTRY_POINTS = """[slt_jax.problems]
 my_line = entry_models:line
 linear_3 = entry_models:line
