@@ -35,7 +35,7 @@ KINDS += ["int32", "int64", "uint64", "bool", ml_dtypes.bfloat16]
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_data_of_any_real_kind_are_the_same_data(kind):
-    """Of zeros and ones, which all kinds hold."""
+    """Return data of zeros and ones, which all kinds hold."""
     rng = np.random.default_rng(0)
     data = Data(rng.integers(0, 2, (6, 3)).astype(float), rng.integers(0, 2, (6, 1)).astype(float))
     other = Data(*(converted(kind, part) for part in data))

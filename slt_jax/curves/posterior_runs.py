@@ -173,7 +173,7 @@ def _by_chains(sampling: Sampling, statistics: Statistics, keys: Array, beta: fl
 
 
 def _runs_of(draws: Draws, coarse: Draws | None, beta: float, max_divergent: float) -> Runs:
-    """What the chains of one data set say, whose energies are those of the scaled data."""
+    """Summarise the chains of one data set, whose energies are those of the scaled data."""
     count, enough = math.prod(draws.positions.shape[:3]), Thresholds().min_ess
     kept = draws.kept_positions
     return Runs(

@@ -99,7 +99,7 @@ class LocalLearningCoefficient:
 
     @property
     def reason(self) -> str:
-        """What speaks against the numbers, checkpoint by checkpoint; empty if nothing."""
+        """The reasons against the numbers, checkpoint by checkpoint; empty if there are none."""
         reasons = self.table["reason"].to_numpy()
         if not self.is_list:
             return str(reasons[0])
@@ -271,7 +271,7 @@ def _checkpoint_jobs(checkpoints: Checkpoints, key: Array) -> Checkpoint:
 
 @dataclass(frozen=True)
 class _Runs:
-    """What all runs of a call share."""
+    """The settings and data that all runs of a call share."""
 
     flat_loss: FlatLoss
     settings: SGLDSettings

@@ -13,7 +13,7 @@ NATS, PER_DATUM, ONE, TEXT = "nats", "nats per datum", "1", "text"
 
 
 class Quantity(NamedTuple):
-    """What a variable is, in a phrase, and its units."""
+    """A phrase that says what a variable is, and its units."""
 
     long_name: str
     units: str

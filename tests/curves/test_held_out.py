@@ -71,7 +71,7 @@ def test_what_a_coarser_rule_is_off_is_an_error(estimator: Any) -> None:
 
 @pytest.mark.slow
 def test_a_kink_is_no_error_of_nothing() -> None:
-    """Of a ReLU with a bias, while a line is integrated to rounding."""
+    """The loss of a ReLU with a bias has one, while a line is integrated to rounding."""
     share = {}
     for problem in (slt.teacher_student("relu", 1, 2, biases=True), slt.load_problem("linear_3")):
         data = slt.simulate(problem, jax.random.key(0), 30)

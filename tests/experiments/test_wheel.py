@@ -51,7 +51,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_command_works_beside_a_folder_called_experiments(
     installed: Path, tmp_path: Path
 ) -> None:
-    """Which holds one of the same name as ours, and fails when it is imported."""
+    """The folder holds a package of our name, which fails when it is imported."""
     own = tmp_path / "mine" / "experiments"
     (own / "free_energy").mkdir(parents=True)
     for folder in (own, own / "free_energy"):

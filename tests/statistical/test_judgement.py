@@ -1,4 +1,4 @@
-"""What ``judge_draws`` takes for converged agrees with oracles, and what is wrong does not pass."""
+"""Draws that ``judge_draws`` takes for converged agree with oracles; wrong ones do not pass."""
 
 from typing import Any
 
