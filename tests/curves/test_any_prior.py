@@ -62,7 +62,11 @@ BOX, DEPENDENT = (
 NUTS, SMC = NUTSSettings(num_warmup=300, num_draws=100), SMCSettings(num_chains=128)
 CASES = [
     (BOX, NUTS),
-    (BOX, SGLDSettings(num_warmup=2000, num_draws=100, thinning=100)),
+    pytest.param(
+        BOX,
+        SGLDSettings(num_warmup=2000, num_draws=100, thinning=100),
+        marks=pytest.mark.slow,
+    ),
     (BOX, SMC),
     pytest.param(DEPENDENT, NUTS, marks=pytest.mark.slow),
     pytest.param(DEPENDENT, SMC, marks=pytest.mark.slow),

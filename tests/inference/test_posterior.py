@@ -75,8 +75,15 @@ def assert_agreement(
 
 
 @pytest.mark.false_alarm(comparisons=11, standard_errors=K, degrees_of_freedom=SEEDS - 1)
-@pytest.mark.parametrize("sampler", [SMC, NUTS], ids=["smc", "nuts"])
-@pytest.mark.parametrize("name", ["linear_3", "monomial_1_1"])
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        pytest.param("linear_3", SMC, id="linear_3-smc"),
+        pytest.param("monomial_1_1", NUTS, id="monomial_1_1-nuts"),
+        pytest.param("linear_3", NUTS, id="linear_3-nuts", marks=pytest.mark.slow),
+        pytest.param("monomial_1_1", SMC, id="monomial_1_1-smc", marks=pytest.mark.slow),
+    ],
+)
 def test_samples_agree_with_the_exact_answer(name: str, sampler: Any) -> None:
     assert_agreement(sampled_of(name, sampler), exact_of(name))
 

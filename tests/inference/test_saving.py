@@ -14,7 +14,7 @@ from slt_jax.inference.sampled import SampledPosterior
 
 PROBLEMS = slt.named_problems()
 LINEAR = PROBLEMS["linear_3"]
-SETTINGS = slt.SGLDSettings(num_warmup=50, num_draws=20)
+SETTINGS = slt.SMCSettings(num_chains=8, chain_length=4)
 
 
 @functools.cache
@@ -24,8 +24,8 @@ def data() -> slt.Data:
 
 def sampled() -> SampledPosterior:
     return slt.sample(
-        LINEAR, data(), key=jax.random.key(1), sampler=SETTINGS, seeds=2, num_chains=16,
-        held_out=data(), keep_draws=True,
+        LINEAR, data(), key=jax.random.key(1), sampler=SETTINGS, seeds=2, held_out=data(),
+        keep_draws=True,
     )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_a_sampled_posterior_comes_back(tmp_path: Path) -> None:
     loaded = slt.load_posterior(path)
     assert isinstance(loaded, SampledPosterior)
     assert set(vars(loaded.batch)) >= {"runs", "at_wbic"}
-    assert "free_energies" not in vars(loaded.batch)  # nobody had asked for it
+    assert "free_energies" not in vars(loaded.batch)  # SMC has the evidence itself
     assert same(before, loaded.wbic)
     for name in UNITS:
         assert same(getattr(posterior, name), getattr(loaded, name)), name
@@ -58,7 +58,7 @@ def test_an_exact_posterior_comes_back(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_or_loaded_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "posterior.nc"
     with_schedule = sampled()
-    settings = SETTINGS._replace(schedule=lambda step: 1.0)
+    settings = slt.SGLDSettings(schedule=lambda step: 1.0)
     sampling = with_schedule.batch.sampling._replace(sampler=settings)
     object.__setattr__(with_schedule.batch, "sampling", sampling)
     with pytest.raises(ValueError, match="a function cannot be saved"):
