@@ -12,7 +12,7 @@ IDS = ["posterior", "network", "curve"]
 SMALL = [
     {
         "slt.SMCSettings()": "slt.SMCSettings(num_chains=8, chain_length=4)",
-        "slt.NUTSSettings(target_acceptance=0.95)": "slt.MALASettings(9, 9, 1)",
+        "slt.NUTSSettings(target_acceptance=0.95)": "slt.SMCSettings(num_chains=8, chain_length=4)",
         "num_chains=64": "num_chains=4",
     },
     {"2001": "201", "500": "100", "key=key)": "key=key, num_warmup=9, num_draws=9, thinning=2)"},
@@ -36,7 +36,13 @@ def test_scripts_are_short_and_need_the_front_door_alone() -> None:
         assert not re.search(r"from slt_jax|import slt_jax\.", script)
 
 
-@pytest.mark.parametrize(("script", "small"), list(zip(SCRIPTS, SMALL, strict=True)), ids=IDS)
+@pytest.mark.parametrize(
+    ("script", "small"),
+    [
+        pytest.param(*of_one, id=name, marks=[pytest.mark.slow] if name == "curve" else [])
+        for name, of_one in zip(IDS, zip(SCRIPTS, SMALL, strict=True), strict=True)
+    ],
+)
 def test_a_script_runs(
     script: str,
     small: dict[str, str],

@@ -67,7 +67,7 @@ CASES = [
         SGLDSettings(num_warmup=2000, num_draws=100, thinning=100),
         marks=pytest.mark.slow,
     ),
-    (BOX, SMC),
+    pytest.param(BOX, SMC, marks=pytest.mark.slow),
     pytest.param(DEPENDENT, NUTS, marks=pytest.mark.slow),
     pytest.param(DEPENDENT, SMC, marks=pytest.mark.slow),
     pytest.param(BOX, MALASettings(num_warmup=500, num_draws=100), marks=pytest.mark.slow),

@@ -34,6 +34,7 @@ def test_simulated_points_stand_in_for_a_rule(monkeypatch: pytest.MonkeyPatch) -
         points_to_sample(slt.Problem("bare", WIDE.model))
 
 
+@pytest.mark.slow
 @pytest.mark.false_alarm(comparisons=2, standard_errors=K, degrees_of_freedom=15)
 def test_losses_by_simulated_data_are_those_of_the_truth() -> None:
     """In closed form for linear regression: E|w|²/2 and the log of a Gaussian predictive."""

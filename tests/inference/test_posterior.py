@@ -79,7 +79,7 @@ def assert_agreement(
     ("name", "sampler"),
     [
         pytest.param("linear_3", SMC, id="linear_3-smc"),
-        pytest.param("monomial_1_1", NUTS, id="monomial_1_1-nuts"),
+        pytest.param("monomial_1_1", NUTS, id="monomial_1_1-nuts", marks=pytest.mark.slow),
         pytest.param("linear_3", NUTS, id="linear_3-nuts", marks=pytest.mark.slow),
         pytest.param("monomial_1_1", SMC, id="monomial_1_1-smc", marks=pytest.mark.slow),
     ],
