@@ -13,7 +13,7 @@ SMALL = [
     {
         "slt.SMCSettings()": "slt.SMCSettings(num_chains=8, chain_length=4)",
         "slt.NUTSSettings(target_acceptance=0.95)": "slt.SMCSettings(num_chains=8, chain_length=4)",
-        "num_chains=64": "num_chains=4",
+        "num_chains=32": "num_chains=4",
     },
     {"2001": "201", "500": "100", "key=key)": "key=key, num_warmup=9, num_draws=9, thinning=2)"},
     {

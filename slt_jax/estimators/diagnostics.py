@@ -27,8 +27,6 @@ Floats = NDArray[np.float64]
 MIN_DRAWS = 4
 MISSED_BEYOND = 3.0
 MAX_STEP_ERRORS = 3.0
-# Chains with fewer draws may be those of a population.
-SHORT = 32
 # Of R̂: up to four chains, and from twenty on.
 LIMITS_OF_R_HAT = (1.01, 1.05)
 
@@ -303,8 +301,7 @@ def _disagreement(
         worst, limit = float(np.max(r_hat(whole))), limits.r_hat_limit(chains)
         wrong = _chains_at_rest(array, finite, has_acceptance)
         if not worst <= limit:
-            hint = "" if array.shape[1] > SHORT else ": of SMC, compare runs by num_runs"
-            wrong.append(f"R-hat {worst:.3f} is above {limit:g}{hint}")
+            wrong.append(f"R-hat {worst:.3f} is above {limit:g}")
         return worst, wrong
     check("num_runs", num_runs, Annotated[int, AtLeast(2)])
     if chains % num_runs:

@@ -316,7 +316,9 @@ class SampledPosterior(Posterior[Estimate]):
 
     @property
     def reason(self) -> str:
-        reasons = list(filter(None, (self._runs.reason, self._runs.reason_of_losses)))
+        rests_on_positions = {"_moments", "_moments_of_points"} & vars(self).keys()
+        of_losses = self._runs.reason_of_losses if rests_on_positions else ""
+        reasons = list(filter(None, (self._runs.reason, of_losses)))
         for name, title in (("free_energies", "free energy"), ("at_wbic", "WBIC")):
             if name in vars(self.batch) and getattr(self.batch, name)[self.index].reason:
                 reasons.append(f"{title}: {getattr(self.batch, name)[self.index].reason}")
