@@ -33,12 +33,14 @@ PRESETS = {
     "nuts": Config(
         preset="nuts",
         sampler="nuts",
-        problems=("linear_3", "monomial_1_1", "tanh_1"),
+        problems=("linear_3", "monomial_1_1"),
         sample_sizes=(10, 100, 1000),
         exact_sizes=(30, 300),
-        data_sets=3,
+        data_sets=2,
         seeds=4,
         num_chains=256,
+        num_warmup=200,
+        num_draws=50,
     ),
     "sgld": Config(
         preset="sgld",

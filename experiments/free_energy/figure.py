@@ -56,7 +56,11 @@ def free_energy_figure(curves: Mapping[str, xr.Dataset]) -> plotting.Figure:
         for axis in axes:
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
-        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4)
+        # As many as fit above so many panels.
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper center",
+            ncols=(1, 2, 4)[columns - 1],
+        )  # fmt: skip
     return figure
 
 

@@ -42,8 +42,17 @@ class SampledConfig(ExperimentConfig):
     """SMC's first HMC step in units of the population's standard deviation; tuned on the way"""
     num_draws: Annotated[int, AtLeast(4)] = 100
     """draws of a chain after its warm-up, of the other samplers"""
+    num_warmup: Annotated[int, AtLeast(20)] | None = None
+    """length of that warm-up, as each sampler counts it; by default its own"""
     oracle_refinement: Refinement = 1
     """refinement of the exact answers; their error bounds are in the result file"""
+
+    def check(self) -> None:
+        super().check()
+        if self.num_warmup is not None and self.sampler in ("smc", "tempering"):
+            raise ValueError(
+                f"num_warmup = {self.num_warmup}: must be None, as {self.sampler} tunes on its way"
+            )
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def sampling_by_chains(
 ) -> Sampling:
     """Return how a configuration samples data sets [R] of n by a sampler other than SMC."""
     sampler = CHAIN_SAMPLERS[config.sampler]._replace(num_draws=config.num_draws)
+    if config.num_warmup is not None:
+        sampler = sampler._replace(num_warmup=config.num_warmup)
     return Sampling(
         problem, statistics, n, sampler, config.seeds, config.num_chains, None,
         budget=config.budget,
