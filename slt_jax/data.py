@@ -99,7 +99,7 @@ def _statistics_of_chunk(
 ) -> RegressionStatistics:
     """Reduce data start … stop − 1 (at most CHUNK of them) of every replicate to statistics."""
     weights = (start + jnp.arange(CHUNK) < stop).astype(float)
-    optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
+    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
 
     def one(key: Array) -> Statistics:
         return problem.model.statistics(optimum, _simulated(problem, key, start, CHUNK), weights)
@@ -237,7 +237,7 @@ def _padded_statistics(problem: Problem, keys: Array, sizes: list[int]) -> list[
 
 def _statistics_of_each(problem: Problem, data: Data, weights: Array) -> Statistics:
     """Reduce data sets [replicate, n] with the same weights [n] to statistics."""
-    optimum = jax.tree.map(lambda leaf: leaf.astype(float), problem.optimum)
+    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
     return jax.vmap(problem.model.statistics, (None, 0, None))(optimum, data, weights)
 
 

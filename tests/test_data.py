@@ -4,6 +4,7 @@ Sums over the same data in another order of chunks agree to RTOL: rounding of so
 terms, 1e-12 of the sum of their sizes at most, and the statistics compared are such sums.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -421,3 +422,13 @@ def test_in_float64_keeps_name_and_arguments():
 
     assert described(1, b=2) == (1, 2, True)
     assert (described.__name__, described.__doc__) == ("described", "Docstring.")
+
+
+def test_an_optimum_of_plain_numbers_is_one_of_arrays():
+    plain = dataclasses.replace(COIN, optimum={"w": 0.25})
+    arrays = dataclasses.replace(COIN, optimum={"w": np.array(0.25)})
+    for of in (
+        lambda problem: statistics_along_n(problem, KEY, 2, [3, 5]),
+        lambda problem: statistics_of(problem, simulate(COIN, KEY, 5)),
+    ):
+        assert jax.tree.all(jax.tree.map(np.array_equal, of(plain), of(arrays)))

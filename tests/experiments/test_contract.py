@@ -392,12 +392,17 @@ def test_the_same_command_goes_on_from_what_is_saved(
     assert list(victim.parent.glob(f"{victim.name.rsplit('.', 2)[0]}.*.nc"))
 
 
+# Axes along which nothing differs but chance.
+UNNUMBERED = {"replicate", "design", "net_design", "repeat", "draw"}
+
+
 @runs
 def test_every_number_of_the_dataset_is_labelled(name: str, folder: Path) -> None:
     dataset = finished_run(name, folder / name).dataset
     for variable in dataset.data_vars.values():
-        assert all(axis in dataset.coords or axis in ("replicate", "design", "repeat", "draw")
-                   for axis in variable.dims), variable.name  # fmt: skip
+        assert all(axis in dataset.coords or axis in UNNUMBERED for axis in variable.dims), (
+            variable.name
+        )
     assert all(np.isfinite(dataset[axis]).all() for axis in dataset.dims
                if axis in dataset.coords and dataset[axis].dtype.kind == "f")  # fmt: skip
     for key, variable in dataset.variables.items():
