@@ -22,6 +22,7 @@ from slt_jax.validation import (
 
 # The figure tells these apart, and one more that is a problem's own.
 MAX_PRIOR_SCALES = 6
+PRIOR_PROBLEMS = ("linear_3", "monomial_1_1", "reduced_rank_2_2_1_0")
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,9 @@ class Config(ErrorConfig):
         tuple[Annotated[int, Within(2, LARGEST_SIZE)], ...], Increasing(), OrMore(3)
     ] = tuple(round(10 ** (k / 4)) for k in range(4, 37))  # fmt: skip
     """n of the exact F_n of one design, whose slope is taken between neighbours"""
-    prior_problems: Annotated[tuple[str, ...], ProblemSpecs(), Different()] = (
-        "linear_3", "monomial_1_1", "reduced_rank_2_2_1_0",
-    )  # fmt: skip
-    """those problems whose prior is changed too"""
+    prior_problems: Annotated[tuple[str, ...], ProblemSpecs(), Different()] | None = None
+    """those problems whose prior is changed too; by default linear_3, monomial_1_1 and
+    reduced_rank_2_2_1_0 where they are among the problems"""
     prior_scales: Annotated[tuple[Positive, ...], Different()] = (0.1, 0.3, 1.0, 3.0, 10.0)
     """their standard deviations of the prior, at most 6, beside the problems' own"""
     designs: Annotated[int, AtLeast(2)] = 8
@@ -47,9 +47,16 @@ class Config(ErrorConfig):
 
     def check(self) -> None:
         super().check()
-        refuse_others("prior_problems", self.prior_problems, "problems", self.problems)
+        refuse_others("prior_problems", self.changed_priors, "problems", self.problems)
         if len(self.prior_scales) > MAX_PRIOR_SCALES:
             raise ValueError(f"prior_scales = {self.prior_scales}: at most {MAX_PRIOR_SCALES}")
+
+    @property
+    def changed_priors(self) -> tuple[str, ...]:
+        """The problems whose prior is changed too."""
+        if self.prior_problems is not None:
+            return self.prior_problems
+        return tuple(name for name in PRIOR_PROBLEMS if name in self.problems)
 
 
 PRESETS = {
@@ -60,7 +67,6 @@ PRESETS = {
         exact_sizes=(10, 40),
         sample_sizes=(10,),
         large_sizes=(100, 10000, 1000000),
-        prior_problems=("monomial_1_1",),
         prior_scales=(3.0,),
         data_sets=4,
         seeds=4,

@@ -50,7 +50,7 @@ def own_prior_scale(problem: Problem) -> float:
 
 def scales_of(problem: Problem, config: Config) -> list[float]:
     """List the standard deviations of the priors of a problem, its own among them, increasing."""
-    others = config.prior_scales if problem in problems_of(config.prior_problems) else ()
+    others = config.prior_scales if problem in problems_of(config.changed_priors) else ()
     return sorted({own_prior_scale(problem), *others})
 
 

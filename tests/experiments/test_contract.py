@@ -256,10 +256,9 @@ def test_an_unknown_problem_is_refused_before_any_work(
     monkeypatch.setattr(command_line, "compute", None)
     fields = {field.name for field in dataclasses.fields(experiment(name).Config)}
     flags = [field for field in ("problems", "nets") if field in fields]
-    others = ["--prior-problems"] if "prior_problems" in fields else []
     for flag in flags:
         finished = command(
-            name, "--preset", "smoke", "--out", tmp_path / "out", f"--{flag}", "nope", *others
+            name, "--preset", "smoke", "--out", tmp_path / "out", f"--{flag}", "nope"
         )
         assert_refused(finished, "'nope'")
     assert os.listdir(tmp_path) == []
@@ -268,7 +267,7 @@ def test_an_unknown_problem_is_refused_before_any_work(
 # A problem that suits each experiment, the family that defines it, and the field.
 SUITABLE = {
     "free_energy": ("problems", "linear", "linear_3"),
-    "learning_curves": ("problems", "linear", "linear_3"),
+    "learning_curves": ("problems", "monomial", "monomial_2_1"),
     "learning_exponents": ("nets", "tanh_net", "tanh_1"),
     "unrealisable": ("problems", "normal_parabola", "parabola_two_optima"),
 }
@@ -288,10 +287,9 @@ def test_problems_come_from_anywhere(
     file = tmp_path / "mine.py"
     file.write_text(f"from slt_jax.models.{family} import problems")
     preset = experiment(name).PRESETS["smoke"]
-    changes = {"prior_problems": ()} if hasattr(preset, "prior_problems") else {}
     study = importlib.import_module(f"experiments.{name}.study")
     by_name, by_file = (
-        study.tasks(dataclasses.replace(preset, **changes, **{field: (spec,)}))
+        study.tasks(dataclasses.replace(preset, **{field: (spec,)}))
         for spec in (problem, f"{file}:{problem}")
     )
     assert [task.name for task in by_file] == [task.name for task in by_name]
@@ -300,9 +298,8 @@ def test_problems_come_from_anywhere(
         raise ValueError(f"the code is that of {', '.join(map(str, others))}")
 
     monkeypatch.setattr("slt_jax.run.provenance.fingerprint", stopped)
-    others = ("--prior-problems",) if changes else ()
     flags = ("--preset", "smoke", "--out", tmp_path / "out", f"--{field}", f"{file}:{problem}")
-    assert_refused(command(name, *flags, *others), f"the code is that of {file}")
+    assert_refused(command(name, *flags), f"the code is that of {file}")
 
 
 def test_teachers_and_students_are_problems_by_name() -> None:

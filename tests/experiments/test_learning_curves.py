@@ -45,7 +45,7 @@ def test_tasks_of_the_presets(preset: str) -> None:
     for name in config.problems:
         priors = [task.name for task in tasks if task.name.startswith(f"{name}.prior.")]
         own = study.own_prior_scale(named_problems()[name])
-        others = config.prior_scales if name in config.prior_problems else ()
+        others = config.prior_scales if name in config.changed_priors else ()
         assert len(priors) == len({own, *others})
     assert {task.group for task in tasks} == set(config.problems)
 
