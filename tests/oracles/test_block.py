@@ -79,7 +79,7 @@ def test_evidence_without_data_is_that_of_the_prior():
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_mean_and_variance_of_a_datum_are_derivatives_of_its_cumulant(outputs):
-    """Of several outputs, too, which few models have."""
+    """The sum is that of several outputs, too, which few models have."""
     fit = DatumFit(np.array([[0.3]]), np.array([[0.7]]), np.array([[0.4]]), outputs)
 
     def cumulant(t):
