@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slt_jax.curves.jobs import AGREEMENT, MIN_ACCEPTANCE
-from slt_jax.estimators import Estimate, ladder_integration, multistate_bennett
+from slt_jax.estimators import Estimate, ladder_integration, multistate_bennett, with_step_bias
 from slt_jax.estimators.diagnostics import Thresholds, judge_draws, r_hat
 from slt_jax.samplers.sampling import Draws, SamplerSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings
@@ -155,13 +155,3 @@ def disagreements(
             wrong.append(f"chains disagree at beta = {beta:.3g}: R-hat {worst:.2f}")
             break
     return wrong
-
-
-def with_step_bias(fine: Estimate, coarse: Estimate) -> Estimate:
-    """Add to the error of an estimate by how much twice the step changes it.
-
-    To first order that is the bias of the step, and it has its own Monte-Carlo error in squares.
-    """
-    change = coarse.value - fine.value
-    bias = np.sqrt(change**2 + fine.standard_error**2 + coarse.standard_error**2)
-    return fine.with_part("discretisation", bias, np.inf)

@@ -48,12 +48,6 @@ from slt_jax.statistics import Statistics
 DRAWS_OF_A_RUNG = 2**13
 CHAINS_PER_CHAIN_OF_A_RUNG = 8
 PRIOR_AT_ONCE = 256
-# The share of ESS that the prior keeps at the first rung, and what each rung must keep at the next.
-FIRST_ESS = 0.5
-MIN_OVERLAP = 0.05
-HOTTEST = 0.25
-# What is so many nats below the largest weight has none.
-NEGLIGIBLE = 100.0
 
 Floats = NDArray[np.float64]
 

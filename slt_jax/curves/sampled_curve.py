@@ -14,9 +14,8 @@ from jax import Array
 from slt_jax.curves.config import SampledConfig
 from slt_jax.curves.errors import QUANTITIES, errors_of_draws
 from slt_jax.curves.jobs import temperature_nodes
-from slt_jax.curves.ladders import with_step_bias
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
-from slt_jax.estimators import Estimate
+from slt_jax.estimators import Estimate, with_step_bias
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.problem import Problem
 from slt_jax.samplers.chees import ChEESSettings

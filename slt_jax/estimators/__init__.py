@@ -2,7 +2,12 @@
 
 from slt_jax.estimators.accumulator import LossAccumulator, LossMoments, loss_moments
 from slt_jax.estimators.calibration import Calibration, calibrate
-from slt_jax.estimators.chains import delta_method, delta_method_blocks, mean_over_chains
+from slt_jax.estimators.chains import (
+    delta_method,
+    delta_method_blocks,
+    mean_over_chains,
+    with_step_bias,
+)
 from slt_jax.estimators.coefficients import (
     Growth,
     energy_variance_coefficient,
@@ -118,4 +123,5 @@ __all__ = [
     "waic",
     "wbic",
     "wbic_coefficient",
+    "with_step_bias",
 ]

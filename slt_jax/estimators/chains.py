@@ -37,10 +37,17 @@ def mean_over_chains(
     estimate = delta_method(draws.mean(axis=(-1, -2)), draws[..., None, :, :], basis)
     if coarse is None:
         return estimate
-    other = mean_over_chains(coarse)
-    change = other.value - estimate.value
-    bias = np.sqrt(change**2 + estimate.standard_error**2 + other.standard_error**2)
-    return estimate.with_part("discretisation", bias, np.inf)
+    return with_step_bias(estimate, mean_over_chains(coarse))
+
+
+def with_step_bias(fine: Estimate, coarse: Estimate) -> Estimate:
+    """Add to the error of an estimate by how much twice the step changes it.
+
+    To first order that is the bias of the step, and it has its own Monte-Carlo error in squares.
+    """
+    change = coarse.value - fine.value
+    bias = np.sqrt(change**2 + fine.standard_error**2 + coarse.standard_error**2)
+    return fine.with_part("discretisation", bias, np.inf)
 
 
 def delta_method(value: ArrayLike, influence: Floats, basis: Basis | None = None) -> Estimate:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from slt_jax.curves.error_curve import points_to_sample
 from slt_jax.curves.errors import over_points
 from slt_jax.curves.jobs import temperature_nodes, unravelled
-from slt_jax.curves.ladders import FreeEnergy, with_step_bias
+from slt_jax.curves.ladders import FreeEnergy
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
 from slt_jax.curves.predictions import (
     TemperedEnergies,
@@ -36,6 +36,7 @@ from slt_jax.estimators import (
     leave_one_out_loss,
     log_predictive_density,
     waic,
+    with_step_bias,
 )
 from slt_jax.inference.arguments import (
     checked_data_sets,

@@ -9,7 +9,7 @@ import pytest
 
 import slt_jax as slt
 from slt_jax.curves import ladders, predictions
-from slt_jax.estimators import Estimate
+from slt_jax.estimators import Estimate, with_step_bias
 from slt_jax.samplers.sampling import Draws
 
 LAMBDA = 1.5
@@ -126,7 +126,7 @@ def test_groups_of_chains_that_never_left_their_starts_disagree() -> None:
 def test_the_bias_of_a_step_and_its_noise_add_in_squares() -> None:
     fine = Estimate(np.array(1.0), np.array(0.3), 10.0)
     coarse = Estimate(np.array(1.4), np.array(0.4), 10.0)
-    biased = ladders.with_step_bias(fine, coarse)
+    biased = with_step_bias(fine, coarse)
     assert float(biased.sources.discretisation) == pytest.approx((0.16 + 0.09 + 0.16) ** 0.5)
     assert float(biased.standard_error) == pytest.approx((0.09 + 0.41) ** 0.5)
 
