@@ -35,19 +35,15 @@ def draw(timings: dict[str, Any]) -> plotting.Figure:
 def _gradients(axis: Any, timings: dict[str, Any]) -> None:
     problems = {n: timings["problems"][n] for n in gradients.PROBLEMS if n in timings["problems"]}
     width = 0.8 / len(problems)
-    places = np.arange(len(gradients.AIMS))
+    places = np.arange(len(gradients.SAMPLERS))
     for index, (name, samplers) in enumerate(problems.items()):
         axis.bar(
             places + (index - (len(problems) - 1) / 2) * width,
-            [samplers[sampler]["ratio"] for sampler in gradients.AIMS], width,
+            [samplers[sampler]["ratio"] for sampler in gradients.SAMPLERS], width,
             color=GREYS[2 * index], hatch=HATCHES[index], edgecolor="black", label=name,
         )  # fmt: skip
-    for place, aim in zip(places, gradients.AIMS.values(), strict=True):
-        axis.plot(
-            [place - 0.45, place + 0.45], [aim, aim], color="black", linestyle="--",
-            label="aim" if place == 0 else None,
-        )  # fmt: skip
-    axis.set_xticks(places, list(gradients.AIMS))
+    axis.axhline(gradients.AIM, color="black", linestyle="--", label="aim")
+    axis.set_xticks(places, list(gradients.SAMPLERS))
     axis.set_ylim(0, 1.5)
     axis.set_ylabel("gradients/s over bare loop")
     axis.set_title(f"Gradients inside a sampler, {timings['chains']} chains")
