@@ -37,7 +37,7 @@ STEP_SIZES = {
     "relu_2": 0.1,
     "tanh_2_teacher_1": 0.1,
     "deep_linear_2_2_2_2_rank_1": 0.05,
-    "boolean_logistic": 0.05,
+    "legendre_4": 0.1,
 }
 
 
