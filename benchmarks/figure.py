@@ -78,7 +78,7 @@ def _curve(axis: Any, timings: dict[str, Any]) -> None:
 
 
 def _peers(axis: Any, timings: dict[str, Any]) -> None:
-    problems = timings["smc"]["problems"]
+    problems = peer_smc.ordered(timings["smc"])
     ratios = np.array([peer_smc.ratios({name: both}) for name, both in problems.items()])
     places = np.arange(len(problems))[::-1]
     for offset, values, marker, label in zip(
@@ -88,10 +88,12 @@ def _peers(axis: Any, timings: dict[str, Any]) -> None:
                       markerfacecolor="black" if marker == "o" else "white")  # fmt: skip
     axis.axvline(peer_smc.MOST, color="black", linestyle="--", label="aim")
     axis.set_yticks(places, list(problems), fontsize=7)
+    axis.set_xlim(0.05, 5)
+    axis.set_xticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
     axis.set_ylim(-0.6, len(problems) + 0.9)
-    axis.set_xlabel("our time over that of a loop of blackjax")
+    axis.set_xlabel("our time over that of blackjax in a loop")
     axis.set_title("SMC of one data set, equal errors")
-    axis.legend(fontsize=8, ncols=3, loc="upper center", columnspacing=0.8)
+    axis.legend(fontsize=7, ncols=3, loc="upper center", columnspacing=0.8, handletextpad=0.2)
 
 
 def _chains(axis: Any, timings: dict[str, Any]) -> None:

@@ -221,7 +221,8 @@ def _mclmc_program(target: Target) -> Callable[..., Any]:
 def rows(timings: dict[str, Any]) -> list[Row]:
     """Our effective draws over those of the peers, per second and per gradient."""
     table = []
-    for name, rates in timings["nuts"].items():
+    for name in (name for name in PROBLEMS if name in timings["nuts"]):
+        rates = timings["nuts"][name]
         ours = rates["ours"]
         for peer in ("its own model", "our likelihood"):
             ratio = ours["draws_per_second"] / rates[peer]["draws_per_second"]
@@ -234,7 +235,8 @@ def rows(timings: dict[str, Any]) -> list[Row]:
                     f"n = {timings['sample_size']}, compiled, alternating",
                 )
             )  # fmt: skip
-    for name, rates in timings["mclmc"].items():
+    for name in (name for name in PROBLEMS if name in timings["mclmc"]):
+        rates = timings["mclmc"][name]
         best = max(CANDIDATES, key=lambda one: rates[one]["draws_per_second"])
         ours, theirs = rates[best], rates["peer"]
         by_second = ours["draws_per_second"] / theirs["draws_per_second"]

@@ -135,9 +135,14 @@ def ratios(problems: dict[str, Any]) -> tuple[float, float]:
     return cold["ours"] / cold["peer"], warm["ours"] / warm["peer"]
 
 
+def ordered(timings: dict[str, Any]) -> dict[str, Any]:
+    """The problems in the order above, which a file does not keep."""
+    return {name: timings["problems"][name] for name in STEP_SIZES if name in timings["problems"]}
+
+
 def rows(timings: dict[str, Any]) -> list[Row]:
     """Our share of the peer's time, for the first problem and for all."""
-    problems = timings["problems"]
+    problems = ordered(timings)
     first = next(iter(problems))
     groups = {first: {first: problems[first]}, f"{len(problems)} problems": problems}
     how = (
