@@ -91,7 +91,7 @@ def _peers(axis: Any, timings: dict[str, Any]) -> None:
     axis.set_xlim(0.05, 5)
     axis.set_xticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
     axis.set_ylim(-0.6, len(problems) + 0.9)
-    axis.set_xlabel("our time over that of blackjax in a loop")
+    axis.set_xlabel("our time over blackjax's")
     axis.set_title("SMC of one data set, equal errors")
     axis.legend(fontsize=7, ncols=3, loc="upper center", columnspacing=0.8, handletextpad=0.2)
 
