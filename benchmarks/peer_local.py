@@ -62,12 +62,19 @@ def measure(quick: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _measured(rate: float, value: Any, standard_error: Any) -> dict[str, Any]:
+    """A method's rate, and λ̂ with its error, which are None where one is not finite."""
+    found = [float(value), float(standard_error)]
+    value, error = found if np.all(np.isfinite(found)) else (None, None)
+    return {"rate": rate, "value": value, "standard_error": error}
+
+
 def _loss(w: Array, batch: tuple[Array, Array]) -> Array:
     x, y = batch
     return (y - w[0] * w[1] ** 2 * x) ** 2 / 2
 
 
-def _loop(x: np.ndarray, y: np.ndarray, batch_size: int | None, steps: int) -> dict[str, float]:
+def _loop(x: np.ndarray, y: np.ndarray, batch_size: int | None, steps: int) -> dict[str, Any]:
     """Time chains of a Python loop, after a few steps that compile."""
     n, beta = len(x), 1 / np.log(len(x))
     optimizer = optax.chain(optax.scale(-LOOP_STEP / 2), optax.add_noise(LOOP_STEP, 0.0, 0))
@@ -105,14 +112,11 @@ def _loop(x: np.ndarray, y: np.ndarray, batch_size: int | None, steps: int) -> d
     taken = time.perf_counter() - start
     at_centre = float(np.mean(y.astype(float) ** 2)) / 2
     by_chain = n * beta * (losses[:, steps // 2 :].mean(axis=1) - at_centre)
-    return {
-        "rate": losses.size / taken,
-        "value": float(by_chain.mean()),
-        "standard_error": float(by_chain.std(ddof=1)) / len(by_chain) ** 0.5,
-    }
+    error = by_chain.std(ddof=1) / len(by_chain) ** 0.5
+    return _measured(losses.size / taken, by_chain.mean(), error)
 
 
-def _statistics(problem: Problem, data: Data, quick: bool) -> dict[str, float]:
+def _statistics(problem: Problem, data: Data, quick: bool) -> dict[str, Any]:
     """SGLD on the sufficient statistics of the model, which cost the same at any n."""
     target, n, chains = target_of(problem.model), len(data.y), 4 if quick else 64
     settings = STATISTICS._replace(num_warmup=10, num_draws=10) if quick else STATISTICS
@@ -131,11 +135,8 @@ def _statistics(problem: Problem, data: Data, quick: bool) -> dict[str, float]:
     )
     scan = local_scan(energies, 0.0, n, [GAMMA], STEP_SIZES, acceptance, beta)
     steps = settings.num_warmup + settings.num_draws * settings.thinning
-    return {
-        "rate": chains * steps / taken,
-        "value": float(scan["extrapolated"][0, 0]),
-        "standard_error": float(scan["extrapolated_se"][0, 0]),
-    }
+    value, error = (scan[name][0, 0] for name in ("extrapolated", "extrapolated_se"))
+    return _measured(chains * steps / taken, value, error)
 
 
 def _integral(x: np.ndarray, y: np.ndarray) -> float:
@@ -153,7 +154,7 @@ def _integral(x: np.ndarray, y: np.ndarray) -> float:
 
 def _call(
     x: np.ndarray, y: np.ndarray, batch_size: int | None, settings: dict[str, int]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """``slt_jax.local_learning_coefficient`` as it is called, without what it compiles.
 
     Only the steps of the scan of γ and step sizes are counted, though the pilot's take time too.
@@ -169,11 +170,8 @@ def _call(
     } | settings  # fmt: skip
     steps = used["num_warmup"] + used["num_draws"] * used["thinning"]
     pairs = found.scan.sizes["localisation"] * found.scan.sizes["step"]
-    return {
-        "rate": pairs * used["num_chains"] * steps / taken,
-        "value": float(found.estimate.value),
-        "standard_error": float(found.estimate.standard_error),
-    }
+    value, error = found.estimate.value, found.estimate.standard_error
+    return _measured(pairs * used["num_chains"] * steps / taken, value, error)
 
 
 def rows(timings: dict[str, Any]) -> list[Row]:
@@ -203,5 +201,7 @@ def rows(timings: dict[str, Any]) -> list[Row]:
     ]
 
 
-def _found(method: dict[str, float]) -> str:
+def _found(method: dict[str, Any]) -> str:
+    if method["value"] is None:
+        return "no λ̂ with an error"
     return f"λ̂ = {method['value']:.3f} ± {method['standard_error']:.3f}"
