@@ -11,7 +11,6 @@ with one weight a_i per datum (β for training data, 0 for absent ones).
 from __future__ import annotations
 
 import abc
-import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -23,6 +22,7 @@ from jax import Array
 from numpyro.distributions import Distribution, constraints
 
 from slt_jax.priors import coordinate_shapes, visited
+from slt_jax.run.data_sums import sum_over_data
 from slt_jax.statistics import (
     Data,
     Params,
@@ -183,34 +183,19 @@ class Model(abc.ABC):
     def log_likelihood_ratio(self, params: Params, statistics: Any) -> Array:
         """Σ_i a_i (ℓ_i(w) − ℓ_i(w₀)) = −n(L_n(w) − L_n(w₀)) at unit weights, in total nats.
 
-        More than SUMMED_AT_ONCE data are summed chunk by chunk, and the values on the way are
-        computed again for the gradient, so that the memory of neither grows with n.
+        More than SUMMED_AT_ONCE data are summed block by block, each with its gradient, so that
+        the memory of neither grows with n.
         """
+        optimum, data, weights = statistics.optimum, statistics.data, statistics.weights
+        if len(weights) <= SUMMED_AT_ONCE:
+            return self._weighted_gain(params, optimum, data, weights)
+        return sum_over_data(self._weighted_gain, params, optimum, data, weights)
 
+    def _weighted_gain(self, params: Params, optimum: Params, data: Data, weights: Array) -> Array:
         # The terms at w₀ are computed anew in the sampler's precision: rounding that all data
         # share, as of log 2π in float32, is then the same on both sides and cancels.
-        def of_part(data: Data, weights: Array) -> Array:
-            at_optimum = self.log_likelihoods(statistics.optimum, data)
-            gains = self.log_likelihoods(params, data) - at_optimum
-            return jnp.sum(weights * gains)
-
-        # Parts are sliced where they lie: data reshaped to chunks would be copied.
-        def part(start: Array | int, size: int) -> Array:
-            take = functools.partial(
-                jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size
-            )
-            return of_part(*jax.tree.map(take, (statistics.data, statistics.weights)))
-
-        def add(total: Array, start: Array) -> tuple[Array, None]:
-            return total + part(start, SUMMED_AT_ONCE), None
-
-        size = len(statistics.weights)
-        if size <= SUMMED_AT_ONCE:
-            return of_part(statistics.data, statistics.weights)
-        beginning = (size - 1) % SUMMED_AT_ONCE + 1
-        starts = jnp.arange(beginning, size, SUMMED_AT_ONCE)
-        add_again = jax.checkpoint(add, prevent_cse=False)
-        return jax.lax.scan(add_again, part(0, beginning), starts)[0]
+        at_optimum = self.log_likelihoods(optimum, data)
+        return jnp.sum(weights * (self.log_likelihoods(params, data) - at_optimum))
 
 
 def class_log_probability(logits: Array, y: Array) -> Array:

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from slt_jax.run.data_sums import BLOCK, sum_over_data
 from slt_jax.run.devices import JobFunction
 from slt_jax.run.small_products import with_sums_of_products
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.sgld import SGLDSettings, reference_step, sgld
 from slt_jax.samplers.target import Target
 
-# Of more data the losses are computed so many at a time, and once more for their gradient.
-ROWS_AT_ONCE = 8192
 PROBES = 8  # and as many opposite ones
 PROBE_COST = 0.5  # nats
 LOG_RANGE = 20.0
@@ -46,19 +45,26 @@ class FlatLoss:
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return self.loss(jax.tree.unflatten(self.structure, leaves), others, batch)
 
+    def gain(self, flat: Array, fixed: tuple[Array, Any], batch: Any, weights: Array) -> Array:
+        """Sum of how much lower the loss of each datum is than at the centre, in total nats.
+
+        ``fixed`` are the centre [D] and the other variables.
+        """
+        centre, others = fixed
+        # Chains share the loss at the centre, and gradients need none: it is not kept.
+        return -jnp.sum(weights * (self(flat, others, batch) - self(centre, others, batch)))
+
 
 class LocalData(NamedTuple):
     """All that the loss around a checkpoint needs, for the target of ``local_target``.
 
     The position u [d] stands for w = w* + ``radius`` · u. ``batch`` are arrays [n, ...],
-    ``weights`` [n] their factors, ``loss_at_centre`` [n] the losses at w*, ``centre`` [D] all
-    weights there, ``sampled`` [d] the indices of those that move, and ``others`` the other
-    variables.
+    ``weights`` [n] their factors, ``centre`` [D] all weights at w*, ``sampled`` [d] the indices of
+    those that move, and ``others`` the other variables.
     """
 
     batch: Any
     weights: Array
-    loss_at_centre: Array
     centre: Array
     sampled: Array
     others: Any
@@ -68,9 +74,9 @@ class LocalData(NamedTuple):
         """Draw a minibatch with replacement, each datum of which counts for n/size."""
         n = len(self.weights)
         rows = jax.random.randint(key, (batch_size,), 0, n)
-        batch, losses = jax.tree.map(lambda leaf: leaf[rows], (self.batch, self.loss_at_centre))
+        batch = jax.tree.map(lambda leaf: leaf[rows], self.batch)
         weights = jnp.full(batch_size, n / batch_size, self.weights.dtype)
-        return self._replace(batch=batch, weights=weights, loss_at_centre=losses)
+        return self._replace(batch=batch, weights=weights)
 
 
 class Checkpoint(NamedTuple):
@@ -131,10 +137,10 @@ def local_target(flat_loss: FlatLoss) -> Target:
         moved = data.radius * u
         flat = data.centre + moved if all_move else data.centre.at[data.sampled].add(moved)
 
-        def part(batch: Any, weights: Array, at_centre: Array) -> Array:
-            return -jnp.sum(weights * (flat_loss(flat, data.others, batch) - at_centre))
-
-        return _summed(part, (data.batch, data.weights, data.loss_at_centre))
+        arguments = (flat, (data.centre, data.others), data.batch, data.weights)
+        if len(data.weights) <= BLOCK:
+            return flat_loss.gain(*arguments)
+        return sum_over_data(flat_loss.gain, *arguments)
 
     return Target(
         sample_prior=lambda key: jax.random.normal(key, (d,)),
@@ -143,49 +149,27 @@ def local_target(flat_loss: FlatLoss) -> Target:
     )
 
 
-def _blocks(arrays: Any, rows: int) -> Any:
-    """Split rows, more than one block, into blocks that are filled up with the first rows."""
-    fill = -rows % ROWS_AT_ONCE
-
-    def split(leaf: Array) -> Array:
-        filled = jnp.concatenate([leaf, leaf[:fill]])
-        return filled.reshape(-1, ROWS_AT_ONCE, *leaf.shape[1:])
-
-    return jax.tree.map(split, arrays)
-
-
-def _summed(part: Callable[..., Array], arrays: tuple[Any, Array, Array]) -> Array:
-    """Sum over data, in blocks that keep nothing for the gradient where there are many."""
-    rows = len(arrays[1])
-    if rows <= ROWS_AT_ONCE:
-        return part(*arrays)
-    counted = jnp.where(jnp.arange(rows + -rows % ROWS_AT_ONCE) < rows, 1.0, 0.0)
-    batch, weights, at_centre = _blocks(arrays, rows)
-    recomputed = jax.checkpoint(part)
-
-    def add(total: Array, block: Any) -> tuple[Array, None]:
-        return total + recomputed(*block), None
-
-    blocks = (batch, weights * counted.reshape(weights.shape).astype(weights.dtype), at_centre)
-    return jax.lax.scan(add, jnp.zeros((), weights.dtype), blocks)[0]
-
-
 def _local_data(
     flat_loss: FlatLoss, batch: Any, sampled: Array, checkpoint: Checkpoint, radius: Array
 ) -> LocalData:
-    rows = len(jax.tree.leaves(batch)[0])
+    weights = jnp.ones(len(jax.tree.leaves(batch)[0]), checkpoint.centre.dtype)
+    return LocalData(batch, weights, checkpoint.centre, sampled, checkpoint.others, radius)
 
-    def losses(block: Any) -> Array:
-        return flat_loss(checkpoint.centre, checkpoint.others, block)
 
-    if rows <= ROWS_AT_ONCE:
-        at_centre = losses(batch)
-    else:
-        at_centre = jax.lax.map(losses, _blocks(batch, rows)).reshape(-1)[:rows]
-    weights = jnp.ones(rows, checkpoint.centre.dtype)
-    return LocalData(
-        batch, weights, at_centre, checkpoint.centre, sampled, checkpoint.others, radius
-    )
+def _mean_loss(flat_loss: FlatLoss, data: LocalData) -> Array:
+    """Return L_n(w*) in nats per datum."""
+
+    def loss_of(block: Any) -> Array:
+        return flat_loss(data.centre, data.others, block)
+
+    n = len(data.weights)
+    rows = min(n, BLOCK)
+    split = n - n % rows
+    whole = jax.tree.map(lambda leaf: leaf[:split].reshape(-1, rows, *leaf.shape[1:]), data.batch)
+    total = jnp.sum(jax.lax.map(lambda block: jnp.sum(loss_of(block)), whole))
+    if split < n:
+        total += jnp.sum(loss_of(jax.tree.map(lambda leaf: leaf[split:], data.batch)))
+    return total / n
 
 
 def pilot_batch(
@@ -219,7 +203,7 @@ def pilot_batch(
         lowest = posterior_mode(target, data, centre)
         norm, noise = _gradient(target, data, group_key)
         return Pilot(
-            loss=jnp.mean(data.loss_at_centre),
+            loss=_mean_loss(flat_loss, data),
             radius=radius,
             step_size=step,
             positions=positions,
@@ -276,10 +260,9 @@ def _gradient(target: Target, data: LocalData, key: Array) -> tuple[Array, Array
     slope, centre = jax.grad(target.log_likelihood), jnp.zeros(len(data.sampled), data.radius.dtype)
 
     def of_group(rows: Array) -> Array:
-        batch, losses = jax.tree.map(lambda leaf: leaf[rows], (data.batch, data.loss_at_centre))
+        batch = jax.tree.map(lambda leaf: leaf[rows], data.batch)
         weights = jnp.full(size, 1 / size, data.weights.dtype)
-        group = data._replace(batch=batch, weights=weights, loss_at_centre=losses)
-        return slope(centre, group)
+        return slope(centre, data._replace(batch=batch, weights=weights))
 
     rows = jax.random.permutation(key, n)[: groups * size].reshape(groups, size)
     square = jnp.sum(jnp.var(jax.lax.map(of_group, rows), axis=0, ddof=1))

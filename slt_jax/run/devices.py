@@ -174,8 +174,14 @@ def peak_bytes(jaxpr: ClosedJaxpr | Jaxpr) -> int:
     alive = sum(_bytes(v) for v in (*inner.invars, *inner.constvars))
     peak = alive
     for index, equation in enumerate(inner.eqns):
+        # What a program inside is given is alive out here.
         inside = max(
-            (peak_bytes(j) for p in equation.params.values() for j in _programs(p)), default=0
+            (
+                peak_bytes(program) - _input_bytes(program)
+                for parameter in equation.params.values()
+                for program in _programs(parameter)
+            ),
+            default=0,
         )
         made = sum(_bytes(v) for v in equation.outvars)
         peak = max(peak, alive + max(inside, made))
@@ -184,6 +190,11 @@ def peak_bytes(jaxpr: ClosedJaxpr | Jaxpr) -> int:
             if last_use[variable] == index and variable not in kept:
                 alive -= _bytes(variable)
     return peak
+
+
+def _input_bytes(program: ClosedJaxpr | Jaxpr) -> int:
+    inner = program.jaxpr if isinstance(program, ClosedJaxpr) else program
+    return sum(_bytes(variable) for variable in inner.invars)
 
 
 def _programs(parameter: Any) -> Sequence[ClosedJaxpr | Jaxpr]:

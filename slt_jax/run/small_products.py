@@ -1,9 +1,10 @@
-"""Matrix products of a few entries, written so that thousands of them at once run fast.
+"""Matrix products of a few entries and long sums, written so that compilers vectorise them.
 
 A model writes the product of two small matrices, and ``vmap`` makes it a batch of them. Compilers
 hand such a batch to a library, matrix by matrix, at a tenth of the speed and less: of 1024 pairs of
 5 × 5 matrices a processor multiplies eleven times as many if the product is a sum of products,
-which fuses with what stands around it.
+which fuses with what stands around it. A sum over the last axis is one chain of additions, each of
+which waits for the one before: in lanes that are added up at the end it runs at twice the speed.
 """
 
 import math
@@ -18,6 +19,10 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 # Beyond, products of 1024 chains were no faster as sums, or slower: a library blocks them.
 MOST_TERMS = 8
 MOST_COLUMNS = 8
+# A sum of fewer rows of lanes was no faster, or slower.
+LANES, LEAST_ROWS = 128, 64
+
+Replacement = Callable[[JaxprEqn], Callable[..., Array] | None]
 
 
 def with_sums_of_products(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,39 +37,83 @@ def with_sums_of_products(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> "dot_general" in str(jax.make_jaxpr(f)(jnp.ones((2, 3)), jnp.ones((3, 2))))
     False
     """
+    return _rewritten(function, _product_as_sum)
+
+
+def with_sums_in_lanes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the same function of arrays, whose long sums are made in 128 lanes.
+
+    Results agree but for rounding. A sum is long if one of its axes has 8192 entries or more, a
+    multiple of 128. Only sums in the function itself are rewritten, and in what it calls.
+
+    >>> import jax.numpy as jnp
+    >>> float(with_sums_in_lanes(jnp.sum)(jnp.ones(8192)))
+    8192.0
+    """
+    return _rewritten(function, _sum_in_lanes)
+
+
+def _rewritten(function: Callable[..., Any], replacement: Replacement) -> Callable[..., Any]:
     # Traced once for each set of shapes, however often samplers evaluate it.
     traced = jax.jit(function)
 
     def rewritten(*arguments: Any) -> Any:
         program, shapes = jax.make_jaxpr(traced, return_shape=True)(*arguments)
-        results = _evaluate(program.jaxpr, program.consts, jax.tree.leaves(arguments))
+        leaves = jax.tree.leaves(arguments)
+        results = _evaluate(program.jaxpr, program.consts, leaves, replacement)
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return rewritten
 
 
-def _evaluate(program: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+def _evaluate(
+    program: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any], replacement: Replacement
+) -> list[Any]:
     values = dict(zip(program.constvars, constants, strict=True))
     values |= zip(program.invars, arguments, strict=True)
 
     def read(variable: Any) -> Any:
         return variable.val if isinstance(variable, Literal) else values[variable]
 
-    for equation in program.eqns:
+    def outputs(equation: JaxprEqn) -> Sequence[Any]:
         inputs = [read(variable) for variable in equation.invars]
-        values |= zip(equation.outvars, _outputs(program, equation, inputs), strict=True)
+        if equation.primitive.name == "jit":
+            called = equation.params["jaxpr"]
+            return _evaluate(called.jaxpr, called.consts, inputs, replacement)
+        replaced = replacement(equation)
+        return _unchanged(program, equation, inputs) if replaced is None else [replaced(*inputs)]
+
+    for equation in program.eqns:
+        values |= zip(equation.outvars, outputs(equation), strict=True)
     return [read(variable) for variable in program.outvars]
 
 
-def _outputs(program: Jaxpr, equation: JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
-    if equation.primitive.name == "jit":
-        called = equation.params["jaxpr"]
-        return _evaluate(called.jaxpr, called.consts, inputs)
-    if equation.primitive is lax.dot_general_p:
-        product = _Product.of(equation)
-        if product.is_small:
-            return [product.as_sum(*inputs)]
-    return _unchanged(program, equation, inputs)
+def _product_as_sum(equation: JaxprEqn) -> Callable[..., Array] | None:
+    if equation.primitive is not lax.dot_general_p:
+        return None
+    product = _Product.of(equation)
+    return product.as_sum if product.is_small else None
+
+
+def _sum_in_lanes(equation: JaxprEqn) -> Callable[..., Array] | None:
+    if equation.primitive is not lax.reduce_sum_p:
+        return None
+    (terms,) = equation.invars
+    shape, axes = terms.aval.shape, equation.params["axes"]
+    long = [i for i in axes if shape[i] >= LANES * LEAST_ROWS and shape[i] % LANES == 0]
+    if not long:
+        return None
+    axis = long[0]
+    split = (*shape[:axis], shape[axis] // LANES, LANES, *shape[axis + 1 :])
+    in_lane = tuple(i + (i > axis) for i in axes)
+    place = axis - sum(i < axis for i in axes)
+
+    def in_lanes(values: Array) -> Array:
+        # The compiler would make one sum of both.
+        of_lane = lax.optimization_barrier(jnp.sum(values.reshape(split), axis=in_lane))
+        return jnp.sum(of_lane, axis=place)
+
+    return in_lanes
 
 
 def _unchanged(program: Jaxpr, equation: JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
