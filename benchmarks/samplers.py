@@ -21,6 +21,7 @@ from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.store import replace_file
 from slt_jax.samplers.chees import ChEESSettings, chees
 from slt_jax.samplers.mala import MALASettings, mala
+from slt_jax.samplers.microcanonical import MicrocanonicalSettings, microcanonical
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.samplers.smc import SMCSettings, num_gradients, tempered_smc
@@ -41,6 +42,7 @@ SMC = SMCSettings()
 CHEES = ChEESSettings(num_warmup=300, num_draws=200)
 NUTS = NUTSSettings(num_warmup=200, num_draws=200, max_tree_depth=8)
 MALA = MALASettings(num_warmup=1000, num_draws=200)
+MICROCANONICAL = MicrocanonicalSettings(num_warmup=300, num_draws=200)
 LADDER = ParallelTemperingSettings(num_temperatures=12, num_rounds=8, round_length=40)
 SGLD = SGLDSettings(num_warmup=5000, num_draws=200, thinning=100, with_prior=True)
 # A step that MALA would accept nine times out of ten.
@@ -97,6 +99,12 @@ def by_mala(target: Target, data: Any, starts: Array, n: int) -> Measured:
     return Measured(np.asarray(run.energies), np.asarray(run.positions), gradients)
 
 
+def by_microcanonical(target: Target, data: Any, starts: Array, n: int) -> Measured:
+    run = run_microcanonical(target, MICROCANONICAL, jax.random.key(1), data, 1.0, starts)
+    steps = float(run.num_warmup_steps + run.num_steps * MICROCANONICAL.num_draws)
+    return Measured(np.asarray(run.energies), np.asarray(run.positions), steps * CHAINS)
+
+
 def by_ladder(target: Target, data: Any, starts: Array, n: int) -> Measured:
     run = run_ladder(target, LADDER, jax.random.key(1), data, jnp.ones(1), starts)
     sweeps = LADDER.num_rounds * LADDER.round_length + LADDER.num_draws
@@ -115,6 +123,7 @@ run_smc = jit_at_first_call(tempered_smc, static_argnums=(0, 1))
 run_chees = jit_at_first_call(chees, static_argnums=(0, 1))
 run_nuts = jit_at_first_call(nuts, static_argnums=(0, 1))
 run_mala = jit_at_first_call(mala, static_argnums=(0, 1))
+run_microcanonical = jit_at_first_call(microcanonical, static_argnums=(0, 1))
 run_ladder = jit_at_first_call(parallel_tempering, static_argnums=(0, 1))
 run_sgld = jit_at_first_call(sgld, static_argnums=(0, 1))
 
@@ -124,6 +133,7 @@ SAMPLERS: dict[str, Run] = {
     "ChEES-HMC": by_chees,
     "NUTS": by_nuts,
     "MALA": by_mala,
+    "microcanonical": by_microcanonical,
     f"SGLD, step {SGLD_STEP:g}/n": by_sgld,
 }
 
