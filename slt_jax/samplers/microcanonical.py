@@ -26,7 +26,7 @@ from slt_jax.samplers.hmc import (
     relative_lengths,
     scale_of,
 )
-from slt_jax.samplers.sampling import MAX_DIVERGENT, Draws, Start, by_chain, run_each_beta
+from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Target, tempered_density
 from slt_jax.validation import Count, NonNegative, Positive, Probability, check_key
 
@@ -35,9 +35,10 @@ from slt_jax.validation import Count, NonNegative, Positive, Probability, check_
 LATENT = 1
 # Time in which a coordinate of a standard normal turns into one that is independent of it.
 QUARTER_PERIOD = math.pi / 2
-# In the first of the warm-up chains only look for the posterior, one step at a time.
+# In this share of the warm-up chains look for the posterior, one step at a time.
 SEARCH = 0.2
-# Then the scale follows the ensemble, as an average over so many moves, and is left in peace.
+# For so long the scale follows the ensemble, as an average over so many moves: then it is left in
+# peace, so that the step size can settle.
 SCALING = 0.75
 MEMORY = 20
 STEP_SIZE_GAIN = 0.5
@@ -48,9 +49,10 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 class MicrocanonicalSettings(NamedTuple):
     """Settings of adjusted microcanonical sampling: shapes and aims; a change recompiles.
 
-    ``num_warmup`` trajectories tune and are dropped: the first fifth are of one step. A trajectory
-    has at most ``max_num_steps`` steps, of one gradient each. 0.9 is the acceptance that Robnik,
-    Cohn-Gordon & Seljak (arXiv 2503.01707, 2025) recommend.
+    ``num_warmup`` trajectories tune and are dropped, of which the first fifth have one step. A
+    trajectory has at most ``max_num_steps`` steps, of one gradient each. 0.9 is the acceptance that
+    the authors of the algorithm recommend: above the best one for independent coordinates, and
+    robust.
 
     >>> target = Target(
     ...     sample_prior=lambda key: jax.random.normal(key, (1,)),
@@ -71,11 +73,6 @@ class MicrocanonicalSettings(NamedTuple):
     max_num_steps: Count = 100
     target_acceptance: Probability = 0.9
     initial_step_size: Positive = 0.1
-
-    @property
-    def max_divergent(self) -> float:
-        """The share of draws that may diverge, since shorter moves lead out of where they do."""
-        return MAX_DIVERGENT
 
     def run(
         self,

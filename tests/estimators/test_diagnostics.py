@@ -11,12 +11,7 @@ import numpy as np
 import pytest
 from numpyro.diagnostics import split_gelman_rubin
 
-from slt_jax import (
-    ChEESSettings,
-    MALASettings,
-    MicrocanonicalSettings,
-    ParallelTemperingSettings,
-)
+from slt_jax import ChEESSettings, MALASettings, ParallelTemperingSettings
 from slt_jax.estimators.diagnostics import (
     Thresholds,
     compare_starts,
@@ -282,9 +277,7 @@ def test_some_divergences_are_rejections() -> None:
     """More of them where a sampler has moves that lead out again."""
     assert judge(GOOD, num_divergent=240).converged
     assert not judge(GOOD, num_divergent=1400).converged
-    for settings in (
-        MALASettings(), ChEESSettings(), MicrocanonicalSettings(), ParallelTemperingSettings()
-    ):  # fmt: skip
+    for settings in (MALASettings(), ChEESSettings(), ParallelTemperingSettings()):
         limits = Thresholds(max_divergent=settings.max_divergent)
         assert judge(GOOD, num_divergent=1400, thresholds=limits).converged
 
