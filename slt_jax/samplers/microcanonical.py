@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array
 
 from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
+from slt_jax.samplers.ensemble import Density, gradients
 from slt_jax.samplers.hmc import (
     Chains,
-    Density,
     MoveInfo,
     accept_or_stay,
     chains_at,
@@ -255,29 +255,28 @@ def trajectory(
     ``step_size`` [C] are in units of the standard deviations ``scale`` [d]. The ratio [C] has the
     volume that the turns of the velocity take up in it.
     """
-    step = step_size[:, None]
+    step, start = step_size[:, None], chains.positions
 
-    def at(moved: Array) -> tuple[Chains, Array]:
-        there = chains_at(density, chains.positions + scale * moved[:, :-LATENT])
-        return there, jnp.concatenate(
-            [scale * there.gradient, -latent - moved[:, -LATENT:]], axis=1
-        )
+    def pull(gradient: Array, latent: Array) -> Array:
+        return jnp.concatenate([scale * gradient, -latent], axis=1)
 
     def leap(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         moved, velocity, work = state
         moved = moved + step * velocity
-        velocity, more = turned(velocity, step * at(moved)[1])
+        gradient = gradients(density, start + scale * moved[:, :-LATENT])
+        kick = step * pull(gradient, latent + moved[:, -LATENT:])
+        velocity, more = turned(velocity, kick)
         return moved, velocity, work + more
 
-    first = jnp.concatenate([scale * chains.gradient, -latent], axis=1)
-    half_turned, work = turned(velocity, step / 2 * first)
+    half_turned, work = turned(velocity, step / 2 * pull(chains.gradient, latent))
     state = (jnp.zeros_like(velocity), half_turned, work)
     moved, velocity, work = jax.lax.fori_loop(0, num_steps - 1, leap, state)
     moved = moved + step * velocity
-    proposed, gradient = at(moved)
-    work = work + turned(velocity, step / 2 * gradient)[1]
-    latents = jnp.sum(latent**2 - (latent + moved[:, -LATENT:]) ** 2, axis=1) / 2
-    return proposed, proposed.log_density - chains.log_density + latents - work
+    end = latent + moved[:, -LATENT:]
+    proposed = chains_at(density, start + scale * moved[:, :-LATENT])
+    work = work + turned(velocity, step / 2 * pull(proposed.gradient, end))[1]
+    lifted = jnp.sum(latent**2 - end**2, axis=1) / 2
+    return proposed, proposed.log_density - chains.log_density + lifted - work
 
 
 def turned(velocity: Array, kick: Array) -> tuple[Array, Array]:
