@@ -21,6 +21,7 @@ from slt_jax.samplers.microcanonical import (
     trajectory,
     turned,
 )
+from slt_jax.samplers.sampling import Start
 from slt_jax.samplers.target import Target
 
 K = 6.5
@@ -99,6 +100,47 @@ def test_one_dimension_is_enough() -> None:
     assert np.mean(w == np.asarray(before)[:, 0]) < 0.5
     for values, exact in ((np.abs(w), 2 * np.log(2)), (w**2, np.pi**2 / 3)):
         assert abs(values.mean() - exact) < K * values.std() / count**0.5
+
+
+def test_draws_are_where_they_say_and_a_chain_without_a_density_stays() -> None:
+    """On a disc, outside of which the density is not a number."""
+    target = Target(
+        lambda key: jax.random.uniform(key, (2,)) - 0.5,
+        lambda w: jnp.zeros(()),
+        lambda w, n: n * jnp.log(1 - jnp.sum(w**2)),
+    )
+    settings = MicrocanonicalSettings(num_warmup=20, num_draws=5)
+    starts = jnp.concatenate([jnp.full((1, 2), 2.0), jnp.array(STARTS[:, :2]) / 2])
+    start = Start(jnp.stack([starts, starts]))
+    keys = jax.random.split(jax.random.key(1))
+    sample = jit_at_first_call(settings.run, static_argnums=(0, 5))
+    draws = sample(target, keys, jnp.asarray(3.0), jnp.ones(1), start, True)
+    kept = np.asarray(draws.kept_positions)
+    assert kept.shape == (2, 1, 4, 5, 2)
+    np.testing.assert_array_equal(kept[..., -1, :], draws.positions)
+    np.testing.assert_array_equal(kept[:, :, 0], 2.0)
+    np.testing.assert_array_equal(draws.num_divergent[:, 0], [[5, 0, 0, 0]] * 2)
+    inside = kept[:, :, 1:]
+    exact = -3 * np.log(1 - np.sum(inside**2, axis=-1))
+    np.testing.assert_allclose(draws.energies[:, :, 1:], exact, rtol=1e-4, atol=1e-6)
+    assert np.ptp(inside[..., 0], axis=-1).min() > 0
+    assert not np.array_equal(kept[0], kept[1])
+
+
+@pytest.mark.slow
+def test_a_batch_of_runs_has_the_draws_of_each() -> None:
+    """As far as rounding goes: a batch is another program, and few steps are compared."""
+    problem = slt.named_problems()["linear_3"]
+    target = target_of(problem.model)
+    data = slt.statistics_of(problem, slt.simulate(problem, jax.random.key(3), 30))
+    settings = MicrocanonicalSettings(num_warmup=4, num_draws=3)
+    keys, betas = jax.random.split(jax.random.key(5)), jnp.array([0.3, 1.0])
+    starts = jax.random.normal(jax.random.key(4), (2, 8, 3))
+    data = in_precision(data, jnp.float32)
+    draws = settings.run(target, keys, data, betas, Start(starts))
+    for i, key in enumerate(keys):
+        alone = slt.draw_posterior(target, settings, key, data, betas, starts[i])
+        np.testing.assert_allclose(draws.energies[i], alone.energies, rtol=1e-3)
 
 
 @pytest.mark.slow
