@@ -160,6 +160,17 @@ def case(name: str, n: int) -> tuple[Target, Any, Array, float]:
     return target, one, starts, exact
 
 
+def effective_draws(measured: Measured) -> tuple[float, float, float]:
+    """Mean energy with its standard error, in nats, and the effective number of draws."""
+    energies = measured.energies.astype(float)
+    if measured.independent:
+        means = energies.mean(axis=1)
+        mean, error = means.mean(), means.std(ddof=1) / np.sqrt(len(means))
+    else:
+        mean, error = mean_and_standard_error(energies)
+    return float(mean), float(error), float(np.var(energies) / error**2)
+
+
 def row(name: str, n: int, sampler: str) -> str:
     """A line of the table; the second run is timed, since the first one compiles."""
     target, data, starts, exact = case(name, n)
@@ -169,23 +180,17 @@ def row(name: str, n: int, sampler: str) -> str:
     measured = run(target, data, starts, n)
     seconds = time.process_time() - begin
     energies = measured.energies.astype(float)
-    if measured.independent:
-        means = energies.mean(axis=1)
-        mean, error = means.mean(), means.std(ddof=1) / np.sqrt(len(means))
-        agreement = float(nested_r_hat(energies[:, None]))
-    else:
-        mean, error = mean_and_standard_error(energies)
-        agreement = float(r_hat(energies))
-    ess = float(np.var(energies) / error**2)
+    mean, error, ess = effective_draws(measured)
+    agreement = nested_r_hat(energies[:, None]) if measured.independent else r_hat(energies)
     cells = [
         name,
         str(n),
         sampler,
         f"{ess / seconds:,.0f}",
         f"{1e3 * ess / measured.gradients:.2f}",
-        f"{float(error):.3f}",
-        f"{float((mean - exact) / error):+.1f}",
-        f"{agreement:.2f}",
+        f"{error:.3f}",
+        f"{(mean - exact) / error:+.1f}",
+        f"{float(agreement):.2f}",
         f"{mirror_images(measured.ends)} of 4" if name == "tanh_2_teacher_1" else "—",
     ]
     return f"| {' | '.join(cells)} |\n"

@@ -153,9 +153,11 @@ def _quadratic_form_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def _product(gram: Array, delta: Array) -> Array:
-    """Return Mδ; of few features, or of several columns and not many, as a fused sum."""
+    """Return Mδ of a symmetric M; of few features, or of several columns, as a fused sum."""
     if len(gram) <= (LONGEST_SUM if delta.ndim == 1 else 2 * LONGEST_SUM):
         columns = delta.reshape(1, *delta.shape)
         return jnp.sum(gram.reshape(*gram.shape, *(1,) * (delta.ndim - 1)) * columns, axis=1)
-    # Accelerators multiply matrices in fewer bits unless asked not to: nats would be lost.
-    return jnp.matmul(gram, delta, precision="highest")
+    # Chains first in the product, as they are in δ: for sums over both of them, its transpose would
+    # be read column by column. Accelerators multiply matrices in fewer bits unless asked not to:
+    # nats would be lost.
+    return jnp.matmul(delta.T, gram, precision="highest").T
