@@ -132,7 +132,18 @@ def hmc_move(
     momenta = momenta + step / 2 * proposed.gradient
 
     kinetic = jnp.sum(drawn**2 - momenta**2, axis=1) / 2
-    gain = proposed.log_density - chains.log_density + kinetic
+    return accept_or_stay(
+        chains, proposed, proposed.log_density - chains.log_density + kinetic, noise
+    )
+
+
+def accept_or_stay(
+    chains: Chains, proposed: Chains, gain: Array, noise: Noise
+) -> tuple[Chains, MoveInfo]:
+    """Move the chains that accept their proposal: those whose ``gain`` [C] is above the noise.
+
+    ``gain`` is the logarithm of the Metropolis ratio; a proposal of which it is NaN is rejected.
+    """
     gain = jnp.where(jnp.isnan(gain), -jnp.inf, gain)
     accepted = noise.log_uniform < gain
     kept = jax.tree.map(
