@@ -4,15 +4,16 @@ A job is a data set at one n with all its seeds. Jobs of one n advance in lockst
 paths have nearly the same length; all jobs of a model share one compiled program.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import zlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
@@ -38,6 +39,9 @@ from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Params, Statistics
 from slt_jax.validation import Size, check, check_kind
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MIN_ACCEPTANCE = 0.15
 MAX_NESTED_R_HAT = 1.1
@@ -214,6 +218,8 @@ def _estimates(
     mode_energy: np.ndarray,
 ) -> xr.Dataset:
     """All estimates of one n, dimension [replicate]."""
+    import xarray as xr
+
     energies = np.asarray(runs.node_energies)
     by_seed = energies.mean(axis=(-1, -2))
     about_pooled_mean = energies - energies.mean(axis=(1, 3, 4), keepdims=True)
@@ -344,6 +350,8 @@ def exact_jobs(oracle: Oracle, n: int, all_statistics: Any, with_energies: bool)
     report on the same data, in total nats relative to nL_n(w₀) or as λ̂. Without energies only
     the free energy is computed.
     """
+    import xarray as xr
+
     posterior = oracle.moments(all_statistics)
     exact = {"normalised_free_energy": posterior.normalised_free_energy}
     if with_energies:
