@@ -134,7 +134,11 @@ def smc_batch(
         mode = posterior_mode(target, statistics, runs.best_position[best])
         return runs, -target.log_likelihood(mode, statistics)
 
-    return jax.vmap(one_data_set)(key_data, all_statistics, nodes)
+    arrays = (key_data, all_statistics, nodes)
+    if len(nodes) == 1:  # a map of loops takes as long again to trace as the loops
+        alone = one_data_set(*jax.tree.map(lambda leaf: leaf[0], arrays))
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+    return jax.vmap(one_data_set)(*arrays)
 
 
 smc_jobs = JobFunction(smc_batch, num_static=2, num_shared=1)
