@@ -183,8 +183,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     problem.check_optimum()
     checked = in_doubles(problem, data)
     optimum = jax.tree.map(lambda leaf: np.asarray(leaf, float), dict(problem.optimum))
-    weights = real_weights(weights, len(checked.y))
-    statistics = _on_host(compiled_statistics(problem.model, optimum, checked, weights))
+    of_data: Any = real_weights(weights, len(checked.y))
+    statistics = _on_host(compiled_statistics(problem.model, optimum, checked, of_data))
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
@@ -240,7 +240,7 @@ def _statistics_of_each(problem: Problem, data: Data, weights: Array) -> Statist
     return jax.vmap(problem.model.statistics, (None, 0, None))(optimum, data, weights)
 
 
-def _statistics_of_one(model: Model, optimum: Params, data: Data, weights: Array) -> Statistics:
+def _statistics_of_one(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
     return model.statistics(optimum, data, weights)
 
 

@@ -34,6 +34,7 @@ from slt_jax.oracles.oracle import Oracle
 from slt_jax.priors import constrained, coordinate_shapes, unconstrained
 from slt_jax.problem import Problem, require_problem
 from slt_jax.run.devices import JobFunction
+from slt_jax.run.executables import identity_of
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
@@ -110,7 +111,7 @@ def _target_of(model: Model) -> Target:
         with jax.default_matmul_precision("highest"):
             return model.log_likelihood_ratio(unravel(w), statistics)
 
-    return Target(sample_prior, log_prior, log_likelihood)
+    return Target(sample_prior, log_prior, log_likelihood, identity_of(model) or "")
 
 
 def smc_batch(

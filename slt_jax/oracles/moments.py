@@ -78,7 +78,7 @@ class Posterior(NamedTuple):
 
     def log_evidence(self, reduced: BlockStatistics) -> np.ndarray:
         """Log of the block's evidence at each of N nodes, given the statistics there."""
-        return np.asarray(compiled_evidence(reduced, np.float64(self.beta)))
+        return np.asarray(compiled_evidence(reduced, jnp.float64(self.beta)))
 
 
 class RuleSums(NamedTuple):
@@ -153,7 +153,7 @@ def _log_beyond(posterior: Posterior, cuts: Sequence[Cut], likely: np.ndarray) -
     nodes = places.reshape(-1, likely.shape[1])
     size = at_once(BLOCK)
     padded = np.pad(nodes, ((0, -len(nodes) % size), (0, 0)), mode="edge")
-    parts, beta = [], np.float64(posterior.beta)
+    parts, beta = [], jnp.float64(posterior.beta)
     for start in range(0, len(padded), size):
         reduced = posterior.statistics_at(jnp.asarray(padded[start:][:size]))
         parts.append(compiled_density(reduced, beta, jnp.zeros(size))[:2])
@@ -180,7 +180,7 @@ def _streamed(
     likely: "_Likely",
     node_errors: NodeErrors | None,
 ) -> RuleSums:
-    beta, at = np.float64(posterior.beta), (posterior.structure, posterior.model)
+    beta, at = jnp.float64(posterior.beta), (posterior.structure, posterior.model)
     log_doubt, doubted = -np.inf, -np.inf
     rows, linear, logarithmic, highest = [], np.zeros(()), np.full((), -np.inf), -np.inf
     places, masses = [np.zeros(0, int)], [np.zeros(0)]

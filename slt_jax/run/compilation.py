@@ -114,7 +114,7 @@ def keep_compilations() -> None:
     if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(home).expanduser() / "slt_jax" / _processor()
+    folder = Path(home).expanduser() / "slt_jax" / processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -128,8 +128,8 @@ def keep_compilations() -> None:
     )  # fmt: skip
 
 
-def _processor() -> str:
-    """A name for the instruction set of this machine's processor."""
+def processor() -> str:
+    """Return a name for the instruction set of this machine's processor."""
     flags = ""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
