@@ -159,7 +159,10 @@ def _some_at_a_time(
 
 def _nodes_of(chart: Chart, units: np.ndarray) -> Array:
     """Latents at all combinations of units [N, G, m, c]."""
-    nodes = compiled_combinations(jnp.asarray(units))
+    if chart.num_units == 1:
+        nodes = jnp.asarray(units.reshape(-1, units.shape[-1]))
+    else:
+        nodes = compiled_combinations(jnp.asarray(units))
     return nodes if chart.place is None else chart.place(nodes)
 
 
