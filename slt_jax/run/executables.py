@@ -27,14 +27,13 @@ import jax
 from jax.experimental import serialize_executable
 
 from slt_jax.run.compilation import EVENT, compiler_options, processor
-from slt_jax.run.store import replace_file
+from slt_jax.run.kept_files import cache_folder, keep, read_kept
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS_OF = ("jax", "jaxlib", "numpyro", "blackjax", "optax", "numpy", "scipy")
 FOLDER = "executables"
 # Versions of the code of which executables stay; each has some megabytes.
 KEPT_VERSIONS = 4
-DIGEST = hashlib.sha256().digest_size
 
 
 def identity_of(value: Any) -> str | None:
@@ -111,18 +110,16 @@ def code_digest(package: Path = PACKAGE) -> str:
 def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
     """Return the executable of a key and the bytes that it takes, None if none is kept whole.
 
-    A file that is damaged, or that cannot be loaded, counts as none. The load is reported to
-    listeners as a compilation of ``name``, as JAX reports what it finds in its own cache.
+    A file that cannot be loaded counts as none. The load is reported to listeners as a compilation
+    of ``name``, as JAX reports what it finds in its own cache.
     """
     start = time.perf_counter()
     path = _path(key)
+    content = None if path is None else read_kept(path)
+    if content is None:
+        return None
     try:
-        if path is None or not path.is_file():
-            return None
-        content = path.read_bytes()
-        if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
-            return None
-        num_bytes, serialized = pickle.loads(zlib.decompress(content[DIGEST:]))
+        num_bytes, serialized = pickle.loads(zlib.decompress(content))
         executable = serialize_executable.deserialize_and_load(*serialized)
     except Exception:  # whatever another version of a library may say
         return None
@@ -137,26 +134,23 @@ def save(key: str, executable: Any, num_bytes: int) -> None:
     path = _path(key)
     if path is None:
         return
-    # A file is never worth an error: neither on a full disk nor of what cannot be serialised.
-    with contextlib.suppress(Exception):
+    try:
         content = pickle.dumps((num_bytes, serialize_executable.serialize(executable)))
-        compressed = zlib.compress(content, level=1)
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True)
-            _forget_old_versions(path.parent.parent)
-        with replace_file(path) as temporary:
-            temporary.write_bytes(hashlib.sha256(compressed).digest() + compressed)
+    except Exception:  # a backend that cannot serialise is no reason to stop
+        return
+    is_new = not path.parent.exists()
+    keep(path, zlib.compress(content, level=1))
+    if is_new:
+        _forget_old_versions(path.parent.parent)
 
 
 def _forget_old_versions(folder: Path) -> None:
-    versions = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-    for version in versions[:-KEPT_VERSIONS]:
-        shutil.rmtree(version, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        versions = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for version in versions[:-KEPT_VERSIONS]:
+            shutil.rmtree(version, ignore_errors=True)
 
 
 def _path(key: str) -> Path | None:
-    config: Any = jax.config
-    folder = config.jax_compilation_cache_dir
-    if not folder or not config.jax_enable_compilation_cache:
-        return None
-    return Path(folder) / FOLDER / code_digest() / f"{key[:32]}.executable"
+    folder = cache_folder()
+    return folder and folder / FOLDER / code_digest() / f"{key[:32]}.executable"
