@@ -117,18 +117,18 @@ def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:
 
 
 def _startup(axis: Any, timings: dict[str, Any]) -> None:
-    names = [name for name in ("cold", "warm") if f"{name}_seconds" in timings]
-    for place, name in enumerate(names):
-        spent = timings[f"{name}_seconds"]
-        axis.bar(place, spent, 0.6, color=GREYS[2 * place], edgecolor="black")
-        axis.annotate(
-            f"{spent:.0f} s", (place, spent), (0, 3), textcoords="offset points", ha="center"
-        )
-    axis.margins(y=0.12)
-    axis.set_xticks(range(len(names)), names)
-    axis.set_xlabel("compilation cache")
-    axis.set_ylabel("wall time of the demo [s]")
+    starts = timings.get("starts", {})
+    for index, state in enumerate(("cold", "warm")):
+        ratios = [spent[state]["ratio"] for spent in starts.values()]
+        axis.barh(
+            np.arange(len(starts)) + 0.4 * index, ratios, 0.4, color=GREYS[2 * index],
+            edgecolor="black", label=state,
+        )  # fmt: skip
+    axis.set_yticks(np.arange(len(starts)) + 0.2, list(starts), fontsize=7)
+    axis.invert_yaxis()
+    axis.set_xlabel("wall time over that of import jax")
     axis.set_title(f"Start; a curve compiles {timings['sampler']} sampler")
+    axis.legend(fontsize=8, title="compilation cache")
 
 
 def _scaling(axis: Any, timings: dict[str, Any]) -> None:

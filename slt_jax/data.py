@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.model import FeatureRegression
+from slt_jax.model import FeatureRegression, Model
 from slt_jax.problem import Problem, require_problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.shapes import datum_of
-from slt_jax.statistics import Data, RegressionStatistics, Statistics
+from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics
 from slt_jax.validation import (
     LARGEST_SIMULATED,
     Count,
@@ -182,10 +182,9 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     require_problem(problem)
     problem.check_optimum()
     checked = in_doubles(problem, data)
-    data = Data(*map(jnp.asarray, checked))
-    weights = jnp.asarray(real_weights(weights, len(checked.y)))
-    optimum = in_default_precision(problem.optimum)
-    statistics = _on_host(problem.model.statistics(optimum, data, weights))
+    optimum = jax.tree.map(lambda leaf: np.asarray(leaf, float), dict(problem.optimum))
+    of_data: Any = real_weights(weights, len(checked.y))
+    statistics = _on_host(compiled_statistics(problem.model, optimum, checked, of_data))
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
@@ -241,6 +240,11 @@ def _statistics_of_each(problem: Problem, data: Data, weights: Array) -> Statist
     return jax.vmap(problem.model.statistics, (None, 0, None))(optimum, data, weights)
 
 
+def _statistics_of_one(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
+    return model.statistics(optimum, data, weights)
+
+
+compiled_statistics = jit_at_first_call(_statistics_of_one, static_argnums=(0,))
 _simulate = jit_at_first_call(_simulated, static_argnums=(0, 3))
 _simulate_each = jit_at_first_call(_simulated_each, static_argnums=(0, 2))
 _chunk_statistics = jit_at_first_call(_statistics_of_chunk, static_argnums=(0,))

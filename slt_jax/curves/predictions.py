@@ -1,11 +1,12 @@
 """The predictive densities of data under draws of a posterior, and what its figure shows."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
 
@@ -16,6 +17,9 @@ from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.statistics import Data
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Floats = NDArray[np.float64]
 

@@ -17,6 +17,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 from jax.sharding import Mesh, PartitionSpec
 
+from slt_jax.run import executables
 from slt_jax.run.compilation import compiler_options, keep_compilations
 
 AXIS = "jobs"
@@ -38,6 +39,7 @@ class JobFunction:
         self._num_static = num_static
         self._num_shared = num_shared
         self._programs: dict[tuple[jax.Device, ...], Any] = {}
+        self._loaded: dict[str, tuple[Callable[..., Any], int]] = {}
         self._lock = threading.Lock()
         functools.update_wrapper(self, function)
 
@@ -58,19 +60,45 @@ class JobFunction:
         with self._lock:  # two threads would each make a program, and compile it
             if devices not in self._programs:
                 self._programs[devices] = self._compiled(devices)
-        compiled = self._programs[devices]
         width = -(-max(count, rows or 0) // len(devices))
-        whole = _shapes(jobs, width * len(devices))
-        memory = peak_bytes(compiled.trace(*fixed, *whole).jaxpr)
         allowed = budget or device_budget(devices[0])
-        # What is traced is one device's share of the jobs that come first.
-        width = max(1, min(width, int(width * allowed / memory)))
+        width, call = self._width_and_call(devices, fixed, jobs, width, allowed)
         step = width * len(devices)
         rounds = []
         for start in range(0, count, step):
-            done = compiled(*fixed, *_rows(jobs, start, step))
-            rounds.append(jax.tree.map(np.asarray, done))
+            rounds.append(jax.tree.map(np.asarray, call(_rows(jobs, start, step))))
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *rounds)
+
+    def _width_and_call(
+        self, devices: tuple[jax.Device, ...], fixed: Any, jobs: Any, width: int, allowed: int
+    ) -> tuple[int, Callable[[Any], Any]]:
+        """Return how many jobs fit on a device at a time, and what computes all devices' share.
+
+        Programs that hold all jobs at once are kept on disk, where one device serves them.
+        """
+        program, whole = self._programs[devices], _shapes(jobs, width * len(devices))
+        static, shared = fixed[: self._num_static], fixed[self._num_static :]
+        key = None
+        if len(devices) == 1:
+            key = executables.key_of(self._function, static, (shared, whole))
+        kept = None if key is None else self._kept(key)
+        if kept is None or (kept[1] > allowed and width > 1):
+            traced = program.trace(*fixed, *whole)
+            memory = peak_bytes(traced.jaxpr)
+            # What is traced is one device's share of the jobs that come first.
+            fitting = max(1, min(width, int(width * allowed / memory)))
+            if key is None or fitting < width:
+                return fitting, lambda part: program(*fixed, *part)
+            kept = self._loaded[key] = traced.lower().compile(), memory
+            executables.save(key, *kept)
+        executable, _ = kept
+        return width, lambda part: executable(*shared, *part)
+
+    def _kept(self, key: str) -> tuple[Callable[..., Any], int] | None:
+        """Return the executable of a key and its bytes, of this process or of an earlier one."""
+        if key not in self._loaded and (found := executables.load(key, self._function.__name__)):
+            self._loaded[key] = found
+        return self._loaded.get(key)
 
     def _compiled(self, devices: tuple[jax.Device, ...]) -> Any:
         keep_compilations()

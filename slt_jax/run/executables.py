@@ -1,0 +1,156 @@
+"""Executables on disk, found by what they would be traced from: a warm start traces no sampler.
+
+JAX's own cache is asked with a program, which has to be traced and lowered first: for a sampler
+that takes longer than all else of a warm start. Here the key is a text. It holds all that a program
+depends on: the code of this package, versions, processor and options, the configuration of JAX, and
+the function with its constants and the shapes of its arguments. A constant that no text stands for,
+as a function of a user's, has no key, and its programs are not kept.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import os
+import pickle
+import platform
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import serialize_executable
+
+from slt_jax.run.compilation import EVENT, compiler_options, processor
+from slt_jax.run.kept_files import cache_folder, keep, read_kept
+
+PACKAGE = Path(__file__).resolve().parents[1]
+VERSIONS_OF = ("jax", "jaxlib", "numpyro", "blackjax", "optax", "numpy", "scipy")
+FOLDER = "executables"
+# Versions of the code of which executables stay; each has some megabytes.
+KEPT_VERSIONS = 4
+
+
+def identity_of(value: Any) -> str | None:
+    """Return a text that stands for a constant as long as the code of this package is the same.
+
+    Numbers, strings and tuples of them have one, functions and classes that a module of this
+    package defines, and its records of such values; a record with a field ``identity`` says its
+    own, or that it has none by an empty one. None for all else, whose code may be anywhere.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    if _is_defined_here(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    family = type(value)
+    if not (family is tuple or _is_defined_here(family)):
+        return None
+    if isinstance(identity := getattr(value, "identity", None), str):
+        return identity or None
+    if isinstance(value, tuple):
+        parts = list(value)
+    elif dataclasses.is_dataclass(value):
+        parts = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    else:
+        return None
+    texts = [identity_of(part) for part in parts]
+    if any(text is None for text in texts):
+        return None
+    return f"{family.__module__}.{family.__qualname__}({', '.join(map(str, texts))})"
+
+
+def _is_defined_here(value: Any) -> bool:
+    """True for a function or class that its module of this package has under its name."""
+    module, name = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
+    is_ours = str(module).startswith(f"{__name__.split('.')[0]}.")
+    return is_ours and bool(name) and getattr(sys.modules.get(module), name, None) is value
+
+
+def key_of(function: Callable[..., Any], static: tuple[Any, ...], arguments: Any) -> str | None:
+    """Return the name under which an executable is kept, None where none can be.
+
+    ``arguments`` is a tree of arrays, or of shapes and types.
+    """
+    constants = identity_of((function, *static)) if jax.process_count() == 1 else None
+    if constants is None:
+        return None
+    leaves, tree = jax.tree.flatten(arguments)
+    shapes = [(leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)) for leaf in leaves]
+    # Asked for one by one, as values of a thread go before those of the process.
+    configured = [(name, repr(getattr(jax.config, name, None))) for name in jax.config.values]
+    text = repr((_surroundings(), configured, constants, str(tree), shapes))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def _surroundings() -> tuple[Any, ...]:
+    devices = jax.local_devices()
+    versions = [importlib.metadata.version(name) for name in VERSIONS_OF]
+    options = compiler_options(devices[0].platform)
+    return (
+        platform.python_version(), versions, processor(), len(devices), devices[0].device_kind,
+        devices[0].client.platform_version, options, os.environ.get("XLA_FLAGS"),
+    )  # fmt: skip
+
+
+@functools.cache
+def code_digest(package: Path = PACKAGE) -> str:
+    """Return a short hash of all code of this package."""
+    content = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return content.hexdigest()[:16]
+
+
+def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
+    """Return the executable of a key and the bytes that it takes, None if none is kept whole.
+
+    A file that cannot be loaded counts as none. The load is reported to listeners as a compilation
+    of ``name``, as JAX reports what it finds in its own cache.
+    """
+    start = time.perf_counter()
+    path = _path(key)
+    content = None if path is None else read_kept(path)
+    if content is None:
+        return None
+    try:
+        num_bytes, serialized = pickle.loads(zlib.decompress(content))
+        executable = serialize_executable.deserialize_and_load(*serialized)
+    except Exception:  # whatever another version of a library may say
+        return None
+    jax.monitoring.record_event_duration_secs(
+        EVENT, time.perf_counter() - start, fun_name=f"jit({name})"
+    )
+    return executable, num_bytes
+
+
+def save(key: str, executable: Any, num_bytes: int) -> None:
+    """Keep an executable and the bytes that it takes, where there is a folder for it."""
+    path = _path(key)
+    if path is None:
+        return
+    try:
+        content = pickle.dumps((num_bytes, serialize_executable.serialize(executable)))
+    except Exception:  # a backend that cannot serialise is no reason to stop
+        return
+    is_new = not path.parent.exists()
+    keep(path, zlib.compress(content, level=1))
+    if is_new:
+        _forget_old_versions(path.parent.parent)
+
+
+def _forget_old_versions(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        versions = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for version in versions[:-KEPT_VERSIONS]:
+            shutil.rmtree(version, ignore_errors=True)
+
+
+def _path(key: str) -> Path | None:
+    folder = cache_folder()
+    return folder and folder / FOLDER / code_digest() / f"{key[:32]}.executable"
