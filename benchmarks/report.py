@@ -4,10 +4,21 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from benchmarks import chains, cost_in_n, curve, gradients, machine, peers, scaling, startup
+from benchmarks import (
+    chains,
+    cost_in_n,
+    curve,
+    gradients,
+    likelihoods,
+    machine,
+    peers,
+    scaling,
+    startup,
+)
 from benchmarks.timing import Row
 
 BENCHMARKS: dict[str, ModuleType] = {
+    "likelihoods": likelihoods,
     "gradients": gradients,
     "curve": curve,
     "peers": peers,

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
     from slt_jax.report.curve_figure import plot_learning_curve as plot_learning_curve
+    from slt_jax.run.devices import use_all_cores as use_all_cores
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
     from slt_jax.samplers.microcanonical import MicrocanonicalSettings as MicrocanonicalSettings
@@ -102,6 +103,7 @@ _MODULE_OF = {
     "statistics_of": "data",
     "teacher_student": "models.shallow_net",
     "training_criteria": "oracles.criteria",
+    "use_all_cores": "run.devices",
     "wbic": "oracles.criteria",
     "with_reference": "curves.reference",
 }
