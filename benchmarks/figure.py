@@ -16,8 +16,8 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 def draw(timings: dict[str, Any]) -> plotting.Figure:
     """Panels in the order of the table, at most three in a row."""
     panels = {
-        "gradients": _gradients, "curve": _curve, "chains": _chains, "cost_in_n": _cost_in_n,
-        "startup": _startup, "scaling": _scaling,
+        "gradients": _gradients, "curve": _curve, "chains": _chains, "nuts": _nuts,
+        "cost_in_n": _cost_in_n, "startup": _startup, "scaling": _scaling,
     }  # fmt: skip
     drawn = [name for name in panels if name in timings]
     columns = min(3, len(drawn))
@@ -84,6 +84,20 @@ def _chains(axis: Any, timings: dict[str, Any]) -> None:
     axis.set_xlabel("chains")
     axis.set_ylabel("chain-steps per second [1000/s]")
     axis.set_title("SGLD on a 5-5-5 linear net")
+
+
+def _nuts(axis: Any, timings: dict[str, Any]) -> None:
+    for index, problem in enumerate(dict.fromkeys(case["problem"] for case in timings["cases"])):
+        cases = [case for case in timings["cases"] if case["problem"] == problem]
+        axis.loglog(
+            [case["chains"] for case in cases], [case["ratio"] for case in cases],
+            color="black", linestyle=DASHES[index], marker=MARKERS[index], label=problem,
+        )  # fmt: skip
+    axis.axhline(1.0, color=GREYS[1], linewidth=0.8)
+    axis.set_xlabel("chains")
+    axis.set_ylabel("draws/s over numpyro's")
+    axis.set_title("NUTS, vmapped chains that wait beside ours")
+    axis.legend(fontsize=8)
 
 
 def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:
