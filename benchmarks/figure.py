@@ -20,7 +20,7 @@ def draw(timings: dict[str, Any]) -> dict[str, plotting.Figure]:
             "likelihoods": _likelihoods, "gradients": _gradients, "chains": _chains,
             "cost_in_n": _cost_in_n, "startup": _startup, "scaling": _scaling,
         },
-        "benchmarks_peers": {"curve": _curve, "peers": _peers},
+        "benchmarks_peers": {"curve": _curve, "peers": _peers, "nuts": _nuts},
     }  # fmt: skip
     return {
         name: _drawn({panel: panels[panel] for panel in panels if panel in timings}, timings)
@@ -135,6 +135,20 @@ def _chains(axis: Any, timings: dict[str, Any]) -> None:
     axis.set_ylabel("chain-steps per second [10⁶/s]")
     axis.legend(fontsize=8)
     axis.set_title("SGLD on a 5-5-5 linear net")
+
+
+def _nuts(axis: Any, timings: dict[str, Any]) -> None:
+    for index, problem in enumerate(dict.fromkeys(case["problem"] for case in timings["cases"])):
+        cases = [case for case in timings["cases"] if case["problem"] == problem]
+        axis.loglog(
+            [case["chains"] for case in cases], [case["ratio"] for case in cases],
+            color="black", linestyle=DASHES[index], marker=MARKERS[index], label=problem,
+        )  # fmt: skip
+    axis.axhline(1.0, color=GREYS[1], linewidth=0.8)
+    axis.set_xlabel("chains")
+    axis.set_ylabel("draws/s over numpyro's")
+    axis.set_title("NUTS, vmapped chains that wait beside ours")
+    axis.legend(fontsize=8)
 
 
 def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:

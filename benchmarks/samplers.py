@@ -217,9 +217,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 ADVICE = """Chains start from the prior, warm-up is in the seconds and in the gradients
-(of SMC all temperatures, of NUTS the trees of each chain though all wait for the longest),
-compiling is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is against the oracle;
-`modes` are the mirror images of the teacher in which chains ended. R̂ of SMC compares its runs.
+(of SMC all temperatures), compiling is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is
+against the oracle; `modes` are the mirror images of the teacher in which chains ended. R̂ of SMC
+compares its runs.
 
 - SMC needs no starts and gives the evidence too; it was within two errors everywhere.
 - Parallel tempering spends most on one draw at β = 1, and has draws at all the other temperatures.
@@ -229,7 +229,7 @@ compiling is not. `s.e.` is that of E_w[nL_n], in nats; `error/s.e.` is against 
 - ChEES-HMC had as many draws from a gradient on the ridges, but the largest R̂ on the net: look at
   R̂ before its error bars.
 - MALA is the simplest chain, as fast where the posterior is regular, and slow to mix on the net.
-- NUTS takes few gradients and much time, as all chains wait for the longest tree: a reference.
+- NUTS tunes each chain by itself and takes few gradients, each with a tree to look after.
 - SGLD is off by its step: up to six errors with so many draws. `draw_posterior` gives it a step in
   units of one that it measures, and draws with twice the step that put the bias into the error.
 """
