@@ -157,6 +157,13 @@ def use_all_cores() -> None:
     A program on one device leaves the other cores idle: what chains compute in one step is too
     little to be divided among threads. Numbers stay the same. Does nothing once JAX has started its
     backend, or where its number of CPU devices was chosen (``jax_num_cpu_devices``, XLA's flag).
+    Experiments call it; a script does so before it makes its first key or array.
+
+    >>> from slt_jax import use_all_cores
+    >>> use_all_cores()
+    >>> import jax
+    >>> jax.local_device_count() >= 1
+    True
     """
     config: Any = jax.config
     if config.jax_num_cpu_devices > 0 or DEVICES_FLAG in os.environ.get("XLA_FLAGS", ""):
