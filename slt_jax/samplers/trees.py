@@ -195,16 +195,20 @@ def _checked(
     level = jax.lax.population_count(jnp.right_shift(index, 1))
     lowest = level - jax.lax.population_count((~index & (index + 1)) - 1)
 
-    def check(at: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        checkpoints, turning = carry
+    kept_at = jnp.where(index % 2 == 0, level, len(checkpoints))
+    chain = jnp.arange(len(index))
+    ends = jnp.moveaxis(jnp.stack([momentum, total]), -1, 0)
+    checkpoints = checkpoints.at[kept_at, :, :, chain].set(ends, mode="drop")
+
+    def check(at: Array, turning: Array) -> Array:
         left, left_total = checkpoints[at]
         asked = (at <= level) & (at > lowest)
-        turning |= asked & _is_turning(inverse_mass, left, momentum, total - left_total + left)
-        new = where((index % 2 == 0) & (level == at), jnp.stack([momentum, total]), checkpoints[at])
-        return checkpoints.at[at].set(new), turning
+        return turning | (
+            asked & _is_turning(inverse_mass, left, momentum, total - left_total + left)
+        )
 
-    # No subtree has more levels than the deepest of all chains.
-    return jax.lax.fori_loop(0, jnp.max(level) + 1, check, (checkpoints, index < 0))
+    # Levels about which no chain asks are left out.
+    return checkpoints, jax.lax.fori_loop(jnp.min(lowest) + 1, jnp.max(level) + 1, check, index < 0)
 
 
 def _is_turning(inverse_mass: Array, left: Array, right: Array, total: Array) -> Array:
