@@ -85,11 +85,25 @@ class JobFunction:
             # What is traced is one device's share of the jobs that come first.
             fitting = max(1, min(width, int(width * allowed / memory)))
             if key is None or fitting < width:
-                return fitting, lambda part: program(*fixed, *part)
-            kept = self._loaded[key] = traced.lower().compile(), memory
-            executables.save(key, *kept)
-        executable, _ = kept
-        return width, lambda part: executable(*shared, *part)
+                return fitting, functools.partial(self._run, program, None, fixed)
+            executable, is_fresh = executables.compiled(traced.lower())
+            kept = self._loaded[key] = executable, memory
+            if is_fresh:
+                executables.save(key, *kept)
+        return width, functools.partial(self._run, program, key, fixed)
+
+    def _run(self, program: Any, key: str | None, fixed: Any, part: Any) -> Any:
+        """Run the executable of a key, or the program it is of, should it not run."""
+        kept = self._loaded.get(key or "")
+        if key is None or kept is None:
+            return program(*fixed, *part)
+        try:
+            done = kept[0](*fixed[self._num_static :], *part)
+            return jax.block_until_ready(done)  # type: ignore[no-untyped-call]
+        except jax.errors.JaxRuntimeError:
+            executables.forget(key)
+            del self._loaded[key]
+            return program(*fixed, *part)
 
     def _kept(self, key: str) -> tuple[Callable[..., Any], int] | None:
         """Return the executable of a key and its bytes, of this process or of an earlier one."""

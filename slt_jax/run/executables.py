@@ -17,6 +17,7 @@ import pickle
 import platform
 import shutil
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import serialize_executable
 
 from slt_jax.run.compilation import EVENT, compiler_options, processor
@@ -32,6 +34,7 @@ from slt_jax.run.kept_files import cache_folder, keep, read_kept
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS_OF = ("jax", "jaxlib", "numpyro", "blackjax", "optax", "numpy", "scipy")
 FOLDER = "executables"
+RETRIEVAL = "/jax/compilation_cache/cache_retrieval_time_sec"
 # Versions of the code of which executables stay; each has some megabytes.
 KEPT_VERSIONS = 4
 
@@ -80,7 +83,10 @@ def key_of(function: Callable[..., Any], static: tuple[Any, ...], arguments: Any
     if constants is None:
         return None
     leaves, tree = jax.tree.flatten(arguments)
-    shapes = [(leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)) for leaf in leaves]
+    shapes = [
+        (np.shape(leaf), str(getattr(leaf, "dtype", type(leaf))), getattr(leaf, "weak_type", None))
+        for leaf in leaves
+    ]
     # Asked for one by one, as values of a thread go before those of the process.
     configured = [(name, repr(getattr(jax.config, name, None))) for name in jax.config.values]
     text = repr((_surroundings(), configured, constants, str(tree), shapes))
@@ -107,6 +113,24 @@ def code_digest(package: Path = PACKAGE) -> str:
     return content.hexdigest()[:16]
 
 
+def compiled(lowered: Any) -> tuple[Any, bool]:
+    """Return the executable of a lowered program, and whether XLA has just made it.
+
+    What JAX reads from its own cache runs, but lacks functions when it is serialised again.
+    """
+    thread, retrieved = threading.get_ident(), []
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == RETRIEVAL and threading.get_ident() == thread:
+            retrieved.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        return lowered.compile(), not retrieved
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
     """Return the executable of a key and the bytes that it takes, None if none is kept whole.
 
@@ -130,7 +154,10 @@ def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
 
 
 def save(key: str, executable: Any, num_bytes: int) -> None:
-    """Keep an executable and the bytes that it takes, where there is a folder for it."""
+    """Keep an executable and the bytes that it takes, where there is a folder for it.
+
+    It must be one that XLA has just made; see ``compiled``.
+    """
     path = _path(key)
     if path is None:
         return
@@ -142,6 +169,13 @@ def save(key: str, executable: Any, num_bytes: int) -> None:
     keep(path, zlib.compress(content, level=1))
     if is_new:
         _forget_old_versions(path.parent.parent)
+
+
+def forget(key: str) -> None:
+    """Remove the file of an executable that does not run."""
+    if path := _path(key):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _forget_old_versions(folder: Path) -> None:

@@ -143,3 +143,37 @@ def test_executables_of_old_code_go(cache: Path) -> None:
     drawn()
     kept = {path.name for path in folder.iterdir()}
     assert kept == {code_digest(), *map(str, range(KEPT_VERSIONS - 1))}
+
+
+def test_what_jax_read_from_its_own_cache_is_not_kept(cache: Path) -> None:
+    class Lowered:
+        def __init__(self, *events: str) -> None:
+            self.events = events
+
+        def compile(self) -> str:
+            for event in self.events:
+                jax.monitoring.record_event_duration_secs(event, 0.1)
+            return "executable"
+
+    assert executables.compiled(Lowered("/jax/core/compile/backend")) == ("executable", True)
+    assert executables.compiled(Lowered(executables.RETRIEVAL)) == ("executable", False)
+    first = drawn()
+    (path,) = kept_in(cache)
+    path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executables, "compiled", lambda lowered: (lowered.compile(), False))
+        assert np.array_equal(drawn(), first)
+    assert kept_in(cache) == []
+
+
+def test_an_executable_that_does_not_run_is_removed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("NOT_FOUND: Function fusion.66 not found")
+
+    first = drawn()
+    assert len(kept_in(cache)) == 1
+    monkeypatch.setattr(executables, "load", lambda *_: (broken, 1))
+    assert np.array_equal(drawn(), first)
+    assert kept_in(cache) == []
