@@ -46,7 +46,7 @@ def _with_statistics(
 ) -> dict[str, Any]:
     """Every n and data set, twice."""
     target = target_of(problem.model)
-    sample = _sampler(target, target.log_likelihood)
+    sample = sampler(target, target.log_likelihood)
     program, compile_seconds = None, 0.0
     spent, standard_errors, errors = [], [], []
     for n, statistics, of_oracle in zip(sizes, all_statistics, exact, strict=True):
@@ -55,7 +55,7 @@ def _with_statistics(
         for r in range(len(of_oracle)):
             data = in_precision(jax.tree.map(lambda leaf, r=r: leaf[r], statistics), jnp.float32)
             if program is None:
-                program, compiling = _compiled(sample, data)
+                program, compiling = compiled(sample, data)
                 compile_seconds += compiling
             values.append([float(program(_key(n, r, i), data, STEP_SIZES[n])) for i in range(2)])
         # Half of it, since one run of each is an estimate and the second only tells its error.
@@ -86,7 +86,7 @@ def _with_data(
     def log_likelihood(w: Array, data: Any) -> Array:
         return jnp.sum(jax.vmap(problem.model.log_likelihood, (None, 0, 0))(_named(w), *data))
 
-    sample = _sampler(target, log_likelihood)
+    sample = sampler(target, log_likelihood)
     compile_seconds, spent, errors, counts = 0.0, [], [], []
     for n, statistics, of_oracle in zip(sizes, all_statistics, exact, strict=True):
         count = min(PLAIN_DATA_SETS.get(n, 1), len(of_oracle))
@@ -95,7 +95,7 @@ def _with_data(
             data = simulate(problem, jax.random.fold_in(key, r), n)
             data = in_precision(data, jnp.float32)
             if program is None:
-                program, compiling = _compiled(sample, data)
+                program, compiling = compiled(sample, data)
                 compile_seconds += compiling
             start = time.perf_counter()
             log_evidence = float(program(_key(n, r, 0), data, STEP_SIZES[n]))
@@ -126,13 +126,14 @@ def _key(n: int, data_set: int, repeat: int) -> Array:
     return jax.random.fold_in(jax.random.key(1000 * repeat + data_set), n)
 
 
-def _compiled(sample: Callable[..., Array], data: Any) -> tuple[Any, float]:
+def compiled(sample: Callable[..., Array], data: Any) -> tuple[Any, float]:
+    """Compile ``sample`` for data of this shape; also returns the seconds that it took."""
     start = time.perf_counter()
     program = jax.jit(sample).lower(jax.random.key(0), data, 0.1).compile()
     return program, time.perf_counter() - start
 
 
-def _sampler(target: Target, log_likelihood: Callable[[Array, Any], Array]) -> Callable[..., Array]:
+def sampler(target: Target, log_likelihood: Callable[[Array, Any], Array]) -> Callable[..., Array]:
     """−log Z by the loop of blackjax's manual, with the data as an argument."""
     import blackjax
 

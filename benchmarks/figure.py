@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import curve, gradients
+from benchmarks import curve, gradients, peer_smc
 from slt_jax.report import plotting
 
 GREYS = ("0.25", "0.55", "0.8")
@@ -16,8 +16,8 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 def draw(timings: dict[str, Any]) -> plotting.Figure:
     """Panels in the order of the table, at most three in a row."""
     panels = {
-        "gradients": _gradients, "curve": _curve, "chains": _chains, "cost_in_n": _cost_in_n,
-        "startup": _startup, "scaling": _scaling,
+        "gradients": _gradients, "curve": _curve, "peers": _peers, "chains": _chains,
+        "cost_in_n": _cost_in_n, "startup": _startup, "scaling": _scaling,
     }  # fmt: skip
     drawn = [name for name in panels if name in timings]
     columns = min(3, len(drawn))
@@ -35,19 +35,15 @@ def draw(timings: dict[str, Any]) -> plotting.Figure:
 def _gradients(axis: Any, timings: dict[str, Any]) -> None:
     problems = {n: timings["problems"][n] for n in gradients.PROBLEMS if n in timings["problems"]}
     width = 0.8 / len(problems)
-    places = np.arange(len(gradients.AIMS))
+    places = np.arange(len(gradients.SAMPLERS))
     for index, (name, samplers) in enumerate(problems.items()):
         axis.bar(
             places + (index - (len(problems) - 1) / 2) * width,
-            [samplers[sampler]["ratio"] for sampler in gradients.AIMS], width,
+            [samplers[sampler]["ratio"] for sampler in gradients.SAMPLERS], width,
             color=GREYS[2 * index], hatch=HATCHES[index], edgecolor="black", label=name,
         )  # fmt: skip
-    for place, aim in zip(places, gradients.AIMS.values(), strict=True):
-        axis.plot(
-            [place - 0.45, place + 0.45], [aim, aim], color="black", linestyle="--",
-            label="aim" if place == 0 else None,
-        )  # fmt: skip
-    axis.set_xticks(places, list(gradients.AIMS))
+    axis.axhline(gradients.AIM, color="black", linestyle="--", label="aim")
+    axis.set_xticks(places, list(gradients.SAMPLERS))
     axis.set_ylim(0, 1.5)
     axis.set_ylabel("gradients/s over bare loop")
     axis.set_title(f"Gradients inside a sampler, {timings['chains']} chains")
@@ -75,6 +71,25 @@ def _curve(axis: Any, timings: dict[str, Any]) -> None:
     axis.set_xlabel(f"wall time to s.e. {timings['target']} nats [s]")
     axis.set_title("One free-energy curve")
     axis.legend(fontsize=8, ncols=2, loc="upper right")
+
+
+def _peers(axis: Any, timings: dict[str, Any]) -> None:
+    problems = peer_smc.ordered(timings["smc"])
+    ratios = np.array([peer_smc.ratios({name: both}) for name, both in problems.items()])
+    places = np.arange(len(problems))[::-1]
+    for offset, values, marker, label in zip(
+        (0.12, -0.12), ratios.T, "os", ("end to end", "compiled"), strict=True
+    ):
+        axis.semilogx(values, places + offset, marker, color="black", label=label,
+                      markerfacecolor="black" if marker == "o" else "white")  # fmt: skip
+    axis.axvline(peer_smc.MOST, color="black", linestyle="--", label="aim")
+    axis.set_yticks(places, list(problems), fontsize=7)
+    axis.set_xlim(0.05, 5)
+    axis.set_xticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    axis.set_ylim(-0.6, len(problems) + 0.9)
+    axis.set_xlabel("our time over blackjax's")
+    axis.set_title("SMC of one data set, equal errors")
+    axis.legend(fontsize=7, ncols=3, loc="upper center", columnspacing=0.8, handletextpad=0.2)
 
 
 def _chains(axis: Any, timings: dict[str, Any]) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from benchmarks import chains, cost_in_n, curve, gradients, machine, scaling, startup
+from benchmarks import chains, cost_in_n, curve, gradients, machine, peers, scaling, startup
 from benchmarks.timing import Row
 
 BENCHMARKS: dict[str, ModuleType] = {
     "gradients": gradients,
     "curve": curve,
+    "peers": peers,
     "chains": chains,
     "cost_in_n": cost_in_n,
     "startup": startup,

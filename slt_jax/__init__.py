@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from slt_jax.report.curve_figure import plot_learning_curve as plot_learning_curve
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
+    from slt_jax.samplers.microcanonical import MicrocanonicalSettings as MicrocanonicalSettings
     from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
     from slt_jax.samplers.sampling import draw_posterior as draw_posterior
     from slt_jax.samplers.sgld import SGLDSettings as SGLDSettings
@@ -70,6 +71,7 @@ _MODULE_OF = {
     "FeatureRegression": "model",
     "LocalLearningCoefficient": "inference.local_coefficient",
     "MALASettings": "samplers.mala",
+    "MicrocanonicalSettings": "samplers.microcanonical",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
     "NumpyroModel": "adapters.numpyro_model",

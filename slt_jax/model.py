@@ -23,7 +23,14 @@ from jax import Array
 from numpyro.distributions import Distribution, constraints
 
 from slt_jax.priors import coordinate_shapes, visited
-from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics, WeightedData
+from slt_jax.statistics import (
+    Data,
+    Params,
+    RegressionStatistics,
+    Statistics,
+    WeightedData,
+    quadratic_form,
+)
 from slt_jax.validation import Positive, check_fields, refuse_first
 
 if TYPE_CHECKING:
@@ -339,7 +346,7 @@ class FeatureRegression(Regression):
 
     def log_likelihood_ratio(self, params: Params, statistics: RegressionStatistics) -> Array:
         delta = self.coefficients(params) - statistics.optimum
-        # As sums of products rather than matrix products: batches of tiny ones run faster fused.
-        curved = jnp.einsum("pr,rq->pq", statistics.gram, delta)
-        total = jnp.einsum("pq,pq->", delta, curved - 2 * statistics.cross)
-        return -0.5 * total / self.noise**2
+        cross = statistics.cross
+        if delta.shape[1] == 1:  # a trailing axis of length one is slow in a batch
+            delta, cross = delta[:, 0], cross[:, 0]
+        return -0.5 * quadratic_form(delta, statistics.gram, cross) / self.noise**2

@@ -26,7 +26,7 @@ from slt_jax.models import named_problems
 from slt_jax.models.relu_net import BiasedReluNet, SortedStatistics
 from slt_jax.models.tanh_net import TanhNet
 from slt_jax.problem import Problem
-from slt_jax.statistics import Data, Params, WeightedData
+from slt_jax.statistics import Data, Params, WeightedData, quadratic_form
 
 MILLION = 1_000_000
 SEVEN = jax.random.key(7)
@@ -372,3 +372,23 @@ def test_a_numpyro_model_has_no_last_axis_of_one():
     """It has one where it is called with each datum apart, which takes up to 15 times as long."""
     assert on_last_axes_of_one(numpyro_problem(NumpyroModel)) == set()
     assert on_last_axes_of_one(numpyro_problem(OneByOne)) & COSTLY
+
+
+@pytest.mark.parametrize("shape", [(3,), (12,), (12, 2), (20, 2)])
+def test_derivatives_of_the_quadratic_form(shape):
+    keys = jax.random.split(jax.random.key(0), 6)
+    square = (shape[0], shape[0])
+    sizes = (shape, shape, shape, shape, square, square)
+    *point, gram, gram_dot = map(jax.random.normal, keys, sizes)
+    delta, cross, delta_dot, cross_dot = point
+    primals = delta, gram + gram.T, cross
+    tangents = delta_dot, gram_dot + gram_dot.T, cross_dot
+
+    def plain(delta, gram, cross):
+        return jnp.sum(delta * (jnp.tensordot(gram, delta, 1) - 2 * cross))
+
+    expected, actual = (jax.jvp(f, primals, tangents) for f in (plain, quadratic_form))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+    curvature = jax.hessian(quadratic_form)(*primals).reshape(delta.size, delta.size)
+    each = np.eye(delta.size // shape[0])
+    np.testing.assert_allclose(curvature, 2 * np.kron(primals[1], each), rtol=1e-5)

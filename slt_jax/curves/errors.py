@@ -44,7 +44,7 @@ from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
 from slt_jax.run.devices import JobFunction
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data, Params, Statistics
 
@@ -218,7 +218,7 @@ def _moments(
     points: Data,
     budget: int | None,
 ) -> tuple[LossAccumulator, LossAccumulator]:
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
     return predictive_jobs(
         problem.model, optimum, points, positions, data, present.astype(float), budget=budget
     )

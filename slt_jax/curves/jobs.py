@@ -35,6 +35,7 @@ from slt_jax.priors import constrained, coordinate_shapes, unconstrained
 from slt_jax.problem import Problem, require_problem
 from slt_jax.run.devices import JobFunction
 from slt_jax.run.executables import identity_of
+from slt_jax.run.small_products import with_sums_of_products
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
@@ -106,6 +107,7 @@ def _target_of(model: Model) -> Target:
         density = model.log_prior(params)
         return density if log_jacobian is None else density + log_jacobian
 
+    @with_sums_of_products
     def log_likelihood(w: Array, statistics: Any) -> Array:
         # Accelerators multiply matrices in fewer bits unless asked not to: nats would be lost.
         with jax.default_matmul_precision("highest"):

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from slt_jax.run.devices import JobFunction
+from slt_jax.run.small_products import with_sums_of_products
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.sgld import SGLDSettings, reference_step, sgld
 from slt_jax.samplers.target import Target
@@ -125,6 +126,7 @@ def local_target(flat_loss: FlatLoss) -> Target:
     d = flat_loss.d
     all_move = d == sum(int(np.prod(shape)) for shape in flat_loss.shapes)
 
+    @with_sums_of_products
     def log_likelihood(u: Array, data: LocalData) -> Array:
         moved = data.radius * u
         flat = data.centre + moved if all_move else data.centre.at[data.sampled].add(moved)

@@ -15,7 +15,7 @@ from slt_jax.estimators import LossAccumulator, LossMoments
 from slt_jax.model import Model
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.statistics import Data
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _predictive = jit_at_first_call(predictive, static_argnums=(0, 4))
 @in_float64
 def terms_at_optimum(problem: Problem, data: Data) -> Floats:
     """ℓ_i(w₀) [n] of data, in nats, in float64."""
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
     return np.asarray(problem.model.log_likelihoods(optimum, Data(*map(jnp.asarray, data))))
 
 

@@ -77,7 +77,9 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     """
     from slt_jax.run import hosts
     from slt_jax.run.compilation import CompilationCounter
+    from slt_jax.run.devices import use_all_cores
 
+    use_all_cores()
     hosts.join(config.coordinator, config.num_processes, config.process_id)
     study, judge, drawing = (
         importlib.import_module(f"{package}.{part}") for part in ("study", "verdict", "figure")

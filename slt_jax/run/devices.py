@@ -5,6 +5,7 @@ alone: partitioned by the compiler instead, every loop of a vmapped sampler woul
 devices at every step.
 """
 
+import contextlib
 import functools
 import os
 import threading
@@ -22,6 +23,7 @@ from slt_jax.run.compilation import compiler_options, keep_compilations
 AXIS = "jobs"
 SHARE_OF_MEMORY = 0.5
 CPU_BUDGET = 2 * 2**30
+DEVICES_FLAG = "xla_force_host_platform_device_count"
 
 
 class JobFunction:
@@ -45,15 +47,16 @@ class JobFunction:
         """The results of all jobs, as NumPy arrays with their leading axis.
 
         ``budget`` bounds the bytes that a device uses at a time; without it, half of what the
-        device has, or 2 GiB on CPUs. Jobs beyond it wait for the next round. A round that is not
-        full is filled up with copies of the last job, so that all have one shape; ``rows`` is
-        the number of jobs of the fullest call, if this one has fewer.
+        device has, or on CPUs 2 GiB, and together half of the machine's. Jobs beyond it wait for
+        the next round. A round that is not full is filled up with copies of the last job, so that
+        all have one shape; ``rows`` is the number of jobs of the fullest call, if this one has
+        fewer.
         """
         first_job = self._num_static + self._num_shared
         fixed = arguments[:first_job]
         jobs = jax.tree.map(np.asarray, arguments[first_job:])
         count = len(jax.tree.leaves(jobs)[0])
-        devices = tuple(jax.local_devices())
+        devices = tuple(jax.local_devices()[: max(count, rows or 0)])
         with self._lock:  # two threads would each make a program, and compile it
             if devices not in self._programs:
                 self._programs[devices] = self._compiled(devices)
@@ -71,14 +74,12 @@ class JobFunction:
     ) -> tuple[int, Callable[[Any], Any]]:
         """Return how many jobs fit on a device at a time, and what computes all devices' share.
 
-        Programs that hold all jobs at once are kept on disk, where one device serves them.
+        Executables that hold all jobs at once are kept on disk.
         """
         program, whole = self._programs[devices], _shapes(jobs, width * len(devices))
         static, shared = fixed[: self._num_static], fixed[self._num_static :]
-        key = None
-        if len(devices) == 1:
-            key = executables.key_of(self._function, static, (shared, whole))
-        kept = None if key is None else self._kept(key)
+        key = executables.key_of(self._function, static, (shared, whole), devices)
+        kept = None if key is None else self._kept(key, devices)
         if kept is None or (kept[1] > allowed and width > 1):
             traced = program.trace(*fixed, *whole)
             memory = peak_bytes(traced.jaxpr)
@@ -105,9 +106,12 @@ class JobFunction:
             del self._loaded[key]
             return program(*fixed, *part)
 
-    def _kept(self, key: str) -> tuple[Callable[..., Any], int] | None:
+    def _kept(
+        self, key: str, devices: tuple[jax.Device, ...]
+    ) -> tuple[Callable[..., Any], int] | None:
         """Return the executable of a key and its bytes, of this process or of an earlier one."""
-        if key not in self._loaded and (found := executables.load(key, self._function.__name__)):
+        name = self._function.__name__
+        if key not in self._loaded and (found := executables.load(key, name, devices)):
             self._loaded[key] = found
         return self._loaded.get(key)
 
@@ -151,10 +155,36 @@ def _shapes(jobs: Any, size: int) -> Any:
 
 
 def device_budget(device: jax.Device) -> int:
-    """Bytes that a task may use: half of the device's memory, or 2 GiB where it does not say."""
+    """Bytes that a task may use: half of the device's memory, or 2 GiB where it does not say.
+
+    Devices that share the memory of this machine share half of it.
+    """
     statistics = device.memory_stats() or {}
     limit = statistics.get("bytes_limit")
-    return int(SHARE_OF_MEMORY * limit) if limit else CPU_BUDGET
+    if limit:
+        return int(SHARE_OF_MEMORY * limit)
+    return min(CPU_BUDGET, int(SHARE_OF_MEMORY * _host_memory() / jax.local_device_count()))
+
+
+def use_all_cores() -> None:
+    """Make every core of this machine a device of its own, for jobs to be spread over.
+
+    A program on one device leaves the other cores idle: what chains compute in one step is too
+    little to be divided among threads. Numbers stay the same. Does nothing once JAX has started its
+    backend, or where its number of CPU devices was chosen (``jax_num_cpu_devices``, XLA's flag).
+    """
+    config: Any = jax.config
+    if config.jax_num_cpu_devices > 0 or DEVICES_FLAG in os.environ.get("XLA_FLAGS", ""):
+        return
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # the backend has started
+        config.update("jax_num_cpu_devices", cores)
+
+
+def _host_memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def refuse_beyond_memory(name: str, num_bytes: float) -> None:
@@ -162,7 +192,7 @@ def refuse_beyond_memory(name: str, num_bytes: float) -> None:
 
     Raises ValueError, after ``name``, for more bytes than the host has memory.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = _host_memory()
     if num_bytes > memory:
         raise ValueError(
             f"{name} would take {num_bytes / 2**30:.1f} GiB; must fit into this machine's memory "

@@ -74,7 +74,12 @@ def _is_defined_here(value: Any) -> bool:
     return is_ours and bool(name) and getattr(sys.modules.get(module), name, None) is value
 
 
-def key_of(function: Callable[..., Any], static: tuple[Any, ...], arguments: Any) -> str | None:
+def key_of(
+    function: Callable[..., Any],
+    static: tuple[Any, ...],
+    arguments: Any,
+    devices: tuple[jax.Device, ...],
+) -> str | None:
     """Return the name under which an executable is kept, None where none can be.
 
     ``arguments`` is a tree of arrays, or of shapes and types.
@@ -89,7 +94,8 @@ def key_of(function: Callable[..., Any], static: tuple[Any, ...], arguments: Any
     ]
     # Asked for one by one, as values of a thread go before those of the process.
     configured = [(name, repr(getattr(jax.config, name, None))) for name in jax.config.values]
-    text = repr((_surroundings(), configured, constants, str(tree), shapes))
+    places = [device.id for device in devices]
+    text = repr((_surroundings(), configured, constants, str(tree), shapes, places))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -131,7 +137,9 @@ def compiled(lowered: Any) -> tuple[Any, bool]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
+def load(
+    key: str, name: str, devices: tuple[jax.Device, ...]
+) -> tuple[Callable[..., Any], int] | None:
     """Return the executable of a key and the bytes that it takes, None if none is kept whole.
 
     A file that cannot be loaded counts as none. The load is reported to listeners as a compilation
@@ -143,8 +151,10 @@ def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
     if content is None:
         return None
     try:
-        num_bytes, serialized = pickle.loads(zlib.decompress(content))
-        executable = serialize_executable.deserialize_and_load(*serialized)
+        num_bytes, (program, inputs, outputs) = pickle.loads(zlib.decompress(content))
+        executable = serialize_executable.deserialize_and_load(
+            program, inputs, outputs, execution_devices=devices
+        )
     except Exception:  # whatever another version of a library may say
         return None
     jax.monitoring.record_event_duration_secs(

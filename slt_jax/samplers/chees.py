@@ -14,9 +14,9 @@ import optax
 from jax import Array
 
 from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
+from slt_jax.samplers.ensemble import Density
 from slt_jax.samplers.hmc import (
     Chains,
-    Density,
     chains_at,
     hmc_move,
     one_move_noise,

@@ -5,12 +5,13 @@ selects every leaf of its loop for every chain. Here the chains are an axis, the
 a trajectory ends is a by-product of its last gradient, and the number of steps is one for all.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from slt_jax.samplers.ensemble import Density, gradients, values_and_gradients
 
 DIVERGENCE = 1000.0
 # Where a singular posterior is narrow, the step that suits an ensemble is never accepted. One
@@ -18,8 +19,6 @@ DIVERGENCE = 1000.0
 SHORT_MOVES = 0.2
 SHORTEST = 0.01
 VARIANCE_FLOOR = 1e-6
-
-Density = Callable[[Array], tuple[Array, Array]]
 
 
 class Chains(NamedTuple):
@@ -54,9 +53,7 @@ def chains_at(density: Density, positions: Array) -> Chains:
 
     ``density`` maps one position [d] to its log density and its log-likelihood, as a pair.
     """
-    (value, log_likelihood), gradient = jax.vmap(jax.value_and_grad(density, has_aux=True))(
-        positions
-    )
+    (value, log_likelihood), gradient = values_and_gradients(density, positions)
     return Chains(positions, value, log_likelihood, gradient)
 
 
@@ -122,12 +119,11 @@ def hmc_move(
     figure 2.
     """
     step = jnp.reshape(step_size, (-1, 1)) * scale
-    gradients = jax.vmap(jax.grad(density, has_aux=True))
 
     def leap(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
         positions, momenta = state
         positions = positions + step * momenta
-        return positions, momenta + step * gradients(positions)[0]
+        return positions, momenta + step * gradients(density, positions)
 
     drawn = noise.momenta.reshape(chains.positions.shape)
     half_kicked = drawn + step / 2 * chains.gradient
@@ -136,7 +132,18 @@ def hmc_move(
     momenta = momenta + step / 2 * proposed.gradient
 
     kinetic = jnp.sum(drawn**2 - momenta**2, axis=1) / 2
-    gain = proposed.log_density - chains.log_density + kinetic
+    return accept_or_stay(
+        chains, proposed, proposed.log_density - chains.log_density + kinetic, noise
+    )
+
+
+def accept_or_stay(
+    chains: Chains, proposed: Chains, gain: Array, noise: Noise
+) -> tuple[Chains, MoveInfo]:
+    """Move the chains that accept their proposal: those whose ``gain`` [C] is above the noise.
+
+    ``gain`` is the logarithm of the Metropolis ratio; a proposal of which it is NaN is rejected.
+    """
     gain = jnp.where(jnp.isnan(gain), -jnp.inf, gain)
     accepted = noise.log_uniform < gain
     kept = jax.tree.map(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.ensemble import gradients, values_and_gradients
 from slt_jax.samplers.hmc import DIVERGENCE, normal_rows
 from slt_jax.samplers.target import Target
 
@@ -83,6 +84,10 @@ class LangevinDynamics:
     noise_key: Array
     batch_key: Array
 
+    def on_data(self, w: Array) -> tuple[Array, Array]:
+        """Return the log density and the log-likelihood of all data at w [d]."""
+        return self.density(w, self.data)
+
     def start(self, positions: Array) -> _State:
         """Return the chains before their first step."""
         if self.settings.batch_size is None:
@@ -92,8 +97,7 @@ class LangevinDynamics:
 
     def on_all_data(self, positions: Array, second_moment: Array) -> _State:
         """Evaluate densities and gradients of the chains."""
-        evaluate = jax.vmap(jax.value_and_grad(self.density, has_aux=True), (0, None))
-        (value, log_likelihood), gradient = evaluate(positions, self.data)
+        (value, log_likelihood), gradient = values_and_gradients(self.on_data, positions)
         return _State(_Walk(positions, gradient, second_moment), value, log_likelihood)
 
     def draw(self, states: _Pair, index: Array) -> tuple[_Pair, tuple[Array, Array, Array]]:
@@ -142,8 +146,7 @@ class LangevinDynamics:
         walk = self.move(step, noise, walk)
         if self.settings.batch_size is not None:
             return walk
-        gradients = jax.vmap(jax.grad(self.density, has_aux=True), (0, None))
-        return walk._replace(gradient=gradients(walk.positions, self.data)[0])
+        return walk._replace(gradient=gradients(self.on_data, walk.positions))
 
     def advance_measured(self, step: Array, noise: Array, states: _Pair) -> _Pair:
         """Take one step of all chains and return them before and after it, with their densities."""

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
+from slt_jax.samplers.ensemble import Density
 from slt_jax.samplers.hmc import (
     Chains,
-    Density,
     MoveInfo,
     Noise,
     chains_at,

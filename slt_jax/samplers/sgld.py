@@ -22,6 +22,7 @@ from slt_jax.samplers.arguments import (
     check_scalar,
     check_step_size,
 )
+from slt_jax.samplers.ensemble import gradients
 from slt_jax.samplers.langevin import Density, LangevinDynamics, localised_density
 from slt_jax.samplers.sampling import Draws, Start, by_chain, run_each_beta
 from slt_jax.samplers.target import Subsampled, Target
@@ -250,8 +251,7 @@ def reference_step(
 
 def _first_step(density: Density, data: Any, prior: Array, positions: Array) -> Array:
     """Return the harmonic mean of the variance of the prior and the inverse square gradient."""
-    gradients = jax.vmap(jax.grad(lambda w: density(w, data)[0]))(positions)
-    squares = jnp.mean(gradients**2, axis=1)
+    squares = jnp.mean(gradients(lambda w: density(w, data), positions) ** 2, axis=1)
     squares = jnp.median(jnp.where(jnp.isfinite(squares), squares, jnp.inf))
     return 1 / (1 / jnp.mean(jnp.var(prior, axis=0)) + squares)
 

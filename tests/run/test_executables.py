@@ -31,7 +31,7 @@ def plain_log_likelihood(params, x, y):  # noqa: ANN001, ANN201
 
 
 def key(*static: object, arrays: object = ROWS) -> str | None:
-    return key_of(prior_batch, static, arrays)
+    return key_of(prior_batch, static, arrays, tuple(jax.local_devices()[:1]))
 
 
 def test_a_key_changes_with_every_constant_shape_and_switch() -> None:
@@ -57,7 +57,7 @@ def test_code_from_elsewhere_has_no_key() -> None:
         assert identity_of(constant) is None
         assert key(constant) is None
     assert key(target_of(Own(input_dim=1))) is None
-    assert key_of(plain_log_likelihood, (), ROWS) is None
+    assert key_of(plain_log_likelihood, (), ROWS, ()) is None
 
 
 def test_every_named_problem_has_a_text_of_its_own() -> None:
@@ -127,7 +127,7 @@ def test_a_broken_file_is_ignored_and_written_again(damage: str, cache: Path) ->
     assert np.array_equal(drawn(), first)
     (path,) = kept_in(cache)
     assert path.read_bytes() != damaged.get(damage, sealed)
-    assert executables.load(path.stem, "prior_batch") is not None
+    assert executables.load(path.stem, "prior_batch", tuple(jax.local_devices())) is not None
 
 
 def test_what_cannot_be_kept_is_no_obstacle(cache: Path) -> None:
