@@ -87,10 +87,10 @@ class JobFunction:
             fitting = max(1, min(width, int(width * allowed / memory)))
             if key is None or fitting < width:
                 return fitting, functools.partial(self._run, program, None, fixed)
-            executable, is_fresh = executables.compiled(traced.lower())
-            kept = self._loaded[key] = executable, memory
-            if is_fresh:
-                executables.save(key, *kept)
+            lowered = traced.lower()
+            executable, is_fresh = executables.compiled(lowered)
+            self._loaded[key] = executable, memory
+            executables.save(key, executable, memory, lowered, is_fresh)
         return width, functools.partial(self._run, program, key, fixed)
 
     def _run(self, program: Any, key: str | None, fixed: Any, part: Any) -> Any:

@@ -33,7 +33,7 @@ from slt_jax.run.kept_files import cache_folder, keep, read_kept
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS_OF = ("jax", "jaxlib", "numpyro", "blackjax", "optax", "numpy", "scipy")
-FOLDER = "executables"
+FOLDER, SUFFIX = "executables", ".executable"
 RETRIEVAL = "/jax/compilation_cache/cache_retrieval_time_sec"
 # Versions of the code of which executables stay; each has some megabytes.
 KEPT_VERSIONS = 4
@@ -119,6 +119,13 @@ def code_digest(package: Path = PACKAGE) -> str:
     return content.hexdigest()[:16]
 
 
+def digest_of(lowered: Any) -> str:
+    """Return a short hash of a lowered program, by which other code with the same one finds it."""
+    trees = str(lowered.in_tree), str(lowered.out_tree)
+    text = repr((_surroundings(), trees)) + lowered.as_text()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def compiled(lowered: Any) -> tuple[Any, bool]:
     """Return the executable of a lowered program, and whether XLA has just made it.
 
@@ -146,8 +153,9 @@ def load(
     of ``name``, as JAX reports what it finds in its own cache.
     """
     start = time.perf_counter()
-    path = _path(key)
-    content = None if path is None else read_kept(path)
+    folder = _folder()
+    paths = [] if folder is None else list(folder.glob(f"{_stem(key)}-*{SUFFIX}"))
+    content = read_kept(paths[0]) if paths else None
     if content is None:
         return None
     try:
@@ -163,29 +171,37 @@ def load(
     return executable, num_bytes
 
 
-def save(key: str, executable: Any, num_bytes: int) -> None:
+def save(key: str, executable: Any, num_bytes: int, lowered: Any, is_fresh: bool) -> None:
     """Keep an executable and the bytes that it takes, where there is a folder for it.
 
-    It must be one that XLA has just made; see ``compiled``.
+    One that XLA has not just made cannot be serialised (see ``compiled``): that of other code which
+    was ``lowered`` to the same program is copied, where there is one.
     """
-    path = _path(key)
-    if path is None:
+    folder = _folder()
+    if folder is None:
         return
+    digest = digest_of(lowered)
+    path, is_new = folder / f"{_stem(key)}-{digest}{SUFFIX}", not folder.exists()
     try:
-        content = pickle.dumps((num_bytes, serialize_executable.serialize(executable)))
-    except Exception:  # a backend that cannot serialise is no reason to stop
+        if is_fresh:
+            serialized = serialize_executable.serialize(executable)
+            content = zlib.compress(pickle.dumps((num_bytes, serialized)), level=1)
+        else:
+            others = folder.parent.glob(f"*/*-{digest}{SUFFIX}")
+            content = next(filter(None, map(read_kept, others)))
+    except Exception:  # there is none, or the backend cannot serialise
         return
-    is_new = not path.parent.exists()
-    keep(path, zlib.compress(content, level=1))
+    keep(path, content)
     if is_new:
-        _forget_old_versions(path.parent.parent)
+        _forget_old_versions(folder.parent)
 
 
 def forget(key: str) -> None:
     """Remove the file of an executable that does not run."""
-    if path := _path(key):
+    if folder := _folder():
         with contextlib.suppress(OSError):
-            path.unlink()
+            for path in folder.glob(f"{_stem(key)}-*{SUFFIX}"):
+                path.unlink()
 
 
 def _forget_old_versions(folder: Path) -> None:
@@ -195,6 +211,10 @@ def _forget_old_versions(folder: Path) -> None:
             shutil.rmtree(version, ignore_errors=True)
 
 
-def _path(key: str) -> Path | None:
+def _stem(key: str) -> str:
+    return key[:32]
+
+
+def _folder() -> Path | None:
     folder = cache_folder()
-    return folder and folder / FOLDER / code_digest() / f"{key[:32]}.executable"
+    return folder and folder / FOLDER / code_digest()

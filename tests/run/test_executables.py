@@ -127,7 +127,10 @@ def test_a_broken_file_is_ignored_and_written_again(damage: str, cache: Path) ->
     assert np.array_equal(drawn(), first)
     (path,) = kept_in(cache)
     assert path.read_bytes() != damaged.get(damage, sealed)
-    assert executables.load(path.stem, "prior_batch", tuple(jax.local_devices())) is not None
+    assert (
+        executables.load(path.stem.split("-")[0], "prior_batch", tuple(jax.local_devices()))
+        is not None
+    )
 
 
 def test_what_cannot_be_kept_is_no_obstacle(cache: Path) -> None:
@@ -177,3 +180,16 @@ def test_an_executable_that_does_not_run_is_removed(
     monkeypatch.setattr(executables, "load", lambda *_: (broken, 1))
     assert np.array_equal(drawn(), first)
     assert kept_in(cache) == []
+
+
+def test_other_code_that_makes_the_same_program_takes_over_its_executable(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drawn()
+    (old,) = kept_in(cache)
+    monkeypatch.setattr(executables, "code_digest", lambda: "other")
+    monkeypatch.setattr(executables, "compiled", lambda lowered: (lowered.compile(), False))
+    assert np.array_equal(drawn(), first)
+    (new,) = set(kept_in(cache)) - {old}
+    assert new.parent.name == "other"
+    assert new.read_bytes() == old.read_bytes()
