@@ -182,9 +182,10 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     require_problem(problem)
     problem.check_optimum()
     checked = in_doubles(problem, data)
-    optimum = jax.tree.map(lambda leaf: np.asarray(leaf, float), dict(problem.optimum))
-    of_data: Any = real_weights(weights, len(checked.y))
-    statistics = _on_host(compiled_statistics(problem.model, optimum, checked, of_data))
+    data = Data(*map(jnp.asarray, checked))
+    weights = jnp.asarray(real_weights(weights, len(checked.y)))
+    optimum = in_default_precision(problem.optimum)
+    statistics = _on_host(compiled_statistics(problem.model, optimum, data, weights))
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "

@@ -104,11 +104,12 @@ def _is_known(option: str, value: Any) -> bool:
 def keep_compilations() -> None:
     """Keep compiled programs in the user's cache folder, so that the next start is warm.
 
-    The first program that is compiled here calls this, once in a process, and the log says where
-    the folder is. The folder then serves all of JAX in this process. Does nothing if JAX was told
-    of a folder already, or of none (``JAX_COMPILATION_CACHE_DIR`` empty, or its configuration
-    ``jax_enable_compilation_cache`` false), or if the folder cannot be made. Programs for CPUs hold
-    the machine's instructions: each kind of processor has a folder of its own.
+    The first program that is compiled here calls this, once in a process, and so does what else
+    keeps files there, and ``define_model``; the log says where the folder is. The folder then
+    serves all of JAX in this process. Does nothing if JAX was told of a folder already, or of none
+    (``JAX_COMPILATION_CACHE_DIR`` empty, or its configuration ``jax_enable_compilation_cache``
+    false), or if the folder cannot be made. Programs for CPUs hold the machine's instructions: each
+    kind of processor has a folder of its own.
     """
     config: Any = jax.config
     if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:

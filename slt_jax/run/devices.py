@@ -74,29 +74,44 @@ class JobFunction:
     ) -> tuple[int, Callable[[Any], Any]]:
         """Return how many jobs fit on a device at a time, and what computes all devices' share.
 
-        Programs that hold all jobs at once are kept on disk, where one device serves them.
+        Executables that hold all jobs at once are kept on disk.
         """
         program, whole = self._programs[devices], _shapes(jobs, width * len(devices))
         static, shared = fixed[: self._num_static], fixed[self._num_static :]
-        key = None
-        if len(devices) == 1:
-            key = executables.key_of(self._function, static, (shared, whole))
-        kept = None if key is None else self._kept(key)
+        key = executables.key_of(self._function, static, (shared, whole), devices)
+        kept = None if key is None else self._kept(key, devices)
         if kept is None or (kept[1] > allowed and width > 1):
             traced = program.trace(*fixed, *whole)
             memory = peak_bytes(traced.jaxpr)
             # What is traced is one device's share of the jobs that come first.
             fitting = max(1, min(width, int(width * allowed / memory)))
             if key is None or fitting < width:
-                return fitting, lambda part: program(*fixed, *part)
-            kept = self._loaded[key] = traced.lower().compile(), memory
-            executables.save(key, *kept)
-        executable, _ = kept
-        return width, lambda part: executable(*shared, *part)
+                return fitting, functools.partial(self._run, program, None, fixed)
+            lowered = traced.lower()
+            executable, is_fresh = executables.compiled(lowered)
+            self._loaded[key] = executable, memory
+            executables.save(key, executable, memory, lowered, is_fresh)
+        return width, functools.partial(self._run, program, key, fixed)
 
-    def _kept(self, key: str) -> tuple[Callable[..., Any], int] | None:
+    def _run(self, program: Any, key: str | None, fixed: Any, part: Any) -> Any:
+        """Run the executable of a key, or the program it is of, should it not run."""
+        kept = self._loaded.get(key or "")
+        if key is None or kept is None:
+            return program(*fixed, *part)
+        try:
+            done = kept[0](*fixed[self._num_static :], *part)
+            return jax.block_until_ready(done)  # type: ignore[no-untyped-call]
+        except jax.errors.JaxRuntimeError:
+            executables.forget(key)
+            del self._loaded[key]
+            return program(*fixed, *part)
+
+    def _kept(
+        self, key: str, devices: tuple[jax.Device, ...]
+    ) -> tuple[Callable[..., Any], int] | None:
         """Return the executable of a key and its bytes, of this process or of an earlier one."""
-        if key not in self._loaded and (found := executables.load(key, self._function.__name__)):
+        name = self._function.__name__
+        if key not in self._loaded and (found := executables.load(key, name, devices)):
             self._loaded[key] = found
         return self._loaded.get(key)
 

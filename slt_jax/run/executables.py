@@ -17,6 +17,7 @@ import pickle
 import platform
 import shutil
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import serialize_executable
 
 from slt_jax.run.compilation import EVENT, compiler_options, processor
@@ -31,7 +33,8 @@ from slt_jax.run.kept_files import cache_folder, keep, read_kept
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS_OF = ("jax", "jaxlib", "numpyro", "blackjax", "optax", "numpy", "scipy")
-FOLDER = "executables"
+FOLDER, SUFFIX = "executables", ".executable"
+RETRIEVAL = "/jax/compilation_cache/cache_retrieval_time_sec"
 # Versions of the code of which executables stay; each has some megabytes.
 KEPT_VERSIONS = 4
 
@@ -71,7 +74,12 @@ def _is_defined_here(value: Any) -> bool:
     return is_ours and bool(name) and getattr(sys.modules.get(module), name, None) is value
 
 
-def key_of(function: Callable[..., Any], static: tuple[Any, ...], arguments: Any) -> str | None:
+def key_of(
+    function: Callable[..., Any],
+    static: tuple[Any, ...],
+    arguments: Any,
+    devices: tuple[jax.Device, ...],
+) -> str | None:
     """Return the name under which an executable is kept, None where none can be.
 
     ``arguments`` is a tree of arrays, or of shapes and types.
@@ -80,10 +88,14 @@ def key_of(function: Callable[..., Any], static: tuple[Any, ...], arguments: Any
     if constants is None:
         return None
     leaves, tree = jax.tree.flatten(arguments)
-    shapes = [(leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)) for leaf in leaves]
+    shapes = [
+        (np.shape(leaf), str(getattr(leaf, "dtype", type(leaf))), getattr(leaf, "weak_type", None))
+        for leaf in leaves
+    ]
     # Asked for one by one, as values of a thread go before those of the process.
     configured = [(name, repr(getattr(jax.config, name, None))) for name in jax.config.values]
-    text = repr((_surroundings(), configured, constants, str(tree), shapes))
+    places = [device.id for device in devices]
+    text = repr((_surroundings(), configured, constants, str(tree), shapes, places))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -107,20 +119,50 @@ def code_digest(package: Path = PACKAGE) -> str:
     return content.hexdigest()[:16]
 
 
-def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
+def digest_of(lowered: Any) -> str:
+    """Return a short hash of a lowered program, by which other code with the same one finds it."""
+    trees = str(lowered.in_tree), str(lowered.out_tree)
+    text = repr((_surroundings(), trees)) + lowered.as_text()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def compiled(lowered: Any) -> tuple[Any, bool]:
+    """Return the executable of a lowered program, and whether XLA has just made it.
+
+    What JAX reads from its own cache runs, but lacks functions when it is serialised again.
+    """
+    thread, retrieved = threading.get_ident(), []
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == RETRIEVAL and threading.get_ident() == thread:
+            retrieved.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        return lowered.compile(), not retrieved
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def load(
+    key: str, name: str, devices: tuple[jax.Device, ...]
+) -> tuple[Callable[..., Any], int] | None:
     """Return the executable of a key and the bytes that it takes, None if none is kept whole.
 
     A file that cannot be loaded counts as none. The load is reported to listeners as a compilation
     of ``name``, as JAX reports what it finds in its own cache.
     """
     start = time.perf_counter()
-    path = _path(key)
-    content = None if path is None else read_kept(path)
+    folder = _folder()
+    paths = [] if folder is None else list(folder.glob(f"{_stem(key)}-*{SUFFIX}"))
+    content = read_kept(paths[0]) if paths else None
     if content is None:
         return None
     try:
-        num_bytes, serialized = pickle.loads(zlib.decompress(content))
-        executable = serialize_executable.deserialize_and_load(*serialized)
+        num_bytes, (program, inputs, outputs) = pickle.loads(zlib.decompress(content))
+        executable = serialize_executable.deserialize_and_load(
+            program, inputs, outputs, execution_devices=devices
+        )
     except Exception:  # whatever another version of a library may say
         return None
     jax.monitoring.record_event_duration_secs(
@@ -129,19 +171,37 @@ def load(key: str, name: str) -> tuple[Callable[..., Any], int] | None:
     return executable, num_bytes
 
 
-def save(key: str, executable: Any, num_bytes: int) -> None:
-    """Keep an executable and the bytes that it takes, where there is a folder for it."""
-    path = _path(key)
-    if path is None:
+def save(key: str, executable: Any, num_bytes: int, lowered: Any, is_fresh: bool) -> None:
+    """Keep an executable and the bytes that it takes, where there is a folder for it.
+
+    One that XLA has not just made cannot be serialised (see ``compiled``): that of other code which
+    was ``lowered`` to the same program is copied, where there is one.
+    """
+    folder = _folder()
+    if folder is None:
         return
+    digest = digest_of(lowered)
+    path, is_new = folder / f"{_stem(key)}-{digest}{SUFFIX}", not folder.exists()
     try:
-        content = pickle.dumps((num_bytes, serialize_executable.serialize(executable)))
-    except Exception:  # a backend that cannot serialise is no reason to stop
+        if is_fresh:
+            serialized = serialize_executable.serialize(executable)
+            content = zlib.compress(pickle.dumps((num_bytes, serialized)), level=1)
+        else:
+            others = folder.parent.glob(f"*/*-{digest}{SUFFIX}")
+            content = next(filter(None, map(read_kept, others)))
+    except Exception:  # there is none, or the backend cannot serialise
         return
-    is_new = not path.parent.exists()
-    keep(path, zlib.compress(content, level=1))
+    keep(path, content)
     if is_new:
-        _forget_old_versions(path.parent.parent)
+        _forget_old_versions(folder.parent)
+
+
+def forget(key: str) -> None:
+    """Remove the file of an executable that does not run."""
+    if folder := _folder():
+        with contextlib.suppress(OSError):
+            for path in folder.glob(f"{_stem(key)}-*{SUFFIX}"):
+                path.unlink()
 
 
 def _forget_old_versions(folder: Path) -> None:
@@ -151,6 +211,10 @@ def _forget_old_versions(folder: Path) -> None:
             shutil.rmtree(version, ignore_errors=True)
 
 
-def _path(key: str) -> Path | None:
+def _stem(key: str) -> str:
+    return key[:32]
+
+
+def _folder() -> Path | None:
     folder = cache_folder()
-    return folder and folder / FOLDER / code_digest() / f"{key[:32]}.executable"
+    return folder and folder / FOLDER / code_digest()

@@ -31,7 +31,7 @@ def plain_log_likelihood(params, x, y):  # noqa: ANN001, ANN201
 
 
 def key(*static: object, arrays: object = ROWS) -> str | None:
-    return key_of(prior_batch, static, arrays)
+    return key_of(prior_batch, static, arrays, tuple(jax.local_devices()[:1]))
 
 
 def test_a_key_changes_with_every_constant_shape_and_switch() -> None:
@@ -57,7 +57,7 @@ def test_code_from_elsewhere_has_no_key() -> None:
         assert identity_of(constant) is None
         assert key(constant) is None
     assert key(target_of(Own(input_dim=1))) is None
-    assert key_of(plain_log_likelihood, (), ROWS) is None
+    assert key_of(plain_log_likelihood, (), ROWS, ()) is None
 
 
 def test_every_named_problem_has_a_text_of_its_own() -> None:
@@ -127,7 +127,10 @@ def test_a_broken_file_is_ignored_and_written_again(damage: str, cache: Path) ->
     assert np.array_equal(drawn(), first)
     (path,) = kept_in(cache)
     assert path.read_bytes() != damaged.get(damage, sealed)
-    assert executables.load(path.stem, "prior_batch") is not None
+    assert (
+        executables.load(path.stem.split("-")[0], "prior_batch", tuple(jax.local_devices()))
+        is not None
+    )
 
 
 def test_what_cannot_be_kept_is_no_obstacle(cache: Path) -> None:
@@ -143,3 +146,50 @@ def test_executables_of_old_code_go(cache: Path) -> None:
     drawn()
     kept = {path.name for path in folder.iterdir()}
     assert kept == {code_digest(), *map(str, range(KEPT_VERSIONS - 1))}
+
+
+def test_what_jax_read_from_its_own_cache_is_not_kept(cache: Path) -> None:
+    class Lowered:
+        def __init__(self, *events: str) -> None:
+            self.events = events
+
+        def compile(self) -> str:
+            for event in self.events:
+                jax.monitoring.record_event_duration_secs(event, 0.1)
+            return "executable"
+
+    assert executables.compiled(Lowered("/jax/core/compile/backend")) == ("executable", True)
+    assert executables.compiled(Lowered(executables.RETRIEVAL)) == ("executable", False)
+    first = drawn()
+    (path,) = kept_in(cache)
+    path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executables, "compiled", lambda lowered: (lowered.compile(), False))
+        assert np.array_equal(drawn(), first)
+    assert kept_in(cache) == []
+
+
+def test_an_executable_that_does_not_run_is_removed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("NOT_FOUND: Function fusion.66 not found")
+
+    first = drawn()
+    assert len(kept_in(cache)) == 1
+    monkeypatch.setattr(executables, "load", lambda *_: (broken, 1))
+    assert np.array_equal(drawn(), first)
+    assert kept_in(cache) == []
+
+
+def test_other_code_that_makes_the_same_program_takes_over_its_executable(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drawn()
+    (old,) = kept_in(cache)
+    monkeypatch.setattr(executables, "code_digest", lambda: "other")
+    monkeypatch.setattr(executables, "compiled", lambda lowered: (lowered.compile(), False))
+    assert np.array_equal(drawn(), first)
+    (new,) = set(kept_in(cache)) - {old}
+    assert new.parent.name == "other"
+    assert new.read_bytes() == old.read_bytes()
