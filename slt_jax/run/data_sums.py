@@ -57,7 +57,11 @@ def _sum_jvp(term: Term, primals: Any, tangents: Any) -> tuple[Array, Array]:
     if all(isinstance(moved, SymbolicZero) for moved in jax.tree.leaves(tangents[1])):
         return value, change
     moved = jax.tree.map(
-        lambda leaf, dot: zero_from_primal(leaf) if isinstance(dot, SymbolicZero) else dot,
+        lambda leaf, dot: (
+            zero_from_primal(leaf)  # type: ignore[no-untyped-call]
+            if isinstance(dot, SymbolicZero)
+            else dot
+        ),
         others, tangents[1],
     )  # fmt: skip
     by_others = jax.jvp(functools.partial(_value, term, params), (others,), (moved,))[1]

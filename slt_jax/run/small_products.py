@@ -98,8 +98,8 @@ def _product_as_sum(equation: JaxprEqn) -> Callable[..., Array] | None:
 def _sum_in_lanes(equation: JaxprEqn) -> Callable[..., Array] | None:
     if equation.primitive is not lax.reduce_sum_p:
         return None
-    (terms,) = equation.invars
-    shape, axes = terms.aval.shape, equation.params["axes"]
+    terms: Any = equation.invars[0].aval
+    shape, axes = terms.shape, equation.params["axes"]
     long = [i for i in axes if shape[i] >= LANES * LEAST_ROWS and shape[i] % LANES == 0]
     if not long:
         return None
@@ -110,8 +110,9 @@ def _sum_in_lanes(equation: JaxprEqn) -> Callable[..., Array] | None:
 
     def in_lanes(values: Array) -> Array:
         # The compiler would make one sum of both.
-        of_lane = lax.optimization_barrier(jnp.sum(values.reshape(split), axis=in_lane))
-        return jnp.sum(of_lane, axis=place)
+        of_lane = jnp.sum(values.reshape(split), axis=in_lane)
+        kept = lax.optimization_barrier(of_lane)  # type: ignore[no-untyped-call]
+        return jnp.sum(kept, axis=place)
 
     return in_lanes
 

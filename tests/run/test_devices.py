@@ -123,6 +123,13 @@ def test_what_is_no_longer_used_is_free() -> None:
     assert bound(chain(2), (1000,)) == bound(chain(20), (1000,)) <= 3 * size
 
 
+def test_what_a_call_is_given_counts_once() -> None:
+    def nested(x: jax.Array) -> jax.Array:
+        return jax.jit(lambda v: jax.jit(jnp.sin)(v))(x)
+
+    assert bound(nested, (1000,)) == bound(jnp.sin, (1000,)) == 2 * 4 * 1000
+
+
 def test_what_lies_inside_loops_and_calls_counts() -> None:
     def outer(x: jax.Array) -> jax.Array:
         inner = jax.jit(lambda v: jnp.sum(jnp.outer(v, v)))

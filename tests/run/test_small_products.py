@@ -1,11 +1,11 @@
-"""Small matrix products become sums of products, with the same values and derivatives."""
+"""Small products become sums and long sums run in lanes, with the same values and derivatives."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.run.small_products import with_sums_of_products
+from slt_jax.run.small_products import with_sums_in_lanes, with_sums_of_products
 
 
 def two_layers(first, second):
@@ -83,3 +83,19 @@ def test_the_function_is_traced_once_for_all_its_evaluations():
     for _ in range(3):
         jax.vmap(jax.grad(function))(jnp.ones((4, 2, 2)))
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "is_long"),
+    [((8192,), (0,), True), ((3, 16384, 2), (1, 2), True), ((2, 8192), (1,), True),
+     ((2, 8192), (0,), False), ((8191,), (0,), False), ((8200,), (0,), False)],
+)  # fmt: skip
+def test_long_sums_run_in_lanes(shape, axes, is_long):
+    terms = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    def total(terms):
+        return jnp.sum(terms**2, axis=axes)
+
+    np.testing.assert_allclose(with_sums_in_lanes(total)(terms), total(terms), rtol=1e-5)
+    program = str(jax.make_jaxpr(jax.vmap(with_sums_in_lanes(total)))(terms[None]))
+    assert ("optimization_barrier" in program) == is_long
