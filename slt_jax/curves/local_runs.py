@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.run.data_sums import BLOCK, sum_over_data
+from slt_jax.run.data_sums import sum_over_data
 from slt_jax.run.devices import JobFunction
 from slt_jax.run.small_products import with_sums_of_products
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.sgld import SGLDSettings, reference_step, sgld
 from slt_jax.samplers.target import Target
 
+# More data are summed block by block.
+ROWS_AT_ONCE = 8192
 PROBES = 8  # and as many opposite ones
 PROBE_COST = 0.5  # nats
 LOG_RANGE = 20.0
@@ -138,7 +140,7 @@ def local_target(flat_loss: FlatLoss) -> Target:
         flat = data.centre + moved if all_move else data.centre.at[data.sampled].add(moved)
 
         arguments = (flat, (data.centre, data.others), data.batch, data.weights)
-        if len(data.weights) <= BLOCK:
+        if len(data.weights) <= ROWS_AT_ONCE:
             return flat_loss.gain(*arguments)
         return sum_over_data(flat_loss.gain, *arguments)
 
@@ -163,7 +165,7 @@ def _mean_loss(flat_loss: FlatLoss, data: LocalData) -> Array:
         return flat_loss(data.centre, data.others, block)
 
     n = len(data.weights)
-    rows = min(n, BLOCK)
+    rows = min(n, ROWS_AT_ONCE)
     split = n - n % rows
     whole = jax.tree.map(lambda leaf: leaf[:split].reshape(-1, rows, *leaf.shape[1:]), data.batch)
     total = jnp.sum(jax.lax.map(lambda block: jnp.sum(loss_of(block)), whole))

@@ -16,8 +16,8 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from slt_jax.run.small_products import with_sums_in_lanes, with_sums_of_products
 
-# What a few chains make of so many data stays in a core's cache.
-BLOCK = 8192
+# What a dozen chains make of so many data stays in a core's cache; accelerators keep more busy.
+CPU_BLOCK, ACCELERATOR_BLOCK = 2048, 16_384
 
 # A sum over the data of a block: (params, shared, data, weights) to a number.
 Term = Callable[[Any, Any, Any, Array], Array]
@@ -26,10 +26,10 @@ Term = Callable[[Any, Any, Any, Array], Array]
 def sum_over_data(term: Term, params: Any, shared: Any, data: Any, weights: Array) -> Array:
     """Add up ``term(params, shared, block of data, block of weights)`` over blocks of the data.
 
-    ``data`` are arrays [n, ...] and ``weights`` [n] the factors of the data, n at least 8192;
-    ``term`` must be hashable, and is a sum over data in which each has its factor. Small matrix
-    products in it are sums of products. Derivatives are those of the plain sum, of any order, and
-    the first ones by ``params`` take no second pass.
+    ``data`` are arrays [n, ...] and ``weights`` [n] the factors of the data; ``term`` must be
+    hashable, and is a sum over data in which each has its factor. Small matrix products in it are
+    sums of products, and on processors its sums run in lanes. Derivatives are those of the plain
+    sum, of any order, and the first ones by ``params`` take no second pass.
 
     >>> import jax, jax.numpy as jnp
     >>> def squares(w, shared, x, weights):
@@ -88,21 +88,24 @@ def _value_and_gradient(
 
 
 def _by_block(of_block: Callable[[Any, Array], Any], data: Any, weights: Array) -> Any:
-    fast, last = with_sums_in_lanes(of_block), len(weights) - BLOCK
-    within = jnp.arange(BLOCK)
+    on_cpu = jax.default_backend() == "cpu"
+    rows = min(len(weights), CPU_BLOCK if on_cpu else ACCELERATOR_BLOCK)
+    fast = with_sums_in_lanes(of_block) if on_cpu else of_block
+    last = len(weights) - rows
+    within = jnp.arange(rows)
 
     def block_at(first: Array) -> Any:
         # Blocks are sliced where they lie: data reshaped to blocks would be copied. The last one
         # begins before its turn, with data that have been counted.
         start = jnp.minimum(first, last)
-        take = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=BLOCK)
+        take = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=rows)
         block, factors = jax.tree.map(take, (data, weights))
         return fast(block, jnp.where(start + within >= first, factors, 0))
 
     def add(total: Any, first: Array) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, block_at(first)), None
 
-    starts = jnp.arange(0, len(weights), BLOCK)
+    starts = jnp.arange(0, len(weights), rows)
     shapes = jax.eval_shape(block_at, starts[0])
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.lax.scan(add, zeros, starts)[0]

@@ -19,8 +19,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 # Beyond, products of 1024 chains were no faster as sums, or slower: a library blocks them.
 MOST_TERMS = 8
 MOST_COLUMNS = 8
-# A sum of fewer rows of lanes was no faster, or slower.
-LANES, LEAST_ROWS = 128, 64
+# Fewer than 64 rows of lanes were slower than no lanes; more lanes no faster.
+LANES, LEAST_ROWS = 32, 64
 
 Replacement = Callable[[JaxprEqn], Callable[..., Array] | None]
 
@@ -41,14 +41,14 @@ def with_sums_of_products(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_sums_in_lanes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the same function of arrays, whose long sums are made in 128 lanes.
+    """Return the same function of arrays, whose long sums are made in 32 lanes.
 
-    Results agree but for rounding. A sum is long if one of its axes has 8192 entries or more, a
-    multiple of 128. Only sums in the function itself are rewritten, and in what it calls.
+    Results agree but for rounding. A sum is long if one of its axes has 2048 entries or more, a
+    multiple of 32. Only sums in the function itself are rewritten, and in what it calls.
 
     >>> import jax.numpy as jnp
-    >>> float(with_sums_in_lanes(jnp.sum)(jnp.ones(8192)))
-    8192.0
+    >>> float(with_sums_in_lanes(jnp.sum)(jnp.ones(2048)))
+    2048.0
     """
     return _rewritten(function, _sum_in_lanes)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.run.data_sums import BLOCK, sum_over_data
+from slt_jax.run.data_sums import CPU_BLOCK, sum_over_data
 
 RNG = np.random.default_rng(0)
 SHARED = {"shift": np.float32(0.5)}
@@ -26,7 +26,7 @@ def arguments(n):
     return (x, RNG.integers(0, 3, n)), RNG.uniform(0, 2, n).astype(np.float32)
 
 
-@pytest.mark.parametrize("n", [BLOCK, BLOCK + 1, 3 * BLOCK - 5])
+@pytest.mark.parametrize("n", [100, CPU_BLOCK + 1, 3 * CPU_BLOCK - 5])
 def test_values_and_derivatives_are_those_of_the_plain_sum(n) -> None:
     data, weights = arguments(n)
 
@@ -52,7 +52,7 @@ def test_values_and_derivatives_are_those_of_the_plain_sum(n) -> None:
 
 
 def test_a_gradient_is_one_loop_without_small_products() -> None:
-    data, weights = arguments(2 * BLOCK)
+    data, weights = arguments(2 * CPU_BLOCK)
     gradient = jax.value_and_grad(lambda w: sum_over_data(term, w, SHARED, data, weights))
     program = str(jax.make_jaxpr(gradient)(PARAMS))
     assert program.count(" scan[") == 1
