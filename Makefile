@@ -15,8 +15,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
 	@echo 'Variables: ARGS="..." is passed on to the command; PYTHON=python3.12 chooses who makes .venv.'
 
-demo: .venv/stamp ## free energy of a singular model against theory
-	$(RUN) -m experiments.free_energy $(ARGS)
+demo: .venv/stamp ## free energy of two singular models and a regular one against theory
+	$(RUN) -m experiments.free_energy --preset demo $(ARGS)
 
 figures: .venv/stamp ## run all experiments and keep their figures and JSON in figures/
 	@for file in experiments/*/__main__.py; do \

@@ -1,4 +1,4 @@
-"""Command line: run the benchmarks, print one table, write JSON, document and figure."""
+"""Command line: run the benchmarks, print one table, write JSON, document and figures."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ import jax
 from benchmarks import figure, machine, report
 from slt_jax.report import plotting
 from slt_jax.run import store
+from slt_jax.run.devices import use_all_cores
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = Path("results") / "benchmarks"
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folders = [store.prepare_folder(out / name) for name in ("benchmarks", "docs", "figures")]
     except OSError as error:
         parser.exit(2, f"error: {error}\n")
+    use_all_cores()
     described = machine.describe({"only": names, "quick": options.quick})
     start = time.perf_counter()
     timings = {}
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     store.write_json(results, folders[0] / "results.json")
     with store.replace_file(folders[1] / "benchmarks.md") as temporary:
         temporary.write_text(report.markdown(results), "utf-8")
-    plotting.save_figure(figure.draw(timings), "benchmarks", folders[2])
+    for name, drawn in figure.draw(timings).items():
+        plotting.save_figure(drawn, name, folders[2])
     print(report.text(results))
 
 

@@ -1,10 +1,10 @@
-"""The figure of a run: one panel for each benchmark that was run."""
+"""The figures of a run: one panel for each benchmark that was run."""
 
 from typing import Any
 
 import numpy as np
 
-from benchmarks import curve, gradients, peer_smc
+from benchmarks import chains, curve, gradients, likelihoods, peer_smc
 from slt_jax.report import plotting
 
 GREYS = ("0.25", "0.55", "0.8")
@@ -13,23 +13,57 @@ MARKERS = "os^DvP"
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
 
-def draw(timings: dict[str, Any]) -> plotting.Figure:
-    """Panels in the order of the table, at most three in a row."""
-    panels = {
-        "gradients": _gradients, "curve": _curve, "peers": _peers, "chains": _chains,
-        "cost_in_n": _cost_in_n, "startup": _startup, "scaling": _scaling,
+def draw(timings: dict[str, Any]) -> dict[str, plotting.Figure]:
+    """Figures by name, of those panels that were measured: our own speed, and peers beside it."""
+    figures = {
+        "benchmarks": {
+            "likelihoods": _likelihoods, "gradients": _gradients, "chains": _chains,
+            "cost_in_n": _cost_in_n, "startup": _startup, "scaling": _scaling,
+        },
+        "benchmarks_peers": {"curve": _curve, "peers": _peers, "nuts": _nuts},
     }  # fmt: skip
-    drawn = [name for name in panels if name in timings]
-    columns = min(3, len(drawn))
-    count = -(-len(drawn) // columns)
+    return {
+        name: _drawn({panel: panels[panel] for panel in panels if panel in timings}, timings)
+        for name, panels in figures.items()
+        if panels.keys() & timings.keys()
+    }
+
+
+def _drawn(panels: dict[str, Any], timings: dict[str, Any]) -> plotting.Figure:
+    """Panels in the order of the table, at most three in a row."""
+    columns = min(3, len(panels))
+    count = -(-len(panels) // columns)
     with plotting.matplotlib.rc_context(plotting.STYLE):
         figure = plotting.Figure(figsize=(3.7 * columns, 3.2 * count), layout="constrained")
         grid = figure.subplots(count, columns, squeeze=False).ravel()
-        for axis, name in zip(grid, drawn, strict=False):
-            panels[name](axis, timings[name])
-        for axis in grid[len(drawn) :]:
+        for axis, (name, panel) in zip(grid, panels.items(), strict=False):
+            panel(axis, timings[name])
+        for axis in grid[len(panels) :]:
             axis.set_axis_off()
     return figure
+
+
+def _likelihoods(axis: Any, timings: dict[str, Any]) -> None:
+    families = [family for family in likelihoods.FAMILIES if family.name in timings["families"]]
+    places = np.arange(len(families))[::-1]
+    for index, (data_sets, count) in enumerate(timings["shapes"]):
+        rates = [timings["families"][f.name][index]["per_gigaflops"] for f in families]
+        label = f"{count} chains" + (f" × {data_sets} data sets" if data_sets > 1 else "")
+        axis.semilogx(
+            rates, places, MARKERS[index], color="black", label=label, markersize=4,
+            markerfacecolor="white" if index else "black",
+        )  # fmt: skip
+    for place, family in zip(places, families, strict=True):
+        if family.aim:
+            axis.plot(
+                [family.aim] * 2, [place - 0.45, place + 0.45], color="0.4", linestyle="--",
+                label="aim" if family.name == "tanh_3" else None,
+            )  # fmt: skip
+    axis.set_yticks(places, [family.name for family in families], fontsize=5)
+    axis.set_ylim(-0.7, 1.25 * len(families))
+    axis.set_xlabel("gradients/s per GFlop/s of a product")
+    axis.set_title("Gradients of every family")
+    axis.legend(fontsize=6, ncols=2, loc="upper left", columnspacing=0.8, handletextpad=0.2)
 
 
 def _gradients(axis: Any, timings: dict[str, Any]) -> None:
@@ -93,12 +127,28 @@ def _peers(axis: Any, timings: dict[str, Any]) -> None:
 
 
 def _chains(axis: Any, timings: dict[str, Any]) -> None:
-    rates = np.array(timings["rate"]) / 1000
+    rates = np.array(timings["rate"]) / 1e6
     axis.semilogx(timings["chains"], rates, color="black", marker="o")
-    axis.set_ylim(0, 1.1 * max(rates))
+    axis.axhline(chains.AIM / 1e6, color="0.4", linestyle="--", label="aim")
+    axis.set_ylim(0, 1.2 * max(rates))
     axis.set_xlabel("chains")
-    axis.set_ylabel("chain-steps per second [1000/s]")
+    axis.set_ylabel("chain-steps per second [10⁶/s]")
+    axis.legend(fontsize=8)
     axis.set_title("SGLD on a 5-5-5 linear net")
+
+
+def _nuts(axis: Any, timings: dict[str, Any]) -> None:
+    for index, problem in enumerate(dict.fromkeys(case["problem"] for case in timings["cases"])):
+        cases = [case for case in timings["cases"] if case["problem"] == problem]
+        axis.loglog(
+            [case["chains"] for case in cases], [case["ratio"] for case in cases],
+            color="black", linestyle=DASHES[index], marker=MARKERS[index], label=problem,
+        )  # fmt: skip
+    axis.axhline(1.0, color=GREYS[1], linewidth=0.8)
+    axis.set_xlabel("chains")
+    axis.set_ylabel("draws/s over numpyro's")
+    axis.set_title("NUTS, vmapped chains that wait beside ours")
+    axis.legend(fontsize=8)
 
 
 def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:
@@ -117,18 +167,18 @@ def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:
 
 
 def _startup(axis: Any, timings: dict[str, Any]) -> None:
-    names = [name for name in ("cold", "warm") if f"{name}_seconds" in timings]
-    for place, name in enumerate(names):
-        spent = timings[f"{name}_seconds"]
-        axis.bar(place, spent, 0.6, color=GREYS[2 * place], edgecolor="black")
-        axis.annotate(
-            f"{spent:.0f} s", (place, spent), (0, 3), textcoords="offset points", ha="center"
-        )
-    axis.margins(y=0.12)
-    axis.set_xticks(range(len(names)), names)
-    axis.set_xlabel("compilation cache")
-    axis.set_ylabel("wall time of the demo [s]")
+    starts = timings.get("starts", {})
+    for index, state in enumerate(("cold", "warm")):
+        ratios = [spent[state]["ratio"] for spent in starts.values()]
+        axis.barh(
+            np.arange(len(starts)) + 0.4 * index, ratios, 0.4, color=GREYS[2 * index],
+            edgecolor="black", label=state,
+        )  # fmt: skip
+    axis.set_yticks(np.arange(len(starts)) + 0.2, list(starts), fontsize=7)
+    axis.invert_yaxis()
+    axis.set_xlabel("wall time over that of import jax")
     axis.set_title(f"Start; a curve compiles {timings['sampler']} sampler")
+    axis.legend(fontsize=8, title="compilation cache")
 
 
 def _scaling(axis: Any, timings: dict[str, Any]) -> None:

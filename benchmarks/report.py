@@ -4,14 +4,27 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from benchmarks import chains, cost_in_n, curve, gradients, machine, peers, scaling, startup
+from benchmarks import (
+    chains,
+    cost_in_n,
+    curve,
+    gradients,
+    likelihoods,
+    machine,
+    nuts,
+    peers,
+    scaling,
+    startup,
+)
 from benchmarks.timing import Row
 
 BENCHMARKS: dict[str, ModuleType] = {
+    "likelihoods": likelihoods,
     "gradients": gradients,
     "curve": curve,
     "peers": peers,
     "chains": chains,
+    "nuts": nuts,
     "cost_in_n": cost_in_n,
     "startup": startup,
     "scaling": scaling,

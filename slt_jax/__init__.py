@@ -50,8 +50,10 @@ if TYPE_CHECKING:
     from slt_jax.problem import Problem as Problem
     from slt_jax.problem import Truth as Truth
     from slt_jax.report.curve_figure import plot_learning_curve as plot_learning_curve
+    from slt_jax.run.devices import use_all_cores as use_all_cores
     from slt_jax.samplers.chees import ChEESSettings as ChEESSettings
     from slt_jax.samplers.mala import MALASettings as MALASettings
+    from slt_jax.samplers.microcanonical import MicrocanonicalSettings as MicrocanonicalSettings
     from slt_jax.samplers.nuts import NUTSSettings as NUTSSettings
     from slt_jax.samplers.sampling import draw_posterior as draw_posterior
     from slt_jax.samplers.sgld import SGLDSettings as SGLDSettings
@@ -70,6 +72,7 @@ _MODULE_OF = {
     "FeatureRegression": "model",
     "LocalLearningCoefficient": "inference.local_coefficient",
     "MALASettings": "samplers.mala",
+    "MicrocanonicalSettings": "samplers.microcanonical",
     "Model": "model",
     "NUTSSettings": "samplers.nuts",
     "NumpyroModel": "adapters.numpyro_model",
@@ -100,6 +103,7 @@ _MODULE_OF = {
     "statistics_of": "data",
     "teacher_student": "models.shallow_net",
     "training_criteria": "oracles.criteria",
+    "use_all_cores": "run.devices",
     "wbic": "oracles.criteria",
     "with_reference": "curves.reference",
 }

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from slt_jax.model import FeatureRegression
+from slt_jax.model import FeatureRegression, Model
 from slt_jax.problem import Problem, require_problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.run.devices import refuse_beyond_memory
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.shapes import datum_of
-from slt_jax.statistics import Data, RegressionStatistics, Statistics
+from slt_jax.statistics import Data, Params, RegressionStatistics, Statistics
 from slt_jax.validation import (
     LARGEST_SIMULATED,
     Count,
@@ -99,7 +99,7 @@ def _statistics_of_chunk(
 ) -> RegressionStatistics:
     """Reduce data start … stop − 1 (at most CHUNK of them) of every replicate to statistics."""
     weights = (start + jnp.arange(CHUNK) < stop).astype(float)
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
 
     def one(key: Array) -> Statistics:
         return problem.model.statistics(optimum, _simulated(problem, key, start, CHUNK), weights)
@@ -184,8 +184,8 @@ def statistics_of(problem: Problem, data: Data, weights: Array | None = None) ->
     checked = in_doubles(problem, data)
     data = Data(*map(jnp.asarray, checked))
     weights = jnp.asarray(real_weights(weights, len(checked.y)))
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.optimum)
-    statistics = _on_host(problem.model.statistics(optimum, data, weights))
+    optimum = in_default_precision(problem.optimum)
+    statistics = _on_host(compiled_statistics(problem.model, optimum, data, weights))
     if not np.isfinite(statistics.log_likelihood_at_optimum):
         raise ValueError(
             f"the log-likelihood of the data at the optimum of {problem.name} is "
@@ -237,10 +237,15 @@ def _padded_statistics(problem: Problem, keys: Array, sizes: list[int]) -> list[
 
 def _statistics_of_each(problem: Problem, data: Data, weights: Array) -> Statistics:
     """Reduce data sets [replicate, n] with the same weights [n] to statistics."""
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
     return jax.vmap(problem.model.statistics, (None, 0, None))(optimum, data, weights)
 
 
+def _statistics_of_one(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
+    return model.statistics(optimum, data, weights)
+
+
+compiled_statistics = jit_at_first_call(_statistics_of_one, static_argnums=(0,))
 _simulate = jit_at_first_call(_simulated, static_argnums=(0, 3))
 _simulate_each = jit_at_first_call(_simulated_each, static_argnums=(0, 2))
 _chunk_statistics = jit_at_first_call(_statistics_of_chunk, static_argnums=(0,))

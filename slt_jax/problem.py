@@ -8,10 +8,10 @@ from types import NoneType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.model import Model
+from slt_jax.run.precision import in_default_precision
 from slt_jax.statistics import Params
 from slt_jax.theory import Theory
 from slt_jax.validation import NonNegative, check, check_kind
@@ -38,12 +38,12 @@ class Truth:
 
     def simulate(self, key: Array) -> tuple[Array, Array]:
         """Draw one datum (x, y)."""
-        return self.model.simulate(self.params, key)
+        return self.model.simulate(in_default_precision(self.params), key)
 
     def entropy(self) -> float | None:
         """Return S of q(y|x) in nats per datum, or None where it is unknown."""
         with jax.enable_x64(True):
-            params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(self.params))
+            params = in_default_precision(self.params)
             entropy = jax.jit(self.model.entropy)(params)
             return None if entropy is None else float(entropy)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import __main__, accelerator, curve, peer_local, peer_smc, report
+from benchmarks import __main__, accelerator, curve, peer_local, peer_smc, report, startup
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -91,3 +91,20 @@ def test_the_committed_document_of_accelerators_is_that_of_its_results() -> None
     committed = (ROOT / "docs" / f"{accelerator.NAME}.md").read_text("utf-8")
     assert committed == accelerator.markdown(results)
     assert results["machine"]["device_platform"] == "gpu"
+
+
+def test_a_start_is_held_to_its_aim() -> None:
+    spent = {"seconds": 2.0, "ratio": 4.5}
+    names = [start.name for start in startup.starts()]
+    timings = {
+        "sampler": 1, "all": 20, "demo_seconds": 91.0,
+        "floors": dict.fromkeys(startup.FLOORS, spent),
+        "starts": {name: {"cold": spent, "warm": spent} for name in names},
+    }  # fmt: skip
+    met = {row.benchmark: row.met for row in startup.rows(timings)}
+    assert met["start: first sampled F_n, warm"]
+    assert met["start: first sampled F_n, cold"]
+    assert met["start: first use of a problem, warm"] is False
+    assert met["start: JAX and blackjax"] is None
+    assert met["demo"] is False
+    assert startup._demo()[:2] == ("-m", "experiments.free_energy")

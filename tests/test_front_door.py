@@ -41,8 +41,9 @@ def test_theory_needs_no_jax() -> None:
 def test_a_posterior_needs_neither_what_draws_nor_what_is_slow_to_import() -> None:
     code = """
 import sys, slt_jax
-slt_jax.named_problems(), slt_jax.exact
-slow = {"scipy.stats", "scipy.signal", "matplotlib", "tyro", "flax", "blackjax"}
+slt_jax.named_problems(), slt_jax.simulate, slt_jax.exact, slt_jax.sample
+slow = {"scipy.stats", "scipy.signal", "matplotlib", "tyro", "flax", "blackjax", "xarray"}
+slow |= {"pandas", "h5netcdf", "scipy.interpolate", "scipy.optimize"}
 print(sorted(slow & sys.modules.keys()))
 """
     assert output_of(code) == "[]\n"

@@ -14,6 +14,7 @@ import pytest
 import slt_jax as slt
 from slt_jax import Data, estimators, theory
 from slt_jax.curves.jobs import target_of, temperature_nodes
+from slt_jax.curves.sampled_curve import CHAIN_SAMPLERS
 from slt_jax.curves.simulated_ranks import simulated_ranks
 from slt_jax.data import fixed_design_statistics, statistics_along_n
 from slt_jax.estimators import diagnostics
@@ -25,14 +26,7 @@ from slt_jax.samplers.sgld import RMSProp, sgld
 PROBLEMS = slt.named_problems()
 LINEAR = PROBLEMS["linear_3"]
 KEY = jax.random.key(0)
-SAMPLERS = {
-    "nuts": slt.NUTSSettings(),
-    "mala": slt.MALASettings(),
-    "chees": slt.ChEESSettings(),
-    "sgld": slt.SGLDSettings(),
-    "smc": slt.SMCSettings(),
-    "tempering": slt.ParallelTemperingSettings(),
-}
+SAMPLERS = {"smc": slt.SMCSettings(), **CHAIN_SAMPLERS}
 PAIRS = np.ones((4, 3))
 ENERGIES = np.ones((2, 4, 8))
 DRAWS = np.ones((2, 4, 8))

@@ -30,6 +30,7 @@ PRESETS = {
         num_chains=16,
         chain_length=8,
     ),
+    "demo": Config(preset="demo", problems=("linear_3", "monomial_1_1", "tanh_3")),
     "nuts": Config(
         preset="nuts",
         sampler="nuts",

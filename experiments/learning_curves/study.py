@@ -12,12 +12,12 @@ from slt_jax.curves.error_curve import (
     curve_oracle,
     data_sets_of,
     error_tasks,
-    held_out_points,
     results_along,
     task_name,
 )
 from slt_jax.curves.errors import cumulative_loss_gap
 from slt_jax.curves.fixed_design import fixed_design_free_energy
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.data import is_designable
 from slt_jax.models import problems_of
 from slt_jax.oracles.oracle import oracle_for

@@ -12,10 +12,10 @@ from slt_jax.curves.comparison import along_problems
 from slt_jax.curves.error_curve import (
     assemble_errors,
     error_tasks,
-    held_out_points,
     results_along,
     task_name,
 )
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.models import problems_of
 from slt_jax.models.normal_parabola import NormalOnParabola
 from slt_jax.oracles.location import ParabolaCurve, expected_errors

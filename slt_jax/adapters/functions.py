@@ -12,6 +12,7 @@ from slt_jax.adapters.priors import cells_of, entries
 from slt_jax.model import Model
 from slt_jax.oracles.structures import Direct
 from slt_jax.priors import parameter_shapes
+from slt_jax.run.compilation import keep_compilations
 from slt_jax.statistics import Params
 from slt_jax.validation import shown
 
@@ -78,6 +79,7 @@ def define_model(
     if simulate is not None:
         _check_function("simulate", simulate, "(params, key)", 2)
     _check_priors(priors)
+    keep_compilations()  # of the caller's own arrays too, which usually come next
     return FunctionModel(
         function=log_likelihood,
         prior_items=tuple(priors.items()),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from slt_jax.curves.config import SAMPLER_NAMES
 from slt_jax.estimators import (
     Estimate,
     calibrate,
@@ -14,10 +15,6 @@ from slt_jax.estimators import (
 from slt_jax.problem import Problem
 
 SLOPE_FROM = 100
-SAMPLER_NAMES = {
-    "smc": "SMC", "nuts": "NUTS", "chees": "ChEES", "mala": "MALA", "sgld": "SGLD",
-    "tempering": "parallel tempering",
-}  # fmt: skip
 
 
 def along_problems(problems: Sequence[Problem], curves: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -17,7 +17,12 @@ from slt_jax.validation import (
     Within,
 )
 
-SamplerName = Literal["smc", "nuts", "chees", "mala", "sgld", "tempering"]
+SamplerName = Literal["smc", "nuts", "chees", "mala", "microcanonical", "sgld", "tempering"]
+SAMPLER_NAMES: dict[SamplerName, str] = {
+    "smc": "SMC", "nuts": "NUTS", "chees": "ChEES", "mala": "MALA",
+    "microcanonical": "microcanonical", "sgld": "SGLD", "tempering": "parallel tempering",
+}  # fmt: skip
+"""What a legend calls them."""
 ProblemNames = Annotated[tuple[str, ...], ProblemSpecs(), OrMore(1), Different()]
 """Problems, from wherever ``slt_jax.load_problem`` finds them; at least one."""
 Refinement = Annotated[int, Within(1, 3)]

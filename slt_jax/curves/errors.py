@@ -3,14 +3,15 @@
 All are per datum and relative to w₀ but the functional variance, which is a sum over data.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 
 from slt_jax.curves.jobs import (
@@ -43,9 +44,12 @@ from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
 from slt_jax.run.devices import JobFunction
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data, Params, Statistics
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 QUANTITIES = (
     "bayes_generalisation_error",
@@ -68,6 +72,8 @@ def exact_errors(oracle: Oracle, data_sets: Sequence[Data], held_out: HeldOut) -
 
     Source: Watanabe, Journal of Machine Learning Research 11 (2010).
     """
+    import xarray as xr
+
     if not data_sets:
         raise ValueError("data_sets = []: must be one data set or more")
     n = len(data_sets[0].y)
@@ -162,6 +168,8 @@ def errors_of_draws(
     comes with ``x_se``, its Monte-Carlo standard error over runs with that of ``over_points``.
     Raises ValueError for data or points that ``validate_data`` refuses.
     """
+    import xarray as xr
+
     for part in (held_out.data, *map(Data, *data)):
         validate_data(problem, part)
     trained, fresh = _moments(
@@ -210,7 +218,7 @@ def _moments(
     points: Data,
     budget: int | None,
 ) -> tuple[LossAccumulator, LossAccumulator]:
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
     return predictive_jobs(
         problem.model, optimum, points, positions, data, present.astype(float), budget=budget
     )

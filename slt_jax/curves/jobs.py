@@ -4,15 +4,16 @@ A job is a data set at one n with all its seeds. Jobs of one n advance in lockst
 paths have nearly the same length; all jobs of a model share one compiled program.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import zlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
@@ -33,12 +34,16 @@ from slt_jax.oracles.oracle import Oracle
 from slt_jax.priors import constrained, coordinate_shapes, unconstrained
 from slt_jax.problem import Problem, require_problem
 from slt_jax.run.devices import JobFunction
+from slt_jax.run.executables import identity_of
 from slt_jax.run.small_products import with_sums_of_products
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.smc import SMCResult, SMCSettings, tempered_smc
 from slt_jax.samplers.target import Target
 from slt_jax.statistics import Params, Statistics
 from slt_jax.validation import Size, check, check_kind
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MIN_ACCEPTANCE = 0.15
 MAX_NESTED_R_HAT = 1.1
@@ -108,7 +113,7 @@ def _target_of(model: Model) -> Target:
         with jax.default_matmul_precision("highest"):
             return model.log_likelihood_ratio(unravel(w), statistics)
 
-    return Target(sample_prior, log_prior, log_likelihood)
+    return Target(sample_prior, log_prior, log_likelihood, identity_of(model) or "")
 
 
 def smc_batch(
@@ -132,7 +137,11 @@ def smc_batch(
         mode = posterior_mode(target, statistics, runs.best_position[best])
         return runs, -target.log_likelihood(mode, statistics)
 
-    return jax.vmap(one_data_set)(key_data, all_statistics, nodes)
+    arrays = (key_data, all_statistics, nodes)
+    if len(nodes) == 1:  # a map of loops takes as long again to trace as the loops
+        alone = one_data_set(*jax.tree.map(lambda leaf: leaf[0], arrays))
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+    return jax.vmap(one_data_set)(*arrays)
 
 
 smc_jobs = JobFunction(smc_batch, num_static=2, num_shared=1)
@@ -216,6 +225,8 @@ def _estimates(
     mode_energy: np.ndarray,
 ) -> xr.Dataset:
     """All estimates of one n, dimension [replicate]."""
+    import xarray as xr
+
     energies = np.asarray(runs.node_energies)
     by_seed = energies.mean(axis=(-1, -2))
     about_pooled_mean = energies - energies.mean(axis=(1, 3, 4), keepdims=True)
@@ -346,6 +357,8 @@ def exact_jobs(oracle: Oracle, n: int, all_statistics: Any, with_energies: bool)
     report on the same data, in total nats relative to nL_n(w₀) or as λ̂. Without energies only
     the free energy is computed.
     """
+    import xarray as xr
+
     posterior = oracle.moments(all_statistics)
     exact = {"normalised_free_energy": posterior.normalised_free_energy}
     if with_energies:

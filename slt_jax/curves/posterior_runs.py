@@ -38,6 +38,7 @@ from slt_jax.estimators import (
 from slt_jax.estimators.diagnostics import Thresholds
 from slt_jax.problem import Problem
 from slt_jax.run.devices import JobFunction
+from slt_jax.samplers.ensemble import drawn_once
 from slt_jax.samplers.sampling import Draws, SamplerSettings, Start
 from slt_jax.samplers.sgld import DEFAULT_STEP
 from slt_jax.samplers.smc import FIRST_STEP_SIZE, SMCSettings
@@ -268,7 +269,7 @@ def prior_batch(target: Target, key_data: Array, statistics: Any) -> tuple[Array
 
     def of_data_set(keys: Array, of_data: Any) -> Any:
         def one(key: Array) -> tuple[Array, Array]:
-            w = target.sample_prior(key)
+            w = drawn_once(target.sample_prior(key))
             return w, -target.log_likelihood(w, of_data)
 
         return jax.lax.map(one, jax.random.wrap_key_data(keys), batch_size=PRIOR_AT_ONCE)

@@ -1,11 +1,12 @@
 """The predictive densities of data under draws of a posterior, and what its figure shows."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
 
@@ -14,8 +15,11 @@ from slt_jax.estimators import LossAccumulator, LossMoments
 from slt_jax.model import Model
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.statistics import Data
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +70,7 @@ _predictive = jit_at_first_call(predictive, static_argnums=(0, 4))
 @in_float64
 def terms_at_optimum(problem: Problem, data: Data) -> Floats:
     """ℓ_i(w₀) [n] of data, in nats, in float64."""
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
     return np.asarray(problem.model.log_likelihoods(optimum, Data(*map(jnp.asarray, data))))
 
 

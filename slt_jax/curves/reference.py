@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.optimize import minimize
 
 from slt_jax.curves.jobs import target_of, unravelled
 from slt_jax.data import in_doubles
@@ -100,6 +99,8 @@ _value_and_slope = jit_at_first_call(_slope, static_argnums=(0,))
 
 def _refined(value_and_slope: Callable[[Any], Any], start: np.ndarray) -> np.ndarray:
     """Go downhill by L-BFGS as far as that lowers the objective."""
+
+    from scipy.optimize import minimize
 
     def evaluate(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = value_and_slope(w)

@@ -20,6 +20,7 @@ from slt_jax.oracles.criteria import HeldOut
 from slt_jax.problem import Problem
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings
+from slt_jax.samplers.microcanonical import MicrocanonicalSettings
 from slt_jax.samplers.nuts import NUTSSettings
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.samplers.tempering import ParallelTemperingSettings
@@ -29,6 +30,7 @@ CHAIN_SAMPLERS: dict[str, Any] = {
     "nuts": NUTSSettings(),
     "chees": ChEESSettings(),
     "mala": MALASettings(),
+    "microcanonical": MicrocanonicalSettings(),
     "sgld": SGLDSettings(),
     "tempering": ParallelTemperingSettings(),
 }

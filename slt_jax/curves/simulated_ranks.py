@@ -15,6 +15,7 @@ from slt_jax.curves.jobs import target_of, unravelled
 from slt_jax.estimators.ranks import RankUniformity, rank_uniformity
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.precision import in_default_precision
 from slt_jax.samplers.sampling import SamplerSettings, draw_posterior
 from slt_jax.samplers.target import Target
 from slt_jax.shapes import datum_of
@@ -79,7 +80,7 @@ class Cases(NamedTuple):
 def draw_cases(problem: Problem, n: int, num_chains: int, keys: Array) -> Cases:
     """Truths, data sets of size n and starts, one for each of the keys [R]."""
     model, target = problem.model, target_of(problem.model)
-    optimum = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
+    optimum = in_default_precision(problem.optimum)
 
     def one(key: Array) -> Cases:
         truth_key, data_key, start_key, run_key = jax.random.split(key, 4)

@@ -1,9 +1,10 @@
 """The local learning coefficient, the growth of the loss around one point w*."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from slt_jax.estimators.chains import mean_over_chains
@@ -20,6 +21,9 @@ from slt_jax.validation import (
     increasing,
     real_array,
 )
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MIN_ACCEPTANCE = 0.9
 MAX_ERROR = 3.0
@@ -87,6 +91,8 @@ def local_scan(
     ``local_learning_coefficient``, for shapes that differ, for γ that are negative or not finite,
     and for step sizes that are not positive and finite or do not increase.
     """
+    import xarray as xr
+
     array, accepted = real_array("energies", energies), real_array("acceptance", acceptance)
     gamma, step_size = real_array("gamma", gamma), real_array("step_size", step_size)
     _check_scan(array, accepted, gamma, step_size)

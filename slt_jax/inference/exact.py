@@ -1,12 +1,13 @@
 """The exact posterior of a problem's data in one call."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike
 
 from slt_jax.curves.predictions import terms_at_optimum
@@ -34,6 +35,9 @@ from slt_jax.problem import Problem
 from slt_jax.statistics import Data
 from slt_jax.validation import Positive, checked
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 @overload
 def exact(
@@ -42,7 +46,7 @@ def exact(
     beta: float = 1.0,
     *,
     held_out: Data | HeldOut | None = None,
-) -> "ExactPosterior": ...
+) -> ExactPosterior: ...
 
 
 @overload
@@ -52,7 +56,7 @@ def exact(
     beta: float = 1.0,
     *,
     held_out: Data | HeldOut | None = None,
-) -> "list[ExactPosterior]": ...
+) -> list[ExactPosterior]: ...
 
 
 def exact(
@@ -61,7 +65,7 @@ def exact(
     beta: float = 1.0,
     *,
     held_out: Data | HeldOut | None = None,
-) -> "ExactPosterior | list[ExactPosterior]":
+) -> ExactPosterior | list[ExactPosterior]:
     """Return the posterior of a problem's data at β, with its quantities computed exactly.
 
     A model stands for the problem of which nothing else is known: λ̂ is then relative to the
@@ -86,7 +90,7 @@ def exact(
     return posteriors[0] if isinstance(data, Data) else posteriors
 
 
-def _of_data(problem: Problem, data: Data, beta: float, points: HeldOut | None) -> "ExactPosterior":
+def _of_data(problem: Problem, data: Data, beta: float, points: HeldOut | None) -> ExactPosterior:
     oracle = oracle_for(problem, costly=True)
     if oracle is None:
         raise ValueError(f"problem = {problem.name}: has no exact answer; sample it instead")

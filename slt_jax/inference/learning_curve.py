@@ -13,8 +13,8 @@ import xarray as xr
 from jax import Array
 
 from slt_jax.curves.comparison import along_problems
-from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.errors import exact_errors
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.curves.jobs import exact_jobs
 from slt_jax.curves.posterior_runs import Sampling
 from slt_jax.curves.sampled_curve import sampled_point

@@ -1,15 +1,16 @@
 """Posteriors whose quantities have the same names, whether they are exact or sampled."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike
 
-from slt_jax.curves.error_curve import held_out_points
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.curves.jobs import temperature_nodes
 from slt_jax.curves.predictions import Predictions, TemperedEnergies
 from slt_jax.curves.reference import STARTS
@@ -24,6 +25,8 @@ from slt_jax.run.quantities import ONE, QUANTITIES
 from slt_jax.statistics import Data, Statistics
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from slt_jax.report.plotting import Figure
 
 COLDEST, NUM_BETAS, NUM_INPUTS = 1e-2, 33, 41
@@ -216,7 +219,7 @@ class Posterior(abc.ABC, Generic[Quantity]):
     @abc.abstractmethod
     def _normalised_wbic(self) -> Quantity: ...
 
-    def plot(self) -> "Figure":
+    def plot(self) -> Figure:
         """Draw the posterior in at most six panels.
 
         β(E_β[nL_n] − nL_n(w₀)) against β, exact where there is an oracle that takes no minutes, and

@@ -1,13 +1,14 @@
 """Predictions of a regression: moments and intervals of y at given inputs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, sici
@@ -22,6 +23,9 @@ from slt_jax.run.quantities import Quantity, labelled
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data
 from slt_jax.validation import Between, check
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # A density of y is smooth on the scale of the noise: with so many points to a standard deviation
 # its band-limited interpolation errs by exp(−π²k²/2) = 3e-9.
@@ -156,6 +160,8 @@ def _dataset(
     coverage: float,
 ) -> xr.Dataset:
     """Moments [N, output], and quantiles of a distribution function between given ends."""
+    import xarray as xr
+
     axes = ("datum", "output")
     ends = [
         _quantile(below, share, low, high) for share in ((1 - coverage) / 2, (1 + coverage) / 2)

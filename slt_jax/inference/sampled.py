@@ -1,18 +1,19 @@
 """The posterior of a problem's data by any sampler in one call."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, Any, overload
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import jax
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import ArrayLike
 
-from slt_jax.curves.error_curve import points_to_sample
 from slt_jax.curves.errors import over_points
+from slt_jax.curves.held_out import points_to_sample
 from slt_jax.curves.jobs import temperature_nodes, unravelled
 from slt_jax.curves.ladders import FreeEnergy
 from slt_jax.curves.posterior_runs import Runs, Sampling, ladder_free_energies, sampled_runs
@@ -49,12 +50,14 @@ from slt_jax.model import Model
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
-from slt_jax.report.export import draws_tree, to_arviz
 from slt_jax.samplers.arguments import check_settings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data
 from slt_jax.validation import AtLeast, Positive, check, check_key, checked
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MOST_MARGINALS = 4
 SMALLEST_OF_WBIC = 3
@@ -75,7 +78,7 @@ def sample(
     step_size: float | None = None,
     held_out: Data | HeldOut | None = None,
     keep_draws: bool = False,
-) -> "SampledPosterior": ...
+) -> SampledPosterior: ...
 
 
 @overload
@@ -91,7 +94,7 @@ def sample(
     step_size: float | None = None,
     held_out: Data | HeldOut | None = None,
     keep_draws: bool = False,
-) -> "list[SampledPosterior]": ...
+) -> list[SampledPosterior]: ...
 
 
 def sample(
@@ -106,7 +109,7 @@ def sample(
     step_size: float | None = None,
     held_out: Data | HeldOut | None = None,
     keep_draws: bool = False,
-) -> "SampledPosterior | list[SampledPosterior]":
+) -> SampledPosterior | list[SampledPosterior]:
     """Return the posterior of a problem's data at β, with its quantities estimated by sampling.
 
     ``problem`` is a Problem or a Model, as in ``exact``.
@@ -169,7 +172,7 @@ def sampled_posteriors(
     num_chains: int,
     step_size: float | None,
     keep_draws: bool,
-) -> "list[SampledPosterior]":
+) -> list[SampledPosterior]:
     """Return the posteriors of checked data sets of one size, of which nothing is sampled yet.
 
     ``keys`` [R] are one for each data set.
@@ -295,6 +298,8 @@ class SampledPosterior(Posterior[Estimate]):
         ``log_likelihood``. Raises ValueError unless ``keep_draws`` kept the draws, and ImportError
         where ArviZ is not installed.
         """
+        from slt_jax.report.export import draws_tree, to_arviz
+
         runs = self._runs
         if runs.kept_positions is None or runs.kept_energies is None:
             raise ValueError("keep_draws = False: must be True, so that there are draws to convert")

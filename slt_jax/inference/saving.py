@@ -11,6 +11,7 @@ import xarray as xr
 from slt_jax import __version__
 from slt_jax.curves.ladders import FreeEnergy
 from slt_jax.curves.posterior_runs import Runs
+from slt_jax.curves.sampled_curve import CHAIN_SAMPLERS
 from slt_jax.estimators import Basis, ErrorSources, Estimate
 from slt_jax.inference.arguments import checked_problem
 from slt_jax.inference.exact import ExactPosterior, exact
@@ -19,20 +20,16 @@ from slt_jax.models import named_problems, problems_of
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.problem import Problem
 from slt_jax.run.store import read_dataset, write_dataset
-from slt_jax.samplers.chees import ChEESSettings
-from slt_jax.samplers.mala import MALASettings
-from slt_jax.samplers.nuts import NUTSSettings
-from slt_jax.samplers.sgld import RMSProp, SGLDSettings
+from slt_jax.samplers.sgld import RMSProp
 from slt_jax.samplers.smc import SMCSettings
-from slt_jax.samplers.tempering import ParallelTemperingSettings
 from slt_jax.statistics import Data
 from slt_jax.validation import check_kind
 
 RECORDS: dict[str, Any] = {
     record.__name__: record
     for record in (
-        Basis, ChEESSettings, Data, ErrorSources, Estimate, FreeEnergy, HeldOut, MALASettings,
-        NUTSSettings, ParallelTemperingSettings, RMSProp, Runs, SGLDSettings, SMCSettings,
+        Basis, Data, ErrorSources, Estimate, FreeEnergy, HeldOut, RMSProp, Runs, SMCSettings,
+        *map(type, CHAIN_SAMPLERS.values()),
     )
 }  # fmt: skip
 COMPUTED = ("runs", "at_wbic", "free_energies")

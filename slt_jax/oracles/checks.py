@@ -13,7 +13,7 @@ from slt_jax.model import Model, Regression
 from slt_jax.oracles.oracle import Oracle
 from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.statistics import Data, Params, Statistics
 
 PROPOSAL_DEGREES = 4.0
@@ -88,7 +88,7 @@ def _from_the_prior(
 
 
 def _in_doubles(params: Params) -> Params:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(params))
+    return in_default_precision(params)
 
 
 def _student_4(key: Array, shape: tuple[int, ...]) -> Array:

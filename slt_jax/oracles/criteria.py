@@ -32,7 +32,7 @@ from slt_jax.oracles.oracle import Oracle, check_oracle
 from slt_jax.oracles.quadrature import Rule
 from slt_jax.oracles.shards import statistics_in_parts
 from slt_jax.problem import Problem, require_problem
-from slt_jax.run.precision import in_float64
+from slt_jax.run.precision import in_default_precision, in_float64
 from slt_jax.statistics import Data
 from slt_jax.validation import AtLeast, Count, NonNegative, check, check_kind, checked
 
@@ -341,7 +341,7 @@ def quadrature_points(problem: Problem, orders: Orders | None = None) -> HeldOut
         raise NoQuadratureError(
             f"{problem.name}: {dimension} inputs and {outputs} outputs; at most 3 and 2 have a rule"
         )
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(truth.params))
+    params = in_default_precision(truth.params)
     predict = jax.vmap(truth.model.predict, (None, 0))
     fine, coarse = (
         _product_points(inputs, dimension, outputs, *of_rule)

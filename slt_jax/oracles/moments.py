@@ -78,7 +78,8 @@ class Posterior(NamedTuple):
 
     def log_evidence(self, reduced: BlockStatistics) -> np.ndarray:
         """Log of the block's evidence at each of N nodes, given the statistics there."""
-        return np.asarray(compiled_evidence(reduced, jnp.float64(self.beta)))
+        beta: Any = np.float64(self.beta)  # which needs no transfer of its own
+        return np.asarray(compiled_evidence(reduced, beta))
 
 
 class RuleSums(NamedTuple):

@@ -21,11 +21,10 @@ import numpy as np
 from jax import Array
 from numpy.polynomial.legendre import leggauss, legvander
 
-from slt_jax.data import CHUNK
-from slt_jax.model import Model
+from slt_jax.data import CHUNK, compiled_statistics
 from slt_jax.oracles.laws.law import at_once
 from slt_jax.problem import Problem
-from slt_jax.run.compilation import jit_at_first_call
+from slt_jax.run.precision import in_default_precision
 from slt_jax.statistics import Data, Params, RegressionStatistics, WeightedData
 
 if TYPE_CHECKING:
@@ -149,14 +148,7 @@ def points_of(problem: Problem, data: Data, own_weights: np.ndarray) -> Points:
 
 def _optimum(problem: Problem) -> Params:
     """w₀ in double precision."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(problem.optimum))
-
-
-def _statistics(model: Model, optimum: Params, data: Data, weights: Array) -> Any:
-    return model.statistics(optimum, data, weights)
-
-
-compiled_statistics = jit_at_first_call(_statistics, static_argnums=(0,))
+    return in_default_precision(problem.optimum)
 
 
 def moment_matched(data: Data, weights: np.ndarray, strip: float) -> tuple[Data, np.ndarray]:

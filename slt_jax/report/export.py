@@ -1,17 +1,21 @@
 """Runs in the forms that other tools read: ArviZ's groups, and tidy tables of pandas."""
 
+from __future__ import annotations
+
 import collections
 import importlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 from numpy.typing import ArrayLike
 
 from slt_jax.estimators import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 SAMPLE_AXES = ("chain", "draw")
 
@@ -29,6 +33,8 @@ def draws_tree(
     called y. ``sample_stats`` are energies and the like. Raises ValueError where the first two
     axes differ or a log-likelihood has not three.
     """
+    import xarray as xr
+
     groups: dict[str, Mapping[str, ArrayLike]] = {"posterior": posterior}
     if sample_stats is not None:
         groups["sample_stats"] = sample_stats
@@ -80,6 +86,8 @@ def tidy_table(dataset: xr.Dataset, rows: Sequence[str] | None = None) -> pd.Dat
     0   10  2.7  3
     1  100  5.0  3
     """
+    import pandas as pd
+
     rows = _common_dimensions(dataset) if rows is None else list(rows)
     if absent := [row for row in rows if row not in dataset.dims]:
         raise ValueError(
@@ -127,6 +135,8 @@ def estimates_table(estimates: Mapping[str, Estimate], coverage: float = 0.95) -
     ``degrees_of_freedom``, ``low`` and ``high`` of the two-sided interval of that coverage, the
     parts of the error (NaN where they were not measured), ``n``, ``beta``, ``reference``, ``loss``.
     """
+    import pandas as pd
+
     rows = []
     for name, estimate in estimates.items():
         half_width = estimate.half_width(coverage)
@@ -158,6 +168,8 @@ def estimates_table(estimates: Mapping[str, Estimate], coverage: float = 0.95) -
 
 def _dataset(group: Mapping[str, ArrayLike]) -> xr.Dataset:
     """Label arrays by chain and draw, numbered from 0; further axes have names of their own."""
+    import xarray as xr
+
     variables = {}
     for name, values in group.items():
         array = np.asarray(values)

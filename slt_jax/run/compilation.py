@@ -19,12 +19,13 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-# Seconds of compilation that are worth a file, here and by JAX's own choice.
-SHORTEST_KEPT, JAX_SHORTEST_KEPT = 0.3, 1.0
+# Seconds of compilation that are worth a file, here and by JAX's own choice. Dozens of small
+# programs, which take 20 ms each, are half of a warm start if they are not kept.
+SHORTEST_KEPT, JAX_SHORTEST_KEPT = 0.0, 1.0
 # Samplers compile in less than half the time at this level and run equally fast: their loops are
 # vectorised before LLVM sees them. A library of kernels for matrix products gets these alone: given
 # sums too, it takes them out of the loops that they were fused with, at half the speed and less.
-CPU_OPTIONS = {
+CPU_OPTIONS: dict[str, int | str] = {
     "xla_backend_optimization_level": 1,
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
@@ -103,17 +104,18 @@ def _is_known(option: str, value: Any) -> bool:
 def keep_compilations() -> None:
     """Keep compiled programs in the user's cache folder, so that the next start is warm.
 
-    The first program that is compiled here calls this, once in a process, and the log says where
-    the folder is. The folder then serves all of JAX in this process. Does nothing if JAX was told
-    of a folder already, or of none (``JAX_COMPILATION_CACHE_DIR`` empty, or its configuration
-    ``jax_enable_compilation_cache`` false), or if the folder cannot be made. Programs for CPUs hold
-    the machine's instructions: each kind of processor has a folder of its own.
+    The first program that is compiled here calls this, once in a process, and so does what else
+    keeps files there, and ``define_model``; the log says where the folder is. The folder then
+    serves all of JAX in this process. Does nothing if JAX was told of a folder already, or of none
+    (``JAX_COMPILATION_CACHE_DIR`` empty, or its configuration ``jax_enable_compilation_cache``
+    false), or if the folder cannot be made. Programs for CPUs hold the machine's instructions: each
+    kind of processor has a folder of its own.
     """
     config: Any = jax.config
     if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(home).expanduser() / "slt_jax" / _processor()
+    folder = Path(home).expanduser() / "slt_jax" / processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -127,8 +129,8 @@ def keep_compilations() -> None:
     )  # fmt: skip
 
 
-def _processor() -> str:
-    """A name for the instruction set of this machine's processor."""
+def processor() -> str:
+    """Return a name for the instruction set of this machine's processor."""
     flags = ""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()

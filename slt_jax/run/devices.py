@@ -17,6 +17,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 from jax.sharding import Mesh, PartitionSpec
 
+from slt_jax.run import executables
 from slt_jax.run.compilation import compiler_options, keep_compilations
 
 AXIS = "jobs"
@@ -38,6 +39,7 @@ class JobFunction:
         self._num_static = num_static
         self._num_shared = num_shared
         self._programs: dict[tuple[jax.Device, ...], Any] = {}
+        self._loaded: dict[str, tuple[Callable[..., Any], int]] = {}
         self._lock = threading.Lock()
         functools.update_wrapper(self, function)
 
@@ -58,19 +60,60 @@ class JobFunction:
         with self._lock:  # two threads would each make a program, and compile it
             if devices not in self._programs:
                 self._programs[devices] = self._compiled(devices)
-        compiled = self._programs[devices]
         width = -(-max(count, rows or 0) // len(devices))
-        whole = _shapes(jobs, width * len(devices))
-        memory = peak_bytes(compiled.trace(*fixed, *whole).jaxpr)
         allowed = budget or device_budget(devices[0])
-        # What is traced is one device's share of the jobs that come first.
-        width = max(1, min(width, int(width * allowed / memory)))
+        width, call = self._width_and_call(devices, fixed, jobs, width, allowed)
         step = width * len(devices)
         rounds = []
         for start in range(0, count, step):
-            done = compiled(*fixed, *_rows(jobs, start, step))
-            rounds.append(jax.tree.map(np.asarray, done))
+            rounds.append(jax.tree.map(np.asarray, call(_rows(jobs, start, step))))
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *rounds)
+
+    def _width_and_call(
+        self, devices: tuple[jax.Device, ...], fixed: Any, jobs: Any, width: int, allowed: int
+    ) -> tuple[int, Callable[[Any], Any]]:
+        """Return how many jobs fit on a device at a time, and what computes all devices' share.
+
+        Executables that hold all jobs at once are kept on disk.
+        """
+        program, whole = self._programs[devices], _shapes(jobs, width * len(devices))
+        static, shared = fixed[: self._num_static], fixed[self._num_static :]
+        key = executables.key_of(self._function, static, (shared, whole), devices)
+        kept = None if key is None else self._kept(key, devices)
+        if kept is None or (kept[1] > allowed and width > 1):
+            traced = program.trace(*fixed, *whole)
+            memory = peak_bytes(traced.jaxpr)
+            # What is traced is one device's share of the jobs that come first.
+            fitting = max(1, min(width, int(width * allowed / memory)))
+            if key is None or fitting < width:
+                return fitting, functools.partial(self._run, program, None, fixed)
+            lowered = traced.lower()
+            executable, is_fresh = executables.compiled(lowered)
+            self._loaded[key] = executable, memory
+            executables.save(key, executable, memory, lowered, is_fresh)
+        return width, functools.partial(self._run, program, key, fixed)
+
+    def _run(self, program: Any, key: str | None, fixed: Any, part: Any) -> Any:
+        """Run the executable of a key, or the program it is of, should it not run."""
+        kept = self._loaded.get(key or "")
+        if key is None or kept is None:
+            return program(*fixed, *part)
+        try:
+            done = kept[0](*fixed[self._num_static :], *part)
+            return jax.block_until_ready(done)  # type: ignore[no-untyped-call]
+        except jax.errors.JaxRuntimeError:
+            executables.forget(key)
+            del self._loaded[key]
+            return program(*fixed, *part)
+
+    def _kept(
+        self, key: str, devices: tuple[jax.Device, ...]
+    ) -> tuple[Callable[..., Any], int] | None:
+        """Return the executable of a key and its bytes, of this process or of an earlier one."""
+        name = self._function.__name__
+        if key not in self._loaded and (found := executables.load(key, name, devices)):
+            self._loaded[key] = found
+        return self._loaded.get(key)
 
     def _compiled(self, devices: tuple[jax.Device, ...]) -> Any:
         keep_compilations()
@@ -129,6 +172,13 @@ def use_all_cores() -> None:
     A program on one device leaves the other cores idle: what chains compute in one step is too
     little to be divided among threads. Numbers stay the same. Does nothing once JAX has started its
     backend, or where its number of CPU devices was chosen (``jax_num_cpu_devices``, XLA's flag).
+    Experiments call it; a script does so before it makes its first key or array.
+
+    >>> from slt_jax import use_all_cores
+    >>> use_all_cores()
+    >>> import jax
+    >>> jax.local_device_count() >= 1
+    True
     """
     config: Any = jax.config
     if config.jax_num_cpu_devices > 0 or DEVICES_FLAG in os.environ.get("XLA_FLAGS", ""):

@@ -1,10 +1,11 @@
 """Float64 where it is needed, without touching the global switch."""
 
 import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,3 +24,12 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def in_default_precision(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JAX arrays of its default float type, which is that of the caller.
+
+    NumPy's doubles are not to be handed on as they are: JAX keeps one program for them, whether it
+    was traced with 64-bit types or without, and fails where it was traced with the others.
+    """
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(params))

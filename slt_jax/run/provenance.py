@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from slt_jax import __version__
+from slt_jax.run.compilation import keep_compilations
+from slt_jax.run.kept_files import cache_folder, keep, read_kept
 from slt_jax.run.store import json_text, plain
 
 PACKAGES = ("jax", "jaxlib", "numpyro", "blackjax", "numpy")
@@ -95,16 +97,36 @@ def fingerprint(experiment: Path, others: Sequence[Path] = ()) -> str:
     ``testing``, but long names, and of ``others``, and the versions of all installed packages that
     these import.
     """
-    content = hashlib.sha256()
-    modules = set()
-    for name, path in _sources(experiment, others):
-        tree = without_docstrings(ast.parse(path.read_bytes()))
-        modules |= set(_imported(tree))
-        content.update(f"{name}\n{ast.dump(tree)}\n".encode())
+    sources = [(name, path.read_bytes()) for name, path in _sources(experiment, others)]
+    digest, modules = _without_wording(sources)
+    content = hashlib.sha256(digest.encode())
     installed = importlib.metadata.packages_distributions()
     for distribution in sorted({d for module in modules for d in installed.get(module, ())}):
         content.update(f"{distribution} {importlib.metadata.version(distribution)}\n".encode())
     return content.hexdigest()
+
+
+def _without_wording(sources: Sequence[tuple[str, bytes]]) -> tuple[str, list[str]]:
+    """Return a hash of the syntax trees of files, and the modules that they import.
+
+    Parsing takes longer than importing JAX, so that the answer is kept under a hash of the bytes.
+    """
+    keep_compilations()
+    raw = hashlib.sha256(repr((platform.python_version(), sources)).encode()).hexdigest()
+    folder = cache_folder()
+    path = None if folder is None else folder / "fingerprints" / raw[:32]
+    if path is not None and (kept := read_kept(path)) is not None:
+        digest, *modules = kept.decode().split("\n")
+        return digest, modules
+    content, imported = hashlib.sha256(), set()
+    for name, source in sources:
+        tree = without_docstrings(ast.parse(source))
+        imported |= set(_imported(tree))
+        content.update(f"{name}\n{ast.dump(tree)}\n".encode())
+    digest, modules = content.hexdigest(), sorted(imported)
+    if path is not None:
+        keep(path, "\n".join([digest, *modules]).encode())
+    return digest, modules
 
 
 def _sources(experiment: Path, others: Sequence[Path]) -> Iterator[tuple[str, Path]]:

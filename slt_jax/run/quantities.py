@@ -4,10 +4,14 @@ A variable called x_error is the bound on the error of x, x_se its standard erro
 exact value of what x estimates; these follow from the entry of x. Nothing here enters a number.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from __future__ import annotations
 
-import xarray as xr
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 NATS, PER_DATUM, ONE, TEXT = "nats", "nats per datum", "1", "text"
 

@@ -24,11 +24,13 @@ import secrets
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
-import h5py
 import jax
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -156,6 +158,9 @@ def read_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises FileNotFoundError if there is no such file, OSError if it cannot be read or is damaged
     or not netCDF4, and ValueError for a file of an older version, whose names mean something else.
     """
+    import h5py
+    import xarray as xr
+
     path = Path(path)
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Densities and gradients of many chains at once: the one place where samplers evaluate them."""
+"""Densities, gradients and random numbers of many chains at once, as all samplers take them."""
 
 import math
 from collections.abc import Callable
@@ -50,3 +50,13 @@ def _chains_in_cache(program: ClosedJaxpr) -> int:
     shared = sum(np.size(constant) * constant.dtype.itemsize for constant in program.consts)
     of_chain = max(1, peak_bytes(program) - shared)
     return 2 ** int(math.log2(max(1, CACHE_BYTES // of_chain)))
+
+
+def drawn_once(numbers: Array) -> Array:
+    """Return random numbers that are drawn here and nowhere else.
+
+    A compiler fuses a generator with what its numbers are used for, and runs it anew for each use:
+    for every entry of a likelihood that a prior draw enters, say.
+    """
+    once: Array = jax.lax.optimization_barrier(numbers)  # type: ignore[no-untyped-call]
+    return once

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from slt_jax.samplers.ensemble import Density, gradients, values_and_gradients
+from slt_jax.samplers.ensemble import Density, drawn_once, gradients, values_and_gradients
 
 DIVERGENCE = 1000.0
 # Where a singular posterior is narrow, the step that suits an ensemble is never accepted. One
@@ -64,7 +64,7 @@ def normal_rows(key: Array, count: int, size: int, dtype: jnp.dtype) -> Array:
     are drawn along one axis, because the index arithmetic of more keeps the compiler from
     vectorising the generator and the inverse error function.
     """
-    return jax.random.normal(key, (count * size,), dtype).reshape(count, size)
+    return drawn_once(jax.random.normal(key, (count * size,), dtype)).reshape(count, size)
 
 
 def move_noise(key: Array, count: int, positions: Array) -> Noise:
@@ -73,7 +73,7 @@ def move_noise(key: Array, count: int, positions: Array) -> Noise:
     waiting = jax.random.exponential(accept_key, (count * len(positions),), positions.dtype)
     return Noise(
         momenta=normal_rows(momentum_key, count, positions.size, positions.dtype),
-        log_uniform=-waiting.reshape(count, len(positions)),
+        log_uniform=-drawn_once(waiting).reshape(count, len(positions)),
     )
 
 
@@ -97,7 +97,7 @@ def relative_lengths(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Ar
 
     For samplers with one step size for all chains; they do not depend on where a chain is.
     """
-    u = jax.random.uniform(key, shape, dtype)
+    u = drawn_once(jax.random.uniform(key, shape, dtype))
     return jnp.where(u < SHORT_MOVES, SHORTEST ** (u / SHORT_MOVES), 1.0)
 
 
@@ -132,7 +132,18 @@ def hmc_move(
     momenta = momenta + step / 2 * proposed.gradient
 
     kinetic = jnp.sum(drawn**2 - momenta**2, axis=1) / 2
-    gain = proposed.log_density - chains.log_density + kinetic
+    return accept_or_stay(
+        chains, proposed, proposed.log_density - chains.log_density + kinetic, noise
+    )
+
+
+def accept_or_stay(
+    chains: Chains, proposed: Chains, gain: Array, noise: Noise
+) -> tuple[Chains, MoveInfo]:
+    """Move the chains that accept their proposal: those whose ``gain`` [C] is above the noise.
+
+    ``gain`` is the logarithm of the Metropolis ratio; a proposal of which it is NaN is rejected.
+    """
     gain = jnp.where(jnp.isnan(gain), -jnp.inf, gain)
     accepted = noise.log_uniform < gain
     kept = jax.tree.map(

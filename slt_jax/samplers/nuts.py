@@ -1,8 +1,9 @@
-"""The reference sampler: numpyro's No-U-Turn sampler over a flat parameter vector.
+"""The No-U-Turn sampler for thousands of chains none of which waits for another.
 
-Every chain adapts its own step size and diagonal mass matrix (Hoffman & Gelman, JMLR 15, 2014;
-the windows are Stan's), and all chains advance in lockstep: one draw takes as many gradients as
-its longest tree. NUTS therefore checks other samplers, and does not replace them.
+Every chain adapts its own step size and diagonal mass matrix. Trees differ in length, so that
+chains which advance draw by draw all wait for the longest. Here a chain is a machine with a
+state: each turn of one loop takes one gradient of every chain, wherever it is in its own tree, its
+own draw and its own warm-up. A chain that has all its draws gives its place to one that has none.
 """
 
 from typing import Any, NamedTuple
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from numpyro.infer.hmc import HMCState, hmc
 
+from slt_jax.samplers import threefry
 from slt_jax.samplers.arguments import check_positions, check_run, check_scalar
+from slt_jax.samplers.nuts_loop import Plan, Sampled, run_chains
 from slt_jax.samplers.sampling import Draws, Start, run_each_beta
 from slt_jax.samplers.target import Target
 from slt_jax.validation import Count, NonNegative, Probability, Size, check_key
@@ -42,13 +44,13 @@ class NUTSSettings(NamedTuple):
         """Run once for each key and β; see ``SamplerSettings.run``. The step size is tuned."""
 
         def one(key: Array, beta: Array, positions: Array) -> Draws:
-            result = nuts(target, self, key, statistics, beta, positions)
+            sampled = _sample(target, self, key, statistics, beta, positions, keep_positions)
             return Draws(
-                result.energies,
-                result.positions[:, -1],
-                result.acceptance,
-                result.num_divergent,
-                kept_positions=result.positions if keep_positions else None,
+                sampled.energies,
+                sampled.ends,
+                sampled.acceptance,
+                sampled.num_divergent,
+                kept_positions=sampled.positions,
             )
 
         return run_each_beta(one, keys, betas, start.positions)
@@ -84,71 +86,95 @@ def nuts(
     ``initial_positions`` has shape [chain, d]; a chain that starts where the density is zero or
     not finite stays there and counts every draw as divergent. Everything is sampled in JAX's
     default float type. Under ``jit`` the first two arguments are static; ``vmap`` over the
-    others for many jobs. Raises ValueError for arguments out of range.
+    others for many jobs, whose chains then share one loop. Raises ValueError for arguments out of
+    range.
 
-    Source: Hoffman & Gelman, The No-U-Turn Sampler, JMLR 15, 2014; numpyro.infer.hmc.
+    Sources: Hoffman & Gelman, The No-U-Turn Sampler, JMLR 15, 2014; Dance, Glaser, Orbanz & Adams,
+    Efficiently vectorized MCMC on modern accelerators, ICML 2025. With the same key a chain's
+    numbers are those of numpyro.infer.hmc.
     """
+    sampled = _sample(target, settings, key, data, beta, initial_positions, True)
+    assert sampled.positions is not None
+    return NUTSResult(
+        sampled.energies,
+        sampled.positions,
+        sampled.acceptance,
+        sampled.num_divergent,
+        sampled.step_size,
+        sampled.num_steps,
+    )
+
+
+def _sample(
+    target: Target,
+    settings: NUTSSettings,
+    key: Array,
+    data: Any,
+    beta: Array | float,
+    initial_positions: Array,
+    keep_positions: bool,
+) -> Sampled:
+    """Check the arguments and run all chains of a job, together with those of other jobs."""
     dimension = check_run(settings, target, data)
     check_key("key", key)
     check_scalar("beta", beta, NonNegative)
     check_positions(initial_positions, dimension)
     dtype = jnp.result_type(float)
     positions = jnp.asarray(initial_positions, dtype)
-    beta = jnp.asarray(beta, dtype)
     data = jax.tree.map(lambda leaf: _cast(leaf, dtype), data)
-
-    def log_likelihood(w: Array) -> Array:
-        return target.log_likelihood(w, data)
-
-    def potential(w: Array) -> Array:
-        return -(target.log_prior(w) + beta * log_likelihood(w))
-
     keys = jax.random.split(key, len(positions))
-    return jax.vmap(lambda k, w: _chain(potential, log_likelihood, settings, k, w))(keys, positions)
-
-
-def _chain(
-    potential: Any, log_likelihood: Any, settings: NUTSSettings, key: Array, position: Array
-) -> NUTSResult:
-    """Run one chain; the result has not the first axis of ``NUTSResult``."""
-    warmup, draws = settings.num_warmup, settings.num_draws
-    # These two share variables that the first sets, so they must not outlive this trace.
-    init_kernel, sample_kernel = hmc(potential, algo="NUTS")
-    start = init_kernel(
-        position,
-        num_warmup=warmup,
-        target_accept_prob=settings.target_acceptance,
-        max_tree_depth=settings.max_tree_depth,
-        rng_key=key,
+    # The generator's state before the first draw, as in numpyro.
+    words = threefry.split(threefry.key_words(keys), 1)[0].T
+    sample = _merging(target, Plan(*settings, keep_positions))
+    sampled = sample(
+        words[None, None],
+        jax.tree.map(lambda leaf: leaf[None], data),
+        jnp.asarray(beta, dtype)[None, None],
+        positions[None, None],
     )
+    return jax.tree.map(lambda leaf: leaf[0, 0], sampled)
 
-    def advance(step: int, carry: tuple[HMCState, NUTSResult]) -> tuple[HMCState, NUTSResult]:
-        state, so_far = carry
-        state = sample_kernel(state)
-        # Warm-up and draws share one loop, since a second one would compile every tree again:
-        # what warm-up leaves in the first slot and in the sums is overwritten by the first draw.
-        slot, first = jnp.maximum(step - warmup, 0), step <= warmup
-        return state, NUTSResult(
-            energies=so_far.energies.at[slot].set(-log_likelihood(state.z)),
-            positions=so_far.positions.at[slot].set(state.z),
-            acceptance=state.mean_accept_prob,
-            num_divergent=jnp.where(first, 0, so_far.num_divergent) + state.diverging,
-            step_size=state.adapt_state.step_size,
-            num_steps=jnp.where(first, 0, so_far.num_steps) + state.num_steps,
+
+def _merging(target: Target, plan: Plan) -> Any:
+    """Return the sampler of G data sets with R runs each, to which ``vmap`` adds more of them.
+
+    A loop under ``vmap`` would select all draws of all jobs anew in each of its turns.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def sample(words: Array, data: Any, betas: Array, positions: Array) -> Sampled:
+        return run_chains(target, plan, words, data, betas, positions)
+
+    @sample.def_vmap
+    def merged(size: int, batched: Any, *arguments: Any) -> tuple[Sampled, Any]:
+        words, data, betas, positions = jax.tree.map(
+            lambda leaf, has: leaf if has else jnp.broadcast_to(leaf, (size, *leaf.shape)),
+            arguments,
+            tuple(batched),
         )
+        # Jobs on the same data are more runs, which share them.
+        same_data = not any(jax.tree.leaves(batched[1]))
+        axis = 1 if same_data else 0
+        words, betas, positions = (_merged(leaf, axis) for leaf in (words, betas, positions))
+        data = arguments[1] if same_data else jax.tree.map(lambda leaf: _merged(leaf, 0), data)
+        sampled = sample(words, data, betas, positions)
+        parted = jax.tree.map(lambda leaf: _parted(leaf, axis, size), sampled)
+        return parted, jax.tree.map(lambda _: True, parted)
 
-    scalar = jnp.zeros((), position.dtype)
-    count = jnp.zeros((), start.num_steps.dtype)
-    empty = NUTSResult(
-        energies=jnp.zeros(draws, position.dtype),
-        positions=jnp.zeros((draws, *position.shape), position.dtype),
-        acceptance=scalar,
-        num_divergent=count,
-        step_size=scalar,
-        num_steps=count,
+    return sample
+
+
+def _merged(leaf: Array, axis: int) -> Array:
+    """Merge the first axis into one that comes ``axis`` after it."""
+    moved = jnp.moveaxis(leaf, 0, axis)
+    return moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :])
+
+
+def _parted(leaf: Array, axis: int, size: int) -> Array:
+    """Undo ``_merged`` of a first axis of this size."""
+    return jnp.moveaxis(
+        leaf.reshape(*leaf.shape[:axis], size, -1, *leaf.shape[axis + 1 :]), axis, 0
     )
-    _, result = jax.lax.fori_loop(0, warmup + draws, advance, (start, empty))
-    return result._replace(num_steps=result.num_steps / draws)
 
 
 def _cast(leaf: Any, dtype: Any) -> Array:

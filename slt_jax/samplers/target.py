@@ -11,7 +11,9 @@ class Target(NamedTuple):
 
     ``sample_prior`` maps a key to w [d]; ``log_prior`` maps w [d] to nats; ``log_likelihood``
     maps (w [d], data pytree) to Σ_i(ℓ_i(w) − ℓ_i(w₀)) in total nats. The tuple is a constant to
-    compiled samplers: keep one per model, or every call compiles anew.
+    compiled samplers: keep one per model, or every call compiles anew. ``identity`` is a text that
+    stands for all of it as long as the code of this package is the same, so that compiled programs
+    can be kept; empty where there is none.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -27,6 +29,7 @@ class Target(NamedTuple):
     sample_prior: Callable[[Array], Array]
     log_prior: Callable[[Array], Array]
     log_likelihood: Callable[[Array, Any], Array]
+    identity: str = ""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from slt_jax.samplers.arguments import check_positions, check_run, checked_betas
+from slt_jax.samplers.ensemble import drawn_once
 from slt_jax.samplers.hmc import (
     Chains,
     MoveInfo,
@@ -220,7 +221,7 @@ def _sweep(
     """Move all replicas by one trajectory, those at β = 0 to fresh draws of the prior; exchange."""
     levels, count, _ = state.positions.shape
     prior_key, noise_key, swap_key = jax.random.split(key, 3)
-    fresh = jax.vmap(target.sample_prior)(jax.random.split(prior_key, count))
+    fresh = drawn_once(jax.vmap(target.sample_prior)(jax.random.split(prior_key, count)))
     positions = state.positions.at[0].set(fresh.astype(state.positions.dtype))
     noise = jax.vmap(one_move_noise)(jax.random.split(noise_key, levels), positions)
 
@@ -290,7 +291,7 @@ def _exchanged(
     tried = (pairs - index) % 2 == 0
     log_ratio = (beta[:-1] - beta[1:])[:, None] * (log_likelihood[1:] - log_likelihood[:-1])
     log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
-    log_uniform = -jax.random.exponential(key, (levels - 1, count), log_ratio.dtype)
+    log_uniform = -drawn_once(jax.random.exponential(key, (levels - 1, count), log_ratio.dtype))
     swapped = tried[:, None] & (log_uniform < log_ratio)
     no_pair = jnp.zeros((1, count), bool)
     with_upper = jnp.concatenate([swapped, no_pair])

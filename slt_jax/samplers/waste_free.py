@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from slt_jax.samplers.hmc import Chains, Noise, chains_at, hmc_move, move_noise, normal_rows
+from slt_jax.samplers.ensemble import drawn_once
+from slt_jax.samplers.hmc import (
+    Chains,
+    Noise,
+    chains_at,
+    hmc_move,
+    move_noise,
+    normal_rows,
+)
 from slt_jax.samplers.kernels import resampling_module
 from slt_jax.samplers.target import Target, tempered_density
 
@@ -76,7 +84,9 @@ class Step(NamedTuple):
 
 def prior_population(target: Target, settings: SMCSettings, key: Array, data: Any) -> Population:
     """Draw a population from the prior."""
-    positions = jax.vmap(target.sample_prior)(jax.random.split(key, settings.num_particles))
+    positions = drawn_once(
+        jax.vmap(target.sample_prior)(jax.random.split(key, settings.num_particles))
+    )
     log_likelihoods = jax.vmap(target.log_likelihood, (0, None))(positions, data)
     shape = (settings.chain_length, settings.num_chains)
     return Population(positions.reshape(*shape, -1), log_likelihoods.reshape(shape))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpyro.distributions import Distribution, constraints
 
 from slt_jax.model import Model, Regression
 from slt_jax.problem import Problem
+from slt_jax.run.precision import in_default_precision
 from slt_jax.statistics import Data, Params
 
 Floats = NDArray[np.float64]
@@ -138,7 +138,7 @@ def evaluate_posterior(model: Model, params: Params, statistics: Any) -> tuple[A
 def losses(problem: Problem, params: Params, data: Data) -> Floats:
     """−ℓ_i(w) of parameters with a leading axis in float64, shape [point, n]."""
     with jax.enable_x64(True):
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(params))
+        params = in_default_precision(params)
         return -np.asarray(evaluate_terms(problem.model, params, data))
 
 

@@ -26,6 +26,7 @@ from slt_jax.problem import Problem
 from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings
+from slt_jax.samplers.microcanonical import MicrocanonicalSettings
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.nuts import NUTSSettings
 from slt_jax.samplers.sampling import SamplerSettings, draw_posterior
@@ -71,6 +72,7 @@ CASES = [
     pytest.param(DEPENDENT, NUTS, marks=pytest.mark.slow),
     pytest.param(DEPENDENT, SMC, marks=pytest.mark.slow),
     pytest.param(BOX, MALASettings(num_warmup=500, num_draws=100), marks=pytest.mark.slow),
+    pytest.param(BOX, MicrocanonicalSettings(), marks=pytest.mark.slow),
     pytest.param(BOX, ParallelTemperingSettings(num_temperatures=6), marks=pytest.mark.slow),
     pytest.param(BOX, ChEESSettings(num_warmup=200, num_draws=50), marks=pytest.mark.slow),
 ]

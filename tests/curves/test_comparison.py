@@ -1,7 +1,7 @@
 """Reading a curve, on curves whose answers are known."""
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,12 +17,18 @@ from slt_jax.curves.comparison import (
     curves_of,
     estimate_in,
 )
+from slt_jax.curves.config import SAMPLER_NAMES, SamplerName
+from slt_jax.curves.sampled_curve import CHAIN_SAMPLERS
 from slt_jax.models.linear import LinearRegression
 from slt_jax.problem import Problem
 from slt_jax.theory import Theory
 
 SIZES = [10, 100, 1000]
 REPLICATES = 4
+
+
+def test_a_sampler_that_can_be_asked_for_has_settings_and_a_name() -> None:
+    assert set(get_args(SamplerName)) == set(SAMPLER_NAMES) == {"smc", *CHAIN_SAMPLERS}
 
 
 def example_theory(multiplicity: int = 1) -> Theory:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from slt_jax.curves.config import ErrorConfig
-from slt_jax.curves.error_curve import curve_oracle, held_out_points, task_name
+from slt_jax.curves.error_curve import curve_oracle, task_name
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.models import named_problems
 from slt_jax.oracles.criteria import quadrature_points
 

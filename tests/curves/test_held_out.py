@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import slt_jax as slt
-from slt_jax.curves import error_curve
-from slt_jax.curves.error_curve import held_out_points, points_to_sample
+from slt_jax.curves import held_out
 from slt_jax.curves.errors import errors_of_draws, over_points
+from slt_jax.curves.held_out import held_out_points, points_to_sample
 from slt_jax.estimators import bayes_generalisation_loss, gibbs_generalisation_loss, loss_moments
 from slt_jax.inference.sampled import SampledPosterior
 from slt_jax.models.linear import LinearRegression
@@ -22,7 +22,7 @@ K = 9.5
 
 
 def test_simulated_points_stand_in_for_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_curve, "HELD_OUT", 50)
+    monkeypatch.setattr(held_out, "HELD_OUT", 50)
     with pytest.raises(ValueError, match="wide: 4 inputs and 1 outputs; at most 3 and 2"):
         held_out_points(WIDE)
     points = points_to_sample(dataclasses.replace(WIDE))

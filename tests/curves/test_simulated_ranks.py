@@ -1,10 +1,18 @@
 """A sampler that is wrong is caught by ranks in a second, and one that is right is not."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.curves.simulated_ranks import QUANTITIES, simulated_cases, simulated_ranks
+from slt_jax.curves.jobs import in_precision
+from slt_jax.curves.simulated_ranks import (
+    QUANTITIES,
+    simulated_cases,
+    simulated_ranks,
+    values_of,
+)
+from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
 from slt_jax.run.compilation import CompilationCounter
 from slt_jax.samplers.sgld import SGLDSettings
@@ -47,3 +55,12 @@ def test_each_truth_has_data_of_its_own() -> None:
     assert cases.starts.shape == (4, CHAINS, 3)
     assert len(np.unique(cases.all_statistics.log_likelihood_at_optimum)) == 4
     np.testing.assert_array_equal(cases.all_statistics.optimum[0, :, 0], PROBLEM.optimum["w"])
+
+
+def test_a_truth_in_doubles_is_drawn_from_in_single_precision_too() -> None:
+    problem = named_problems()["tanh_2_teacher_1"]
+    statistics = in_precision(
+        statistics_along_n(problem, jax.random.key(0), 2, [10])[0], jnp.float32
+    )
+    values = jax.jit(lambda w: values_of(problem, statistics, w))(jnp.ones((2, 3, 4)))
+    assert values.dtype == np.float32

@@ -10,10 +10,12 @@ import pytest
 import xarray as xr
 
 import slt_jax as slt
+from slt_jax.curves.sampled_curve import CHAIN_SAMPLERS
 
 LINEAR = slt.named_problems()["linear_3"]
 SIZES, SETS, SEEDS, K = (10, 40), 2, 16, 9.5
 SMC = slt.SMCSettings(num_chains=16, chain_length=8)
+CHAINS = CHAIN_SAMPLERS | {"nuts": slt.NUTSSettings(num_warmup=200, num_draws=100)}
 QUANTITIES = {
     "normalised_free_energy": 0.3,
     "normalised_wbic": 0.6,
@@ -113,17 +115,7 @@ def test_wrong_input_is_refused_in_one_line(changes: dict[str, Any], message: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        slt.NUTSSettings(num_warmup=200, num_draws=100),
-        slt.MALASettings(),
-        slt.SGLDSettings(),
-        slt.ChEESSettings(),
-        slt.ParallelTemperingSettings(),
-    ],
-    ids=["nuts", "mala", "sgld", "chees", "tempering"],
-)
+@pytest.mark.parametrize("sampler", CHAINS.values(), ids=CHAINS)
 def test_every_sampler_draws_the_exact_curve(sampler: Any) -> None:
     sampled = curve_of(sampler=sampler)
     for name in QUANTITIES:

@@ -3,13 +3,23 @@
 That several devices give what one gives is seen in ``test_experiments``, on a curve.
 """
 
+import os
+import subprocess
+import sys
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slt_jax.run.devices import CPU_BUDGET, JobFunction, device_budget, peak_bytes
+from slt_jax.run.devices import (
+    CPU_BUDGET,
+    JobFunction,
+    device_budget,
+    peak_bytes,
+    use_all_cores,
+)
 
 
 def power_of_jobs(exponent: int, shift: jax.Array, values: dict[str, jax.Array]) -> jax.Array:
@@ -70,6 +80,23 @@ def test_an_error_in_one_job_stays_there() -> None:
 
 def test_a_cpu_has_a_budget() -> None:
     assert device_budget(jax.devices("cpu")[0]) == CPU_BUDGET
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("", len(os.sched_getaffinity(0))), ("3", 3)])
+def test_every_core_is_a_device_unless_their_number_was_chosen(chosen: str, expected: int) -> None:
+    script = "import slt_jax, jax; slt_jax.use_all_cores(); print(jax.local_device_count())"
+    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    env |= {"JAX_PLATFORMS": "cpu"} | ({"JAX_NUM_CPU_DEVICES": chosen} if chosen else {})
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == expected
+
+
+def test_a_backend_that_has_started_keeps_its_devices() -> None:
+    before = jax.devices()
+    use_all_cores()
+    assert jax.devices() == before
 
 
 # --- memory ---------------------------------------------------------------------------------

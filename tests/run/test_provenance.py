@@ -271,3 +271,24 @@ print(fingerprint(Path({str(folder)!r})))
         [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == fingerprint(folder)
+
+
+def test_a_fingerprint_that_is_kept_follows_the_code_and_outlives_damage(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "growth", tmp_path / "cache"
+    folder.mkdir()
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    try:
+        seen = []
+        for text in ("a = 1", "a = 2", "a = 1", '"""Wording."""\na = 1'):
+            (folder / "study.py").write_text(text)
+            seen += [fingerprint(folder), fingerprint(folder)]
+        kept = list((cache / "fingerprints").iterdir())
+        for path in kept:
+            path.write_bytes(b"0" * 64)
+        assert fingerprint(folder) == seen[0]
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert seen[0] == seen[1] == seen[4] == seen[6] == fingerprint(folder)
+    assert seen[2] == seen[3] != seen[0]
+    assert len(kept) == 3

@@ -24,6 +24,7 @@ from slt_jax.run.compilation import CompilationCounter, jit_at_first_call
 from slt_jax.samplers import hmc
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings, mala
+from slt_jax.samplers.microcanonical import MicrocanonicalSettings
 from slt_jax.samplers.nuts import NUTSSettings
 from slt_jax.samplers.sampling import Draws, SamplerSettings, Start, draw_posterior
 from slt_jax.samplers.sgld import SGLDSettings
@@ -41,6 +42,7 @@ SAMPLERS = [
     SGLDSettings(num_warmup=2000, num_draws=50, thinning=100),
     pytest.param(ParallelTemperingSettings(num_temperatures=6), marks=pytest.mark.slow),
     pytest.param(ChEESSettings(num_warmup=200, num_draws=50), marks=pytest.mark.slow),
+    pytest.param(MicrocanonicalSettings(num_warmup=200, num_draws=50), marks=pytest.mark.slow),
     pytest.param(NUTSSettings(num_warmup=300, num_draws=100), marks=pytest.mark.slow),
 ]
 
@@ -174,6 +176,7 @@ def test_a_step_of_sgld_that_is_too_long_is_marked() -> None:
             marks=pytest.mark.slow,
         ),
         pytest.param(ChEESSettings(num_warmup=10, num_draws=5), marks=pytest.mark.slow),
+        pytest.param(MicrocanonicalSettings(num_warmup=10, num_draws=5), marks=pytest.mark.slow),
         pytest.param(NUTSSettings(num_warmup=10, num_draws=5), marks=pytest.mark.slow),
     ],
     ids=lambda s: type(s).__name__,

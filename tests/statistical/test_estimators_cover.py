@@ -11,8 +11,8 @@ from scipy import stats
 from scipy.integrate import quad
 
 from slt_jax import estimators
-from slt_jax.curves.error_curve import held_out_points
 from slt_jax.curves.errors import predictive_jobs
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.curves.jobs import (
     batch_keys,
     in_precision,

@@ -26,6 +26,7 @@ ALLOWED_BIAS = Thresholds().min_ess ** -0.5
 RUNS, CHAINS = 4, 64
 SAMPLERS = {
     "mala": slt.MALASettings(),
+    "microcanonical": slt.MicrocanonicalSettings(),
     "sgld": slt.SGLDSettings(),
     "smc": slt.SMCSettings(),
     "nuts": slt.NUTSSettings(300, 300, target_acceptance=0.95),
@@ -64,7 +65,7 @@ def judged(sampler: str, name: str, n: int, r: int) -> tuple[Convergence, Estima
     return verdict, estimate, float(flat.std()), exact
 
 
-@pytest.mark.parametrize("sampler", ["mala", "sgld", "nuts"])
+@pytest.mark.parametrize("sampler", ["mala", "microcanonical", "sgld", "nuts"])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.false_alarm(comparisons=len(SIZES) * DATA_SETS, standard_errors=K)
 def test_what_passes_agrees_with_the_oracle(sampler: str, name: str) -> None:
@@ -90,6 +91,8 @@ def test_right_populations_of_smc_pass(name: str) -> None:
     [
         ("mala", "linear_3"),
         ("mala", "monomial_1_1"),
+        ("microcanonical", "linear_3"),
+        ("microcanonical", "monomial_1_1"),
         ("nuts", "linear_3"),
         ("nuts", "monomial_1_1"),
         ("sgld", "monomial_1_1"),

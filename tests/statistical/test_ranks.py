@@ -8,6 +8,7 @@ from slt_jax.models import named_problems
 from slt_jax.problem import Problem
 from slt_jax.samplers.chees import ChEESSettings
 from slt_jax.samplers.mala import MALASettings
+from slt_jax.samplers.microcanonical import MicrocanonicalSettings
 from slt_jax.samplers.nuts import NUTSSettings
 from slt_jax.samplers.sampling import SamplerSettings
 from slt_jax.samplers.sgld import SGLDSettings
@@ -28,6 +29,7 @@ SAMPLERS: tuple[tuple[str, SamplerSettings, float], ...] = (
     ("ChEES-HMC", ChEESSettings(num_warmup=100, num_draws=10, max_num_steps=30), 0.3),
     ("NUTS", NUTSSettings(num_warmup=80, num_draws=10, max_tree_depth=5), 0.3),
     ("MALA", MALASettings(num_warmup=300, num_draws=10), 0.3),
+    ("microcanonical", MicrocanonicalSettings(num_warmup=200, num_draws=10), 0.3),
     (
         "parallel tempering",
         ParallelTemperingSettings(

@@ -1,14 +1,19 @@
 """Logarithms of products of lengths of normal vectors, as coordinates of charts."""
 
+from __future__ import annotations
+
 import functools
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import gammaln
 
 from slt_jax.oracles.laws.charts import Axis
+
+if TYPE_CHECKING:
+    from scipy.interpolate import BSpline
 
 # Of the table of the logarithm of the density.
 STEPS = (1 / 4, 1 / 16, 1 / 64)
@@ -58,6 +63,8 @@ def _log_length_density(terms: Terms, low: float, high: float) -> BSpline:
     Each is a trapezoid rule over what is left of its integrand, which is analytic and vanishes at
     both ends, so that the logarithm is accurate to rounding also where the density underflows.
     """
+    from scipy.interpolate import make_interp_spline
+
     ends = (low, -8.0, 0.0, high)
     pairs = zip(itertools.pairwise(ends), STEPS, strict=True)
     grid = np.append(np.concatenate([np.arange(*pair, step) for pair, step in pairs]), high)

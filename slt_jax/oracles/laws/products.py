@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import log_ndtr
 
 from slt_jax.oracles.laws.charts import Chart
@@ -174,15 +175,20 @@ def log_modulus_density(
         raise ValueError(f"exponents {exponents}: at least one, each ≥ 1")
     if not 0 < scale < math.inf:
         raise ValueError(f"scale = {scale}: must be positive and finite")
-    from scipy.signal import fftconvolve  # which takes long to import
-
     first, density = _single(exponents[0])
     for exponent in exponents[1:]:
         offset, factor = _single(exponent)
-        density = fftconvolve(density, factor) * STEP
+        density = _convolved(density, factor) * STEP
         first += offset
     grid = STEP * (first + np.arange(len(density))) + sum(exponents) * np.log(scale)
     return grid, np.maximum(density, 0.0)
+
+
+def _convolved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """As ``scipy.signal.fftconvolve``, whose room takes as long to import as JAX."""
+    length = len(first) + len(second) - 1
+    size = next_fast_len(length, real=True)
+    return np.asarray(irfft(rfft(first, size) * rfft(second, size), size)[:length])
 
 
 def _single(exponent: int) -> tuple[int, np.ndarray]:
