@@ -161,7 +161,7 @@ def _hmc(target: Target, data: Any, positions: Array, quick: bool) -> Case:
     """
     short = ChEESSettings(num_warmup=20 if quick else 200, num_draws=5)
     results: list[Any] = []
-    long = short._replace(num_draws=15 if quick else 105)
+    long = short._replace(num_draws=15 if quick else 405)
     sample = jit_at_first_call(chees, static_argnums=(0, 1))
 
     def rate() -> float:
