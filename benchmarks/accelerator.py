@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import gradients, machine
 from benchmarks.chains import steps_per_second
-from benchmarks.timing import in_process, median_seconds, on_cpu, times
+from benchmarks.timing import MET, in_process, median_seconds, on_cpu, times
 from slt_jax.curves.jobs import batch_keys, sampled_jobs
 from slt_jax.data import statistics_along_n
 from slt_jax.models import named_problems
@@ -142,7 +142,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         "| sampler and problem | ratio (rate) | aim | met |",
         "|---|---:|---:|---|",
         *(
-            f"| {row.benchmark} | {row.measured} | {row.aim} | {'yes' if row.met else '**no**'} |"
+            f"| {row.benchmark} | {row.measured} | {row.aim} | {MET[row.met]} |"
             for row in gradients.rows(device["gradients"])
         ),
         "",

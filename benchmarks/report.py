@@ -16,7 +16,7 @@ from benchmarks import (
     scaling,
     startup,
 )
-from benchmarks.timing import Row
+from benchmarks.timing import MET, Row
 
 BENCHMARKS: dict[str, ModuleType] = {
     "likelihoods": likelihoods,
@@ -61,8 +61,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    met = {None: "—", True: "yes", False: "**no**"}[row.met]
-    return row.benchmark, row.measured, row.aim, met, row.how
+    return row.benchmark, row.measured, row.aim, MET[row.met], row.how
 
 
 def text(results: Mapping[str, Any]) -> str:

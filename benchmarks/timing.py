@@ -15,6 +15,10 @@ import jax
 ROOT = Path(__file__).parents[1]
 
 
+# How a table says whether an aim is met.
+MET = {None: "—", True: "yes", False: "**no**"}
+
+
 class Row(NamedTuple):
     """One line of the table; ``met`` is None where there is no aim or nothing was measured."""
 

@@ -136,6 +136,7 @@ def labelled(dataset: xr.Dataset, own: Mapping[str, Quantity] = NO_OTHERS) -> xr
 
     Those that a variable has already stay. ``own`` are quantities of one experiment.
 
+    >>> import xarray as xr
     >>> labelled(xr.Dataset({"waic": 1.2}))["waic"].attrs
     {'long_name': 'WAIC', 'units': 'nats per datum'}
     """

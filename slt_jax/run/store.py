@@ -140,7 +140,9 @@ def dataset_bytes(dataset: xr.Dataset, name: str) -> bytes:
     beyond 64 bits) are stored as JSON text, of the dataset and its variables alike. Boolean
     variables come back boolean. Raises ValueError, naming ``name``, if the dataset does not fit.
     """
-    stored = dataset.copy()
+    # What was read remembers the types of its file, as the length of its texts: what it was joined
+    # with since would be cut to them.
+    stored = dataset.drop_encoding()
     stored.attrs = _attributes(dataset.attrs, "attrs")
     for key, variable in dataset.variables.items():
         stored[key].attrs = _attributes(variable.attrs, f"{key}.attrs")

@@ -449,3 +449,14 @@ def test_json_refuses(content: dict, words: str, tmp_path: Path) -> None:
 def test_json_refuses_keys_of_jax() -> None:
     with pytest.raises(ValueError, match="key is a"):
         store.plain({"key": jax.random.key(0)})
+
+
+def test_what_was_read_does_not_cut_what_it_is_joined_with(tmp_path: Path) -> None:
+    path = tmp_path / "short.nc"
+    store.write_dataset(xr.Dataset({"text": ("x", ["1"]), "number": ("x", np.int8([1]))}), path)
+    longer = xr.Dataset({"text": ("x", ["1/2"]), "number": ("x", [1000])})
+    joined = xr.concat([store.read_dataset(path), longer], "x")
+    store.write_dataset(joined, path)
+    found = store.read_dataset(path)
+    assert found["text"].values.tolist() == ["1", "1/2"]
+    assert found["number"].values.tolist() == [1, 1000]
