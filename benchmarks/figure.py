@@ -77,7 +77,7 @@ def _gradients(axis: Any, timings: dict[str, Any]) -> None:
             color=GREYS[2 * index], hatch=HATCHES[index], edgecolor="black", label=name,
         )  # fmt: skip
     axis.axhline(gradients.AIM, color="black", linestyle="--", label="aim")
-    axis.set_xticks(places, list(gradients.SAMPLERS))
+    axis.set_xticks(places, list(gradients.SAMPLERS), fontsize=8)
     axis.set_ylim(0, 1.5)
     axis.set_ylabel("gradients/s over bare loop")
     axis.set_title(f"Gradients inside a sampler, {timings['chains']} chains")
@@ -116,7 +116,8 @@ def _peers(axis: Any, timings: dict[str, Any]) -> None:
     ):
         axis.semilogx(values, places + offset, marker, color="black", label=label,
                       markerfacecolor="black" if marker == "o" else "white")  # fmt: skip
-    axis.axvline(peer_smc.MOST, color="black", linestyle="--", label="aim")
+    height = [-0.6, len(problems) - 0.4]
+    axis.plot([peer_smc.MOST] * 2, height, color="black", linestyle="--", label="aim")
     axis.set_yticks(places, list(problems), fontsize=7)
     axis.set_xlim(0.05, 5)
     axis.set_xticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
@@ -147,7 +148,7 @@ def _nuts(axis: Any, timings: dict[str, Any]) -> None:
     axis.axhline(1.0, color=GREYS[1], linewidth=0.8)
     axis.set_xlabel("chains")
     axis.set_ylabel("draws/s over numpyro's")
-    axis.set_title("NUTS, vmapped chains that wait beside ours")
+    axis.set_title("NUTS beside chains that wait")
     axis.legend(fontsize=8)
 
 

@@ -224,9 +224,9 @@ compares its runs.
 - SMC needs no starts and gives the evidence too; it was within two errors everywhere.
 - Parallel tempering spends most on one draw at β = 1, and has draws at all the other temperatures.
 - Microcanonical chains had the most draws from a gradient on the regular model and on the net, of
-  all chains the most in a second at n = 1000, and R̂ ≤ 1.01 everywhere: the first to try where the
-  evidence is not wanted. A draw takes one gradient on the regular model and about 27 on the net.
-- ChEES-HMC had as many draws from a gradient on the ridges, but the largest R̂ on the net: look at
+  all chains the most in a second on the net, and R̂ ≤ 1.01 everywhere: the first to try where the
+  evidence is not wanted.
+- ChEES-HMC had the most draws from a gradient on the ridges, but the largest R̂ on the net: look at
   R̂ before its error bars.
 - MALA is the simplest chain, as fast where the posterior is regular, and slow to mix on the net.
 - NUTS tunes each chain by itself and takes few gradients, each with a tree to look after.

@@ -148,7 +148,8 @@ def rows(timings: dict[str, Any]) -> list[Row]:
     ]
     if "starts" not in timings:
         return [*table, Row("starts", "not measured", how="times importing JAX")]
-    for name, spent in timings["floors"].items():
+    for name in FLOORS:
+        spent = timings["floors"][name]
         table.append(Row(f"start: {name}", times(spent["ratio"]), how=_how(spent, "floor")))
     for start in starts():
         for state, aim in (("cold", start.cold_aim), ("warm", start.warm_aim)):
