@@ -112,7 +112,7 @@ def test_intervals_cover_the_exact_value(name):
         exact_sizes=(),
         data_sets=DATA_SETS,
         seeds=SEEDS,
-        oracle_refinement=1,
+        oracle_refinement=2,  # at 1 the bound for deep linear nets exceeds the sampling errors
         seed=7,
     )
     curve = free_energy_curve(PROBLEMS[name], config)
