@@ -1,4 +1,4 @@
-"""What a user would pick instead: SMC and MCLMC of blackjax, numpyro's NUTS, a loop for the LLC."""
+"""Peers that a user might pick: SMC and MCLMC of blackjax, numpyro's NUTS, a loop for the LLC."""
 
 from types import ModuleType
 from typing import Any

@@ -45,7 +45,7 @@ OVERSHOOT = 0.5826
 
 
 class Posteriors(NamedTuple):
-    """What is computed of one landscape at one n by one sampler: masses by run, and what failed."""
+    """Masses by run of one landscape at one n by one sampler, and what failed."""
 
     masses: np.ndarray
     reason: str

@@ -22,7 +22,7 @@ SAMPLER_NAMES: dict[SamplerName, str] = {
     "smc": "SMC", "nuts": "NUTS", "chees": "ChEES", "mala": "MALA",
     "microcanonical": "microcanonical", "sgld": "SGLD", "tempering": "parallel tempering",
 }  # fmt: skip
-"""What a legend calls them."""
+"""Names of samplers in legends."""
 ProblemNames = Annotated[tuple[str, ...], ProblemSpecs(), OrMore(1), Different()]
 """Problems, from wherever ``slt_jax.load_problem`` finds them; at least one."""
 Refinement = Annotated[int, Within(1, 3)]

@@ -121,7 +121,7 @@ class MicrocanonicalResult(NamedTuple):
 
 
 class _Learnt(NamedTuple):
-    """What the ensemble has learnt: a step size [] and the variance of each coordinate [d]."""
+    """State of the adaptation: a step size [] and the variance of each coordinate [d]."""
 
     step_size: Array
     variance: Array

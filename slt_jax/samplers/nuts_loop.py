@@ -36,7 +36,7 @@ LANES = 1024
 
 
 class Plan(NamedTuple):
-    """How all chains run: as ``NUTSSettings``, and whether the positions of draws are kept."""
+    """A plan of all chains: ``NUTSSettings``, and whether the positions of draws are kept."""
 
     num_warmup: int
     num_draws: int
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """What has been written by chains [N, ...]: as ``NUTSResult``, and where they ended."""
+    """The results of chains [N, ...] so far, as in ``NUTSResult``, and where they ended."""
 
     energies: Array
     positions: Array | None
@@ -63,7 +63,7 @@ class Sampled(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Of the draws after the warm-up so far [N]."""
+    """Sums over the draws after the warm-up so far [N]."""
 
     acceptance: Array
     num_divergent: Array

@@ -35,7 +35,7 @@ class End(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What is known of the leaves of a tree.
+    """Summary of the leaves of a tree.
 
     ``log_weight`` [N] is the log sum of exp(−energy) relative to where the trajectory began,
     ``acceptance`` [N] the sum of min(1, exp(−energy)), ``num_leaves`` [N] how many were visited,
@@ -68,7 +68,7 @@ class Trajectory(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """What a new leaf means [N]: the subtree made a U-turn, diverged, or is at an end."""
+    """Verdict on a new leaf [N]: its subtree made a U-turn, diverged, or is at an end."""
 
     turning: Array
     diverging: Array

@@ -22,7 +22,7 @@ PRIOR_DRAWS, PRIOR_VARIANCE = 5.0, 1e-3
 
 
 class Tuning(NamedTuple):
-    """What chains have learnt: ``step_size`` [N], and the ``inverse_mass`` [d, N] of each.
+    """State of the adaptation: ``step_size`` [N], and the ``inverse_mass`` [d, N] of each.
 
     Of the dual averaging [N]: the mean miss of the acceptance, the mean of log step sizes, and the
     logarithm to which they are drawn. Of the window: ``mean`` and sum of ``squares`` [d, N].
@@ -38,7 +38,7 @@ class Tuning(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """What each draw of the warm-up does, in tables [W].
+    """Tables [W] of what each draw of the warm-up does.
 
     ``steps`` are the draws since the dual averaging began, ``draws`` those since the window did;
     ``gathers`` says whether a draw is in a window, and ``closes`` whether it is its last.
