@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import chains, curve, gradients, likelihoods, peer_smc
+from benchmarks import chains, curve, gradients, likelihoods, peer_smc, startup
 from slt_jax.report import plotting
 
 GREYS = ("0.25", "0.55", "0.8")
@@ -168,7 +168,8 @@ def _cost_in_n(axis: Any, timings: dict[str, Any]) -> None:
 
 
 def _startup(axis: Any, timings: dict[str, Any]) -> None:
-    starts = timings.get("starts", {})
+    measured = timings.get("starts", {})
+    starts = {start.name: measured[start.name] for start in startup.starts() if measured}
     for index, state in enumerate(("cold", "warm")):
         ratios = [spent[state]["ratio"] for spent in starts.values()]
         axis.barh(

@@ -121,7 +121,7 @@ def test_leading_order_and_the_n_of_a_share(landscape: Landscape) -> None:
 
 
 def test_local_coefficients_are_derivatives() -> None:
-    """Of −log Z at the crossings of the plane, by central differences in log n."""
+    """At the crossings of the plane they are central differences of −log Z in log n."""
     by_name = {each.name: each for each in crossings()}
     for name, kind in (("min(|x|,|y|)", "min_abs"), ("x²y²", "product")):
         exact = by_name[name].exact

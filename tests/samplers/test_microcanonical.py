@@ -147,7 +147,7 @@ def test_a_batch_of_runs_has_the_draws_of_each() -> None:
 @pytest.mark.parametrize("name", ["monomial_1_1", "parabola_critical", "reduced_rank_2_2_1_0"])
 @pytest.mark.false_alarm(comparisons=1, standard_errors=K)
 def test_energies_are_those_of_the_oracle(name: str) -> None:
-    """Of one, two and four parameters on a ridge or in a narrow valley, started from the prior."""
+    """Chains of one to four parameters come from the prior to a ridge or a narrow valley."""
     problem, n, count = slt.named_problems()[name], 1000, 64
     target, oracle = target_of(problem.model), slt.oracle_for(problem)
     statistics = slt.statistics_of(problem, slt.simulate(problem, jax.random.key(3), n))
