@@ -62,7 +62,8 @@ BOX, DEPENDENT = (
 )
 NUTS, SMC = NUTSSettings(num_warmup=300, num_draws=100), SMCSettings(num_chains=128)
 CASES = [
-    (BOX, NUTS),
+    (BOX, MALASettings(num_warmup=500, num_draws=100)),
+    pytest.param(BOX, NUTS, marks=pytest.mark.slow),
     pytest.param(
         BOX,
         SGLDSettings(num_warmup=2000, num_draws=100, thinning=100),
@@ -71,7 +72,6 @@ CASES = [
     pytest.param(BOX, SMC, marks=pytest.mark.slow),
     pytest.param(DEPENDENT, NUTS, marks=pytest.mark.slow),
     pytest.param(DEPENDENT, SMC, marks=pytest.mark.slow),
-    pytest.param(BOX, MALASettings(num_warmup=500, num_draws=100), marks=pytest.mark.slow),
     pytest.param(BOX, MicrocanonicalSettings(), marks=pytest.mark.slow),
     pytest.param(BOX, ParallelTemperingSettings(num_temperatures=6), marks=pytest.mark.slow),
     pytest.param(BOX, ChEESSettings(num_warmup=200, num_draws=50), marks=pytest.mark.slow),

@@ -23,6 +23,7 @@ PROBLEM = named_problems()["linear_3"]
 TRUTHS, N, CHAINS = 300, 10, 6
 
 
+@pytest.mark.slow
 @pytest.mark.false_alarm(comparisons=len(QUANTITIES), probability=FALSE_ALARM)
 def test_the_step_of_sgld_is_caught_and_a_small_one_is_not() -> None:
     """One program: steps, data and keys are its arguments."""

@@ -37,7 +37,7 @@ N = 30
 BETAS = [1 / math.log(N), 1.0]
 CHAINS = 32
 SAMPLERS = [
-    SMCSettings(num_chains=CHAINS, chain_length=32),
+    pytest.param(SMCSettings(num_chains=CHAINS, chain_length=32), marks=pytest.mark.slow),
     MALASettings(num_warmup=300, num_draws=50),
     SGLDSettings(num_warmup=2000, num_draws=50, thinning=100),
     pytest.param(ParallelTemperingSettings(num_temperatures=6), marks=pytest.mark.slow),
