@@ -54,9 +54,10 @@ def drawn_counts(at: Map, key: Array, draws: int, batch: int, scales: Scales) ->
     the batch.
     """
     mask = jnp.asarray(np.array(at.mask, np.uint32))
+    blocks = batch // BLOCK
     parts: list[Counts] = []
     for i in range(draws // batch):
-        words = draw(at.logits, batch // BLOCK, jax.random.fold_in(key, i), scales, mask)
+        words = draw(at.logits, blocks, key, jnp.asarray(i * blocks), scales, mask)
         parts.append(counted(words))
     return merged(parts)
 

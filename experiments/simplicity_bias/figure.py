@@ -136,12 +136,17 @@ def _empty_panel(axis: plotting.Axes, numbers: Any) -> None:
     for i, name in enumerate(names):
         row = numbers["rows"][name]
         colour, marker, _ = LOOKS[name]
-        value, error = row["empty_of_repeats"]
-        axis.errorbar(
-            value, i - 0.12, xerr=2 * error, color=colour, marker=marker, capsize=2,
-            markerfacecolor="white", linestyle="none",
-        )  # fmt: skip
-        axis.plot(row["empty"], i + 0.12, color=colour, marker=marker, linestyle="none")
+        if row["empty_of_repeats"] is not None:
+            value, error = row["empty_of_repeats"]
+            axis.errorbar(
+                value, i - 0.12, xerr=2 * error, color=colour, marker=marker, capsize=2,
+                markerfacecolor="white", linestyle="none",
+            )  # fmt: skip
+        if row["empty"] is not None:
+            axis.plot(row["empty"], i + 0.12, color=colour, marker=marker, linestyle="none")
+        else:
+            axis.text(0.5, i, "the line is below what draws resolve", fontsize=7,
+                      ha="center", va="center")  # fmt: skip
     axis.plot([], [], color=plotting.BLACK, marker="o", linestyle="none",
               label=f"{numbers['draws']} draws")  # fmt: skip
     axis.errorbar([], [], xerr=[], color=plotting.BLACK, marker="o", markerfacecolor="white",

@@ -148,10 +148,11 @@ def draw(
     logits: Callable[[Array, int, Scales], Array],
     blocks: int,
     key: Array,
+    first: Array,
     scales: Scales,
     mask: Array,
 ) -> Array:
-    """Draw ``blocks`` · 512 functions as words [draws, 4], whatever the number of blocks before."""
-    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(blocks))
+    """Draw ``blocks`` of 512 functions from the block ``first`` on, as words [draws, 4]."""
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(first + jnp.arange(blocks))
     words = jax.lax.map(lambda each: packed(logits(each, BLOCK, scales) > 0), keys)
     return words.reshape(-1, WORDS) ^ mask

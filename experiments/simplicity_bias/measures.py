@@ -23,59 +23,58 @@ def numbers_of_priors(dataset: xr.Dataset) -> dict[str, Any]:
     resolve; that of the table is exact. ``empty`` is the share of the plane between both without
     a function.
     """
-    complexity = dataset["complexity"].to_numpy()
-    rows = {}
-    for name in dataset["map"].to_numpy().tolist():
-        at = dataset.sel(map=name)
-        line = float(at["bound_slope"]) * complexity
-        exists = _exists(dataset, float(at["log_outputs"]))
-        floor, floor_of_repeat = (
-            np.log2(float(at["min_count"] / at[draws])) for draws in ("draws", "draws_of_repeat")
-        )
-        best = at["best_probability"].to_numpy()
-        by_repeat = at["best_by_repeat"].transpose("repeat", "complexity").to_numpy()
-        with np.errstate(divide="ignore"):
-            above = np.log2(at["best_least"].to_numpy()) + line
-        above = np.where(np.isfinite(best), above, -np.inf)
-        excess = _distance(by_repeat, line, -np.inf).max(axis=1)
-        highest = int(above.argmax())
-        # Every function of the table has the same probability.
-        seen = exists & (-line > floor)
-        exact = float(at["log_outputs"]) - line[seen] if name == TABLE else None
-        gap, is_bound = _gap(best, line, exists, floor)
-        gaps = [_gap(each, line, exists, floor_of_repeat)[0] for each in by_repeat]
-        empty = [
-            _empty(each, line, exists, floor_of_repeat)
-            for each in at["occupied"].transpose("repeat", "complexity", "bit").to_numpy()
-        ]
-        rows[name] = {
-            "slope": float(at["bound_slope"]),
-            "resolved": int(at["function_count"].sum()),
-            "distinct": int(at["distinct"]),
-            "resolved_share": _mean(at["resolved_share"].to_numpy()),
-            "mean_complexity": _mean((at["draw_share"] * complexity).sum("complexity").to_numpy()),
-            "complexities": int(np.isfinite(best).sum()),
-            "excess": float(above[highest]) if np.isfinite(above[highest]) else None,
-            "excess_at": float(complexity[highest]) if np.isfinite(above[highest]) else None,
-            "excess_of_repeats": _mean(excess) if np.isfinite(excess).all() else None,
-            "gap": gap if exact is None else float(exact.mean()),
-            "gap_se": 0.0 if exact is not None else _mean(np.array(gaps))[1],
-            "gap_is_bound": is_bound and exact is None,
-            "empty": (_empty(at["function_count"].to_numpy() > 0, line, exists, floor)),
-            "empty_of_repeats": _mean(np.array(empty)),
-            "constant": _mean(at["constant_share"].to_numpy()),
-            "exact_constant": _known(float(at["exact_constant"])),
-        }
     return {
         "draws": int(dataset["draws"]),
         "draws_of_repeat": int(dataset["draws_of_repeat"]),
-        "rows": rows,
+        "rows": {name: _row_of(dataset, name) for name in dataset["map"].to_numpy().tolist()},
     }
 
 
-def _exists(dataset: xr.Dataset, log_outputs: float) -> np.ndarray:
-    """Say of which complexities [complexity] a map of as many functions has drawn one."""
-    same = dataset.isel(map=dataset["log_outputs"].to_numpy() == log_outputs)
+def _row_of(dataset: xr.Dataset, name: str) -> dict[str, Any]:
+    at, complexity = dataset.sel(map=name), dataset["complexity"].to_numpy()
+    line = float(at["bound_slope"]) * complexity
+    exists = _exists(dataset, str(at["outputs"].item()))
+    floor, floor_of_repeat = (
+        np.log2(float(at["min_count"] / at[draws])) for draws in ("draws", "draws_of_repeat")
+    )
+    best = at["best_probability"].to_numpy()
+    by_repeat = at["best_by_repeat"].transpose("repeat", "complexity").to_numpy()
+    above = _distance(np.where(np.isfinite(best), at["best_least"], np.nan), line, -np.inf)
+    highest = int(above.argmax())
+    is_seen = bool(np.isfinite(above[highest]))
+    excess = _distance(by_repeat, line, -np.inf).max(axis=1)
+    gap, is_bound = _gap(best, line, exists, floor)
+    gaps = np.array([_gap(each, line, exists, floor_of_repeat)[0] for each in by_repeat])
+    gap_se = _mean(gaps)[1] if np.isfinite(gaps).all() else np.nan
+    if name == TABLE:
+        # Every function has the same probability.
+        seen = exists & (-line > floor)
+        gap, is_bound, gap_se = float((at["log_outputs"] - line[seen]).mean()), False, 0.0
+    occupied = at["occupied"].transpose("repeat", "complexity", "bit").to_numpy()
+    empty = np.array([_empty(each, line, exists, floor_of_repeat) for each in occupied])
+    return {
+        "slope": float(at["bound_slope"]),
+        "resolved": int(at["function_count"].sum()),
+        "distinct": int(at["distinct"]),
+        "resolved_share": _mean(at["resolved_share"].to_numpy()),
+        "mean_complexity": _mean((at["draw_share"] * complexity).sum("complexity").to_numpy()),
+        "complexities": int(np.isfinite(best).sum()),
+        "excess": float(above[highest]) if is_seen else None,
+        "excess_at": float(complexity[highest]) if is_seen else None,
+        "excess_of_repeats": _mean(excess) if np.isfinite(excess).all() else None,
+        "gap": _known(gap),
+        "gap_se": _known(gap_se),
+        "gap_is_bound": is_bound,
+        "empty": _known(_empty(at["function_count"].to_numpy() > 0, line, exists, floor)),
+        "empty_of_repeats": _mean(empty) if np.isfinite(empty).all() else None,
+        "constant": _mean(at["constant_share"].to_numpy()),
+        "exact_constant": _known(float(at["exact_constant"])),
+    }
+
+
+def _exists(dataset: xr.Dataset, outputs: str) -> np.ndarray:
+    """Say of which complexities [complexity] a map with the same set of functions has drawn one."""
+    same = dataset.isel(map=dataset["outputs"].to_numpy() == outputs)
     return np.asarray(same["draw_share"].sum(["map", "repeat"]) > 0)
 
 

@@ -24,6 +24,7 @@ QUANTITIES = {
     "distinct": Quantity("number of different functions that were drawn", ONE),
     "max_complexity": Quantity("largest complexity that was drawn", BITS),
     "bound_slope": Quantity("predicted slope a of the bound", ONE),
+    "outputs": Quantity("set of functions that the map can reach", TEXT),
     "log_outputs": Quantity("log₂ of the number of functions of the map", BITS),
     "draws": Quantity("draws of each prior", ONE),
     "draws_of_repeat": Quantity("draws of a repeat", ONE),

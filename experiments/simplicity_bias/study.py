@@ -126,6 +126,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     slopes = [at.log_outputs / largest[at.outputs] for at in known]
     priors = priors.assign(
         bound_slope=("map", slopes), log_outputs=("map", [at.log_outputs for at in known]),
+        outputs=("map", [at.outputs for at in known]),
         draws=config.draws, draws_of_repeat=config.batches * config.batch_draws,
         min_count=MIN_COUNT,
     )  # fmt: skip

@@ -60,7 +60,7 @@ def judge_priors(numbers: Numbers) -> Finding:
     rows = numbers["rows"]
     seen = {name: row for name, row in rows.items() if row["complexities"] >= MIN_RESOLVED}
     above = {name: row for name, row in rows.items() if (row["excess"] or 0.0) > MAX_EXCESS_BITS}
-    known = {name: row for name, row in rows.items() if row["gap"] == row["gap"]}
+    known = {name: row for name, row in rows.items() if row["gap"] is not None}
     least, most = (
         choose(known, key=lambda name: known[name]["gap"]) if known else None
         for choose in (min, max)
@@ -68,7 +68,7 @@ def judge_priors(numbers: Numbers) -> Finding:
     spread, error = 0.0, 0.0
     if least is not None and most is not None:
         spread = known[most]["gap"] - known[least]["gap"]
-        error = (known[most]["gap_se"] ** 2 + known[least]["gap_se"] ** 2) ** 0.5
+        error = math.hypot(*(known[name]["gap_se"] or 0.0 for name in (most, least)))
     depends = spread > max(MIN_SPREAD_BITS, MIN_Z_SCORE * error)
     if len(seen) < 2:
         outcome = "is undecided"
@@ -226,9 +226,9 @@ def table_of_priors(numbers: Numbers) -> str:
             _with_error(row["mean_complexity"], 2),
             "–" if row["excess"] is None else f"{row['excess']:.1f}",
             "–" if row["excess_of_repeats"] is None else _with_error(row["excess_of_repeats"], 1),
-            "–" if row["gap"] != row["gap"] else _gap_of(row),
-            "–" if row["empty"] != row["empty"] else f"{row['empty']:.2f}",
-            "–" if row["empty"] != row["empty"] else _with_error(row["empty_of_repeats"], 2),
+            "–" if row["gap"] is None else _gap_of(row),
+            "–" if row["empty"] is None else f"{row['empty']:.2f}",
+            "–" if row["empty_of_repeats"] is None else _with_error(row["empty_of_repeats"], 2),
         ]
         for name, row in numbers["rows"].items()
     ]  # fmt: skip
