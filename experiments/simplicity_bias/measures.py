@@ -49,7 +49,7 @@ def _row_of(dataset: xr.Dataset, name: str) -> dict[str, Any]:
     if name == TABLE:
         # Every function has the same probability.
         seen = exists & (-line > floor)
-        gap, is_bound, gap_se = float((at["log_outputs"] - line[seen]).mean()), False, 0.0
+        gap, is_bound, gap_se = float(at["log_outputs"]) - float(line[seen].mean()), False, 0.0
     occupied = at["occupied"].transpose("repeat", "complexity", "bit").to_numpy()
     empty = np.array([_empty(each, line, exists, floor_of_repeat) for each in occupied])
     return {

@@ -105,7 +105,7 @@ def _with_error(pair: tuple[float, float], digits: int = 3) -> str:
 def _gap_of(row: Numbers) -> str:
     bound = "at least " if row["gap_is_bound"] else ""
     has_error = row["gap_se"] > 0
-    return bound + (plus_minus(row["gap"], row["gap_se"], 1) if has_error else f"{row['gap']:.1f}")
+    return bound + (plus_minus(row["gap"], row["gap_se"], 2) if has_error else f"{row['gap']:.1f}")
 
 
 def judge_volumes(numbers: Numbers, priors: Numbers) -> Finding:
@@ -118,7 +118,9 @@ def judge_volumes(numbers: Numbers, priors: Numbers) -> Finding:
     elif len(near) == len(rows):
         outcome = "holds"
     elif near and all(limit is not None for limit in limits):
-        outcome = "holds only if m = 1, or n is larger than any number of data"
+        outcome = (
+            "holds only if m = 1 and no other pole is near, or n is larger than any number of data"
+        )
     else:
         outcome = "fails"
     worst = max(rows, key=lambda name: abs(rows[name]["relative_gap"]))
@@ -178,7 +180,7 @@ def _told_apart(numbers: Numbers, row: Numbers) -> str:
     ]
     total = numbers["trainings"] * len(numbers["rows"])
     pairs = [
-        f"{true[0]:.0f} ± {true[1]:.0f} and {random[0]:.0f} ± {random[1]:.0f} at γ = {gamma:g}"
+        f"{_with_error(true, 1)} and {_with_error(random, 1)} at γ = {gamma:g}"
         for gamma, true, random in zip(
             numbers["gammas"], row["true"]["by_gamma"], row["random"]["by_gamma"], strict=True
         )
@@ -225,7 +227,7 @@ def table_of_priors(numbers: Numbers) -> str:
             name, f"{row['slope']:.3f}", str(row["distinct"]), str(row["resolved"]),
             _with_error(row["mean_complexity"], 2),
             "–" if row["excess"] is None else f"{row['excess']:.1f}",
-            "–" if row["excess_of_repeats"] is None else _with_error(row["excess_of_repeats"], 1),
+            "–" if row["excess_of_repeats"] is None else _with_error(row["excess_of_repeats"], 2),
             "–" if row["gap"] is None else _gap_of(row),
             "–" if row["empty"] is None else f"{row['empty']:.2f}",
             "–" if row["empty_of_repeats"] is None else _with_error(row["empty_of_repeats"], 2),
