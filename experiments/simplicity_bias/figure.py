@@ -22,6 +22,11 @@ LOOKS = {
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vPX"
 LABELS = {"true": (plotting.BLUE, "o", "-"), "random": (plotting.RED, "s", "--")}
+LEARNT = {
+    "holds": "Nets fit random labels, and generalise from true ones",
+    "fails": "Nets do not both fit random labels and generalise",
+    "is undecided": "Nets have not fitted the true labels",
+}
 COMPLEXITY = "Lempel–Ziv complexity $K$  [bits]"
 LOG_P = r"$\log_2 P(f)$"
 CLAIMED: dict[str, Any] = {"color": plotting.RED, "linestyle": (0, (1, 1)), "linewidth": 1.6}
@@ -36,10 +41,11 @@ MATHEMATICS = (
 def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
     """Draw P against K for four maps, all maps beside the line, and then volumes and digits."""
     rows = verdict.numbers["priors"]["rows"]
+    outcomes = {finding.claim: finding.outcome for finding in verdict.findings}
     with plotting.panels(2, 3, (12.6, 7.6)) as (priors, axes):
         places = (axes[0, 0], axes[0, 1], axes[0, 2], axes[1, 0])
         for axis, name in zip(places, SHOWN, strict=True):
-            _plane_panel(axis, dataset, name)
+            _plane_panel(axis, dataset, name, rows[name]["gap"])
         _distance_panel(axes[1, 1], dataset, rows)
         _empty_panel(axes[1, 2], verdict.numbers["priors"])
         _letters(axes)
@@ -47,7 +53,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _bits_panel(axes[0, 0], dataset)
         _growth_panel(axes[0, 1], dataset)
         _claimed_panel(axes[0, 2], verdict.numbers["volumes"])
-        _error_panel(axes[1, 0], verdict.numbers["digits"])
+        _error_panel(axes[1, 0], verdict.numbers["digits"], outcomes["E13"])
         _width_panel(axes[1, 1], verdict.numbers["digits"])
         _gamma_panel(axes[1, 2], verdict.numbers["digits"])
         _letters(axes)
@@ -61,15 +67,21 @@ def _letters(axes: Any) -> None:
 
 # --- priors -----------------------------------------------------------------------------------
 
-TITLES = {
-    "ReLU net": "ReLU net, 7-40-40-1: the likeliest functions\nlie above the predicted line",
-    "perceptron": "Perceptron: the likeliest functions lie\nfar below the line",
-    "products": "The essay's products: close to the line,\nand above it",
-    "π ⊕ perceptron": "The perceptron with the digits of π added:\nlikely functions look complex",
-}
+NAMES = {
+    "ReLU net": "ReLU net, 7-40-40-1", "perceptron": "Perceptron",
+    "products": "The essay's products", "π ⊕ perceptron": "Perceptron, digits of π added",
+}  # fmt: skip
 
 
-def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str) -> None:
+def _title(name: str, gap: float | None) -> str:
+    """Say where the likeliest functions of a map lie."""
+    if gap is None:
+        return f"{NAMES[name]}:\nnone is resolved"
+    side = "below" if gap > 0 else "above"
+    return f"{NAMES[name]}: on average the likeliest\nfunctions lie {abs(gap):.0f} bits {side} the line"
+
+
+def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str, gap: float | None) -> None:
     at = dataset.sel(map=name)
     complexity = dataset["complexity"].to_numpy()
     place, bit = np.nonzero(at["function_count"].to_numpy())
@@ -90,9 +102,9 @@ def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str) -> None:
     slope = float(at["bound_slope"])
     axis.plot(ends, -slope * ends, label=f"$2^{{-aK}}$, $a={slope:.2f}$", **CLAIMED)
     axis.axhspan(LOWEST, floor, color=plotting.GREY, alpha=0.2, linewidth=0)
-    axis.text(ends[1], floor - 0.3, "drawn less than 10 times", ha="right", va="top", fontsize=7)
+    axis.text(0.02 * ends[1], LOWEST + 0.3, "drawn less than 10 times", fontsize=7)
     axis.set(xlim=(0, ends[1] * 1.03), ylim=(LOWEST, 0.5), xlabel=COMPLEXITY, ylabel=LOG_P)
-    axis.set_title(TITLES[name])
+    axis.set_title(_title(name, gap))
     axis.legend(fontsize=7, loc="upper right")
 
 
@@ -214,13 +226,13 @@ def _claimed_panel(axis: plotting.Axes, numbers: Any) -> None:
     for i, (name, row) in enumerate(numbers["rows"].items()):
         value, error = row["bits"]
         axis.errorbar(
-            row["claimed_bits"] * 1.03 ** (i % 3), value, 2 * error, color=plotting.COLOURS[i],
+            row["claimed_bits"], value, 2 * error, color=plotting.COLOURS[i],
             marker=MARKERS[i], markerfacecolor="white", capsize=2, linestyle="none",
             label=f"{_shown(name)}, $m={row['multiplicity']}$",
         )  # fmt: skip
         if row["exact_bits"] is not None:
             axis.plot(
-                row["claimed_bits"] * 1.03 ** (i % 3), row["exact_bits"], color=plotting.COLOURS[i],
+                row["claimed_bits"], row["exact_bits"], color=plotting.COLOURS[i],
                 marker="_", markersize=12, linestyle="none",
             )  # fmt: skip
     ends = [1.0, 100.0]
@@ -230,15 +242,17 @@ def _claimed_panel(axis: plotting.Axes, numbers: Any) -> None:
     axis.set(xscale="log", yscale="log", ylim=(0.9, 700.0), xlim=(4.0, 100.0))
     axis.set_xlabel(r"$\lambda\log_2 n$  [bits]")
     axis.set_ylabel(r"$-\log_2 V(1/n)$  [bits]")
-    axis.set_title(f"At $n={numbers['n']:.1e}$ the bits are not $\\lambda\\log_2 n$,\n"
-                   "nor in its order")  # fmt: skip
+    digits, power = f"{numbers['n']:.1e}".split("e")
+    axis.set_title(
+        f"What the bits are, and what is claimed,\nat $n={digits}\\cdot 10^{{{int(power)}}}$"
+    )
     axis.legend(fontsize=7, loc="upper left", ncols=2)
 
 
 # --- digits -----------------------------------------------------------------------------------
 
 
-def _error_panel(axis: plotting.Axes, numbers: Any) -> None:
+def _error_panel(axis: plotting.Axes, numbers: Any, outcome: str) -> None:
     widths = [row["width"] for row in numbers["rows"]]
     for label, (colour, marker, line) in LABELS.items():
         for name, filled in (("train_error", True), ("test_error", False)):
@@ -254,8 +268,7 @@ def _error_panel(axis: plotting.Axes, numbers: Any) -> None:
     axis.set_xticks(widths, [str(width) for width in widths])
     axis.xaxis.set_minor_formatter(plotting.NullFormatter())
     axis.set_ylabel(f"share of digits wrong (± 2 s.e., {numbers['trainings']} trainings)")
-    axis.set_title(f"Nets fit random labels of {numbers['train_size']} digits,\n"
-                   "and generalise from true ones")  # fmt: skip
+    axis.set_title(f"{LEARNT[outcome]}\n({numbers['train_size']} digits to learn from)")
     axis.legend(fontsize=7, loc="upper left", ncols=2)
 
 

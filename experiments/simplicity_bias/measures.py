@@ -18,7 +18,7 @@ TABLE = "table"
 def numbers_of_priors(dataset: xr.Dataset) -> dict[str, Any]:
     """Hold the likeliest function of each complexity to the line 2^{−aK}, in bits.
 
-    ``excess`` is by how much one lies above it, to 5 standard errors, ``gap`` the mean distance
+    ``excess`` is by how much one lies above it, less 5 standard errors, ``gap`` the mean distance
     below it, over complexities where a function is resolved or the line is above what draws
     resolve; that of the table is exact. ``empty`` is the share of the plane between both without
     a function.
@@ -61,6 +61,7 @@ def _row_of(dataset: xr.Dataset, name: str) -> dict[str, Any]:
         "complexities": int(np.isfinite(best).sum()),
         "excess": float(above[highest]) if is_seen else None,
         "excess_at": float(complexity[highest]) if is_seen else None,
+        "excess_estimate": float(_distance(best, line, -np.inf).max()) if is_seen else None,
         "excess_of_repeats": _mean(excess) if np.isfinite(excess).all() else None,
         "gap": _known(gap),
         "gap_se": _known(gap_se),

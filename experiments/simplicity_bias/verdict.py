@@ -91,9 +91,9 @@ def judge_priors(numbers: Numbers) -> Finding:
     )
     if least is not None and most is not None:
         why += (
-            f"The likeliest functions lie below the line on average by {_gap_of(known[least])} "
-            f"({least}) to {_gap_of(known[most])} bits ({most}): a table of independent values is "
-            "as short a program as any, and gives each function 2^−128."
+            f"The mean distance of the likeliest functions below the line is from "
+            f"{_gap_of(known[least])} ({least}) to {_gap_of(known[most])} bits ({most}): a table "
+            "of independent values is as short a program as any, and gives each function 2^−128."
         )
     return Finding("E10", SIMPLICITY, outcome, why.strip())
 
@@ -104,7 +104,7 @@ def _with_error(pair: tuple[float, float], digits: int = 3) -> str:
 
 def _gap_of(row: Numbers) -> str:
     bound = "at least " if row["gap_is_bound"] else ""
-    has_error = row["gap_se"] > 0
+    has_error = (row["gap_se"] or 0.0) > 0
     return bound + (plus_minus(row["gap"], row["gap_se"], 2) if has_error else f"{row['gap']:.1f}")
 
 
@@ -203,10 +203,18 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     seen = ", ".join(
         f"{name} {each['resolved_share'][0]:.2f}" for name, each in priors["rows"].items()
     )
+    factor = priors["draws"] / priors["draws_of_repeat"]
+    grown = ", ".join(
+        f"{name} {each['excess_estimate'] - each['excess_of_repeats'][0]:+.1f}"
+        for name, each in priors["rows"].items()
+        if each["excess_of_repeats"] is not None
+    )
     score = volumes["largest_z_score"]
     return (
         f"The perceptron's constant 0 has P = {row['exact_constant']:.6f} exactly and "
         f"{_with_error(row['constant'], 6)} in draws.",
+        f"With {factor:g} times the draws the largest distance above the line changes by {grown} "
+        f"bits; where no constant bounds it, {math.log2(factor):.1f} more come into sight.",
         f"Volumes by splitting are within {score:.1f} standard errors of the exact ones (p = "
         f"{volumes['p_value']:.2g} for the farthest of {volumes['compared']}"
         f"{'' if volumes['agrees'] else ', which is TOO FAR'}).",
