@@ -78,7 +78,8 @@ def _title(name: str, gap: float | None) -> str:
     if gap is None:
         return f"{NAMES[name]}:\nnone is resolved"
     side = "below" if gap > 0 else "above"
-    return f"{NAMES[name]}: on average the likeliest\nfunctions lie {abs(gap):.0f} bits {side} the line"
+    where = f"{abs(gap):.0f} bits {side} the line"
+    return f"{NAMES[name]}: on average the likeliest\nfunctions lie {where}"
 
 
 def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str, gap: float | None) -> None:
@@ -96,6 +97,12 @@ def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str, gap: float
         complexity, np.log2(best), error, color=plotting.BLACK, marker="o", markersize=3.5,
         markerfacecolor="white", linestyle="none", capsize=2, label="likeliest of each $K$, 95 %",
     )  # fmt: skip
+    exact = float(at["exact_constant"])
+    if exact > 2.0**LOWEST:
+        axis.plot(
+            complexity[0], np.log2(exact), color=plotting.RED, marker="+", markersize=10,
+            linestyle="none", label="the constant 0, exact",
+        )  # fmt: skip
     floor = np.log2(float(dataset["min_count"] / dataset["draws"]))
     seen = complexity[at["draw_share"].sum("repeat").to_numpy() > 0]
     ends = np.array([0.0, max(seen[-1], 40.0) if name == SHOWN[-1] else _reach(at, floor)])

@@ -207,7 +207,7 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     grown = ", ".join(
         f"{name} {each['excess_estimate'] - each['excess_of_repeats'][0]:+.1f}"
         for name, each in priors["rows"].items()
-        if each["excess_of_repeats"] is not None
+        if each["excess_estimate"] is not None and each["excess_of_repeats"] is not None
     )
     score = volumes["largest_z_score"]
     return (
