@@ -190,8 +190,8 @@ def numbers_of_digits(dataset: xr.Dataset) -> dict[str, Any]:
                 bool(each) for each in of["settled_by_gamma"].all("training").to_numpy()
             ]
             row[label]["converged"] = int(of["settled"].sum())
-            row[label]["lambda_hat"] = of["lambda_hat"].to_numpy().tolist()
-            row[label]["lambda_hat_se"] = of["lambda_hat_se"].to_numpy().tolist()
+            for name in ("lambda_hat", "lambda_hat_se"):
+                row[label][name] = [_known(value) for value in of[name].to_numpy().tolist()]
         apart = [
             _apart(true, random)
             for true, random in zip(row["true"]["by_gamma"], row["random"]["by_gamma"], strict=True)
