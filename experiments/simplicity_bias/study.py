@@ -111,8 +111,11 @@ def _growth(exact: Callable[[np.ndarray], Volumes], n: np.ndarray) -> np.ndarray
 def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Put all that verdict and figures need into one dataset, with the bound and the theorems.
 
-    ``bound_slope`` [map] is a = log₂ N/max K with N the number of functions that the map can reach,
-    and max K the largest complexity that was drawn of that set of functions.
+    ``bound_slope`` [map] is a = log₂ N/max K of the bound P ≤ 2^{−aK−b}, with N the number of
+    functions that the map can reach and max K the largest complexity that was drawn of that set.
+    This and b = 0 are what the bound's authors predict without draws.
+
+    Source: Dingle, Camargo & Louis, Nature Communications 9 (2018) 761.
     """
     known, functions = maps(), targets()
     priors = _along("map", [at.name for at in known], [f"prior.{at.slug}" for at in known], results)

@@ -29,7 +29,7 @@ from experiments.simplicity_bias.maps import (
     unpacked,
 )
 from experiments.simplicity_bias.perceptron import constant_probability
-from experiments.simplicity_bias.priors import COMPLEXITIES, DEEPEST_BIT
+from experiments.simplicity_bias.priors import COMPLEXITIES, DEEPEST_BIT, prior_of
 from experiments.simplicity_bias.verdict import verdict
 from experiments.simplicity_bias.volumes import Target, essay_volume, targets
 from slt_jax import theory
@@ -177,6 +177,27 @@ def test_the_constant_function_of_a_perceptron() -> None:
         error = math.sqrt(exact.value * (1 - exact.value) / 200000)
         assert abs((scale * bias + weights < 0).mean() - exact.value) < 6 * error
     assert constant_probability(1e-9, 1.0).value == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.false_alarm(comparisons=1, standard_errors=6)
+def test_priors_are_counted() -> None:
+    config = dataclasses.replace(SMOKE, repeats=4, batch_draws=2048)
+    found = prior_of(config, jax.random.key(0), named("perceptron"))
+    np.testing.assert_allclose(found["draw_share"].sum("complexity"), 1.0)
+    exact = float(found["exact_constant"])
+    error = math.sqrt(exact * (1 - exact) / config.draws)
+    assert abs(float(found["constant_share"].mean()) - exact) < 6 * error
+    best = found["best_probability"].to_numpy()
+    resolved = np.isfinite(best)
+    assert np.all(best[resolved] * config.draws >= 10)
+    assert np.all(found["best_least"].to_numpy()[resolved] < found["best_low"].to_numpy()[resolved])
+    assert np.all(found["best_high"].to_numpy()[resolved] < found["best_most"].to_numpy()[resolved])
+    bits = np.floor(-np.log2(best[resolved])).astype(int)
+    table = found["function_count"].to_numpy()
+    assert np.all(table[resolved, bits] >= 1)
+    assert table[~resolved].sum() == 0
+    # The two constants are the only functions of their complexity.
+    assert table[0].sum() == 2
 
 
 # --- volumes ----------------------------------------------------------------------------------
