@@ -34,7 +34,7 @@ def word_counts(strings: Array) -> Array:
     letters = strings.T.astype(jnp.int8)
 
     def match(runs: Array, t: Array) -> tuple[Array, Array]:
-        """Runs [lag, N] at t + 1 to those at t, and the longest of them [N]."""
+        """Take runs [lag, N] from t + 1 to t, and the longest of them [N]."""
         earlier = letters[jnp.maximum(t - lags, 0)]
         same = (earlier == letters[t]) & (lags <= t)[:, None]
         runs = jnp.where(same, runs + 1, 0).astype(jnp.int16)

@@ -178,7 +178,7 @@ def _at_each_gamma(scan: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _least_loss(smoothing: float) -> float:
-    """The entropy of a label with a share of it spread over all classes, in nats."""
+    """Return the entropy of a label with a share of it spread over all classes, in nats."""
     other = smoothing / CLASSES
     top = 1 - smoothing + other
     return float(-top * np.log(top) - (CLASSES - 1) * other * np.log(other))

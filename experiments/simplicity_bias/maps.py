@@ -54,7 +54,7 @@ class Map(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """Its name as part of a file name."""
+        """Return the name as part of a file name."""
         return self.name.replace(" ", "_").replace("⊕", "xor").replace("π", "pi").replace(",", "")
 
 

@@ -1,4 +1,4 @@
-"""How likely the functions of each complexity are under the prior of a map."""
+"""The probabilities of functions of each complexity under the prior of a map."""
 
 import jax
 import jax.numpy as jnp

@@ -129,7 +129,7 @@ def ball_volume(n: Floats) -> Volumes:
 
 
 def _below(count: int, size: Floats) -> Floats:
-    """P(|w₁…w_k| < s) = s Σ_{j<k} (−log s)^j/j!, for 0 < s ≤ 1."""
+    """Return P(|w₁…w_k| < s) = s Σ_{j<k} (−log s)^j/j!, for 0 < s ≤ 1."""
     depth = -np.log(size)
     return np.asarray(size * sum(depth**j / math.factorial(j) for j in range(count)))
 
@@ -183,7 +183,10 @@ def _log_share(count: int, grid: Floats, values: Floats, angle: Floats, weight: 
 
 
 def _around_half(count: int, size: Floats) -> Floats:
-    """P(|w₁…w_k − ½| < s) for s < ½, by Gauss's rule for the density (−log p)^{k−1}/(2(k−1)!)."""
+    """Return P(|w₁…w_k − ½| < s) for s < ½, by Gauss's rule.
+
+    The density of the product is (−log p)^{k−1}/(2(k−1)!).
+    """
     nodes, weights = np.polynomial.legendre.leggauss(60)
     p = HALF + size[:, None] * nodes
     density = (-np.log(p)) ** (count - 1) / (2 * math.factorial(count - 1))

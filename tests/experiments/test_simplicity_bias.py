@@ -44,7 +44,7 @@ EXACT = [target for target in targets() if target.exact is not None]
 
 
 def words_of(string: str) -> int:
-    """The words of the exhaustive history, by looking for each in what comes before its end."""
+    """Count the words of the exhaustive history, by looking for each in what comes before its end."""
     count, start = 0, 0
     while start < len(string):
         end = start + 1
@@ -321,7 +321,7 @@ REPEATS, DRAWS = 2, 2**16
 
 
 def made_up_prior(at: Map, constant: int, likeliest: list[int]) -> xr.Dataset:
-    """A prior with so many draws of the likeliest functions of K = 7, 17.5, 21, …, 28 bits."""
+    """Make a prior with so many draws of the likeliest functions of K = 7, 17.5, …, 28 bits."""
     count = np.zeros(COMPLEXITIES.size)
     count[[0, 3, 4, 5, 6]] = [constant, *likeliest]
     low, high = wilson(count, 2 * DRAWS, 1.96)
@@ -375,7 +375,7 @@ def made_up_digits(width: int) -> xr.Dataset:
 
 
 def results() -> dict[str, xr.Dataset]:
-    """Volumes of the smoke preset that agree with the exact ones, all else made up."""
+    """Make volumes that agree with the exact ones, and all else up."""
     made: dict[str, xr.Dataset] = {}
     for at in maps():
         unbiased = at.name in ("table", "tanh net, wide prior")
