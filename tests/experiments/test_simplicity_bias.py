@@ -44,7 +44,7 @@ EXACT = [target for target in targets() if target.exact is not None]
 
 
 def words_of(string: str) -> int:
-    """Count the words of the exhaustive history, by looking for each in what comes before its end."""
+    """Count the words of the exhaustive history: each is looked for in what precedes its end."""
     count, start = 0, 0
     while start < len(string):
         end = start + 1
