@@ -1,5 +1,6 @@
 """The figures: priors over Boolean functions, and the parameters that functions take."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
     with plotting.panels(2, 3, (12.6, 7.6)) as (priors, axes):
         places = (axes[0, 0], axes[0, 1], axes[0, 2], axes[1, 0])
         for axis, name in zip(places, SHOWN, strict=True):
-            _plane_panel(axis, dataset, name, rows[name]["gap"])
+            _plane_panel(axis, dataset, name, rows[name])
         _distance_panel(axes[1, 1], dataset, rows)
         _empty_panel(axes[1, 2], verdict.numbers["priors"])
         _letters(axes)
@@ -73,16 +74,19 @@ NAMES = {
 }  # fmt: skip
 
 
-def _title(name: str, gap: float | None) -> str:
+def _title(name: str, row: Mapping[str, Any]) -> str:
     """Say where the likeliest functions of a map lie."""
+    gap = row["gap"]
     if gap is None:
         return f"{NAMES[name]}:\nnone is resolved"
     side = "below" if gap > 0 else "above"
-    where = f"{abs(gap):.0f} bits {side} the line"
+    where = f"{'at least ' * row['gap_is_bound']}{abs(gap):.0f} bits {side} the line"
     return f"{NAMES[name]}: on average the likeliest\nfunctions lie {where}"
 
 
-def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str, gap: float | None) -> None:
+def _plane_panel(
+    axis: plotting.Axes, dataset: xr.Dataset, name: str, row: Mapping[str, Any]
+) -> None:
     at = dataset.sel(map=name)
     complexity = dataset["complexity"].to_numpy()
     place, bit = np.nonzero(at["function_count"].to_numpy())
@@ -111,7 +115,7 @@ def _plane_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str, gap: float
     axis.axhspan(LOWEST, floor, color=plotting.GREY, alpha=0.2, linewidth=0)
     axis.text(0.02 * ends[1], LOWEST + 0.3, "drawn less than 10 times", fontsize=7)
     axis.set(xlim=(0, ends[1] * 1.03), ylim=(LOWEST, 0.5), xlabel=COMPLEXITY, ylabel=LOG_P)
-    axis.set_title(_title(name, gap))
+    axis.set_title(_title(name, row))
     axis.legend(fontsize=7, loc="upper right")
 
 
@@ -173,7 +177,7 @@ def _empty_panel(axis: plotting.Axes, numbers: Any) -> None:
                   label=f"{numbers['draws_of_repeat']} draws, ± 2 s.e.")  # fmt: skip
     axis.set_yticks(range(len(names)), names)
     axis.set(xlim=(-0.03, 1.06), ylim=(len(names) - 0.4, -2.2))
-    axis.set_xlabel("share of the plane under the line without a function")
+    axis.set_xlabel("share of the plane without a resolved function")
     axis.set_title("How much of the plane is empty between\nthe line and what draws resolve")
     axis.legend(fontsize=7, loc="upper left")
 

@@ -24,6 +24,8 @@ PI = "π ⊕ perceptron"
 # Maps whose distances from the line differ by less are equally tight.
 MIN_SPREAD_BITS = 5.0
 MIN_Z_SCORE = 4.0
+# Of the bits that more draws bring into sight: a constant would take none of them.
+MIN_RISE = 0.5
 MIN_RESOLVED = 3
 MAX_TRAIN_ERROR = 0.01
 # Chance has nine tenths.
@@ -60,6 +62,7 @@ def judge_priors(numbers: Numbers) -> Finding:
     rows = numbers["rows"]
     seen = {name: row for name, row in rows.items() if row["complexities"] >= MIN_RESOLVED}
     above = {name: row for name, row in rows.items() if (row["excess"] or 0.0) > MAX_EXCESS_BITS}
+    growing = _growing(numbers)
     known = {name: row for name, row in rows.items() if row["gap"] is not None}
     least, most = (
         choose(known, key=lambda name: known[name]["gap"]) if known else None
@@ -74,28 +77,49 @@ def judge_priors(numbers: Numbers) -> Finding:
         outcome = "is undecided"
     elif not depends:
         outcome = "fails"
-    elif above:
+    elif above or growing:
         outcome = "holds only if K is the true complexity and not that of Lempel and Ziv"
     else:
         outcome = "holds"
     told = ", ".join(
         f"{name} {row['excess']:.1f} (at K = {row['excess_at']:g})" for name, row in above.items()
     )
+    more = (
+        ", whose program is the perceptron's and a line for the digits of π" if PI in above else ""
+    )
     why = (
         "The claim is read with K of Lempel and Ziv, the predicted slope a = log₂ N/max K, and an "
         f"O(1) of at most {MAX_EXCESS_BITS:g} bits, on {numbers['draws']} draws of each prior; "
         "with the true K it is a theorem for every map that a short program computes, since a "
-        f"likely f has a short code. By more than that there lie above the line: "
-        f"{told or 'none'}"
-        f"{', a program of a few digits of π more than the perceptron' if PI in above else ''}. "
+        f"likely f has a short code. By more bits than that there lie above the line: "
+        f"{told or 'none'}{more}; and what lies above still rises with the number of draws, so "
+        f"that no constant is in sight, for: {', '.join(growing) or 'none'}. "
     )
     if least is not None and most is not None:
         why += (
-            f"The mean distance of the likeliest functions below the line is from "
-            f"{_gap_of(known[least])} ({least}) to {_gap_of(known[most])} bits ({most}): a table "
-            "of independent values is as short a program as any, and gives each function 2^−128."
+            "The mean distance of the likeliest functions below the line, negative above it, is "
+            f"from {_gap_of(known[least])} ({least}) to {_gap_of(known[most])} bits ({most}): a "
+            "table of independent values is as short a program, and gives each function 2^−128."
         )
     return Finding("E10", SIMPLICITY, outcome, why.strip())
+
+
+def _growing(numbers: Numbers) -> dict[str, float]:
+    """Return by map how many bits the largest distance above the line rises with the draws.
+
+    They are all draws against those of a repeat; the maps are those of which it rises by more than
+    half of what the further draws bring into sight.
+    """
+    room = math.log2(numbers["draws"] / numbers["draws_of_repeat"])
+    return {name: rise for name, rise in _rises(numbers).items() if rise > MIN_RISE * room}
+
+
+def _rises(numbers: Numbers) -> dict[str, float]:
+    return {
+        name: row["excess_estimate"] - row["excess_of_repeats"][0]
+        for name, row in numbers["rows"].items()
+        if row["excess_estimate"] is not None and row["excess_of_repeats"] is not None
+    }
 
 
 def _with_error(pair: tuple[float, float], digits: int = 3) -> str:
@@ -204,11 +228,7 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"{name} {each['resolved_share'][0]:.2f}" for name, each in priors["rows"].items()
     )
     factor = priors["draws"] / priors["draws_of_repeat"]
-    grown = ", ".join(
-        f"{name} {each['excess_estimate'] - each['excess_of_repeats'][0]:+.1f}"
-        for name, each in priors["rows"].items()
-        if each["excess_estimate"] is not None and each["excess_of_repeats"] is not None
-    )
+    grown = ", ".join(f"{name} {rise:+.1f}" for name, rise in _rises(priors).items())
     score = volumes["largest_z_score"]
     return (
         f"The perceptron's constant 0 has P = {row['exact_constant']:.6f} exactly and "
@@ -218,9 +238,16 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"Volumes by splitting are within {score:.1f} standard errors of the exact ones (p = "
         f"{volumes['p_value']:.2g} for the farthest of {volumes['compared']}"
         f"{'' if volumes['agrees'] else ', which is TOO FAR'}).",
+        f"Between the line and what draws resolve {_empty_of(priors)} of the plane is empty.",
         "What is said of P(f) is of functions drawn ten times or more, and of no others; the share "
         f"of the draws that they have is {seen}.",
     )
+
+
+def _empty_of(priors: Numbers) -> str:
+    """Say what share of the plane is empty, from the least to the largest of all maps."""
+    shares = [row["empty"] for row in priors["rows"].values() if row["empty"] is not None]
+    return f"from {min(shares):.2f} to {max(shares):.2f}" if shares else "nothing"
 
 
 def table_of_priors(numbers: Numbers) -> str:

@@ -415,11 +415,10 @@ def test_the_verdict() -> None:
     for finding in judged.findings:
         assert sum(finding.why.count(end) for end in (". ", "! ", "? ")) <= 2
     assert "λ̂ tells them apart" in judged.statement
-    assert "3 of 4" not in judged.statement
+    assert "2 of 2 (true) and 1 of 2 (random)" in judged.statement
     row = judged.numbers["priors"]["rows"]["table"]
-    assert (row["gap_se"], row["gap_is_bound"]) == (0.0, False)
-    # K = 7, and no other whose line is above what 2¹⁷ draws resolve ten times.
-    assert row["gap"] == pytest.approx(128 - 0.8 * (7 + 0) / 1, abs=12)
+    # K = 7 alone has a line above what 2¹⁷ draws resolve ten times, with a = 128/160.
+    assert (row["gap"], row["gap_se"], row["gap_is_bound"]) == (pytest.approx(122.4), 0.0, False)
 
 
 def test_the_verdict_on_simplicity_changes_with_the_numbers() -> None:
@@ -428,6 +427,10 @@ def test_the_verdict_on_simplicity_changes_with_the_numbers() -> None:
         data[name].loc[{"map": "π ⊕ perceptron", "complexity": 150.5}] = 0.2
     assert outcomes(data)[0].startswith("holds only if K is the true complexity")
     assert "π ⊕ perceptron" in verdict(data).findings[0].why
+    data = dataset()
+    data["best_by_repeat"].loc[{"map": "ReLU net"}] /= 64
+    assert outcomes(data)[0].startswith("holds only if K is the true complexity")
+    assert "no constant is in sight, for: ReLU net. " in verdict(data).findings[0].why
     data = dataset().sel(map=["perceptron", "polynomial"])
     data["bound_slope"][:] = data["bound_slope"][0]
     assert outcomes(data)[0] == "fails"
