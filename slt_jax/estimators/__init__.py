@@ -62,6 +62,11 @@ from slt_jax.estimators.smoothing import (
     smoothed_leave_one_out,
     smoothed_weights,
 )
+from slt_jax.estimators.two_samples import (
+    TwoSampleTest,
+    classifier_two_sample,
+    energy_distance,
+)
 
 __all__ = [
     "Basis",
@@ -77,11 +82,14 @@ __all__ = [
     "PowerLaw",
     "RankUniformity",
     "SmoothedWeights",
+    "TwoSampleTest",
     "bayes_fluctuation",
     "bayes_generalisation_loss",
     "bayes_training_loss",
     "bic",
     "calibrate",
+    "classifier_two_sample",
+    "energy_distance",
     "energy_effective_sample_size",
     "energy_variance",
     "energy_variance_coefficient",
