@@ -8,8 +8,6 @@ by steps of optax on minibatches of its data set. All runs are one axis under on
 that tells them apart is data: seeds, data sets, n, and every field of ``TrainingSettings``.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
@@ -102,7 +100,7 @@ class TrainingSettings(NamedTuple):
     largest_loss: Positive = 1e6
 
     @classmethod
-    def grid(cls, **fields: Any) -> list[TrainingSettings]:
+    def grid(cls, **fields: Any) -> list["TrainingSettings"]:
         """Return settings for every combination of the values of some fields.
 
         A list or a tuple is several values; those of the last field change fastest. Raises

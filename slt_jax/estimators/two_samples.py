@@ -203,7 +203,8 @@ def _least_squares(draws: Floats) -> Floats:
     """Matrix [N, N] from labels to the ridge regression of each without its own.
 
     (ŷ_i − H_ii y_i)/(1 − H_ii) with the hat matrix H of the features, which are the draws in units
-    of their deviation and the squares of these, with an intercept.
+    of their deviation and the squares of these. Both are centred, as the labels are, and have no
+    intercept: without a draw that would be on the other side of it.
     """
     centred = draws - draws.mean(axis=0)
     spread = centred.std(axis=0)
@@ -212,7 +213,7 @@ def _least_squares(draws: Floats) -> Floats:
     left, singular, _ = np.linalg.svd(features, full_matrices=False)
     squares = singular**2
     ridge = RELATIVE_RIDGE * max(squares.sum() / max(features.shape[1], 1), np.finfo(float).tiny)
-    hat = (left * (squares / (squares + ridge))) @ left.T + 1 / len(draws)
+    hat = (left * (squares / (squares + ridge))) @ left.T
     own = np.diag(hat).copy()
     np.fill_diagonal(hat, 0.0)
     return hat / np.maximum(1 - own, np.finfo(float).eps)[:, None]

@@ -155,9 +155,10 @@ def _checked_settings(settings: Any, has_held_out: bool) -> list[TrainingSetting
 def _recorded(record: Any, settings: list[TrainingSettings]) -> list[int]:
     """The steps at which losses are computed, increasing from 0."""
     ends = {one.steps for one in settings}
-    chosen = np.linspace(0, max(ends), RECORDED + 1).round() if record is None else record
-    given = chosen if record is None else increasing("record", record, Size)
-    return sorted({0, *(int(step) for step in given if step <= max(ends)), *ends})
+    chosen: Any = np.linspace(0, max(ends), RECORDED + 1).round().astype(int)
+    if record is not None:
+        chosen = increasing("record", record, Size) if np.size(record) else ()
+    return sorted({0, *(int(step) for step in chosen if step <= max(ends)), *ends})
 
 
 def _data_sets(problem: Any, data: list[Data], held_out: Any) -> DataSets:
