@@ -11,6 +11,7 @@ that tells them apart is data: seeds, data sets, n, and every field of ``Trainin
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -24,6 +25,7 @@ from slt_jax.model import Model
 from slt_jax.priors import coordinate_shapes
 from slt_jax.run.devices import JobFunction
 from slt_jax.run.small_products import with_sums_of_products
+from slt_jax.samplers.ensemble import MANY_CHAINS, chains_in_cache, drawn_once
 from slt_jax.statistics import Data
 from slt_jax.validation import (
     AtLeast,
@@ -43,8 +45,8 @@ OPTIMISERS = ("sgd", "adam")
 SCHEDULES = ("constant", "linear", "cosine")
 STOPS = ("", "steps", "training_loss", "worst_loss", "patience", "diverged")
 RUNNING, STEPS, TRAINING_LOSS, WORST_LOSS, PATIENCE, DIVERGED = range(len(STOPS))
-# A place is left where it was with probability 2^-16.
-ROUNDS = 16
+# A place is left where it was with probability 2^-12.
+ROUNDS = 12
 
 
 class TrainingSettings(NamedTuple):
@@ -242,15 +244,37 @@ def train_batch(
     to its least held-out loss.
     """
     data_sets, num_steps = shared
+    step = functools.partial(_step, model, width, data_sets)
+    judge = functools.partial(_judged, model, data_sets)
 
-    def one(run: Run, state: RunState) -> tuple[RunState, Losses]:
-        step = functools.partial(_step, model, width, data_sets, run)
-        was_running = state.stopped == RUNNING
-        state = jax.lax.fori_loop(0, num_steps, lambda _, state: step(state), state)
-        losses = _losses(model, data_sets, run, state.position)
-        return _judged(run, state, losses, was_running), losses
+    def of_block(block: tuple[Run, RunState]) -> tuple[RunState, Losses]:
+        runs, first = block
 
-    return jax.vmap(one)(runs, states)
+        def goes_on(carry: tuple[Array, RunState]) -> Array:
+            return (carry[0] < num_steps) & jnp.any(carry[1].stopped == RUNNING)
+
+        def advance(carry: tuple[Array, RunState]) -> tuple[Array, RunState]:
+            return carry[0] + 1, jax.vmap(step)(runs, carry[1])
+
+        _, states = jax.lax.while_loop(goes_on, advance, (jnp.zeros_like(num_steps), first))
+        return jax.vmap(judge)(runs, states, first.stopped == RUNNING)
+
+    count = len(runs.data_set)
+    blocks = -(-count // _runs_at_once(step, runs, states))
+    if blocks == 1:
+        return of_block((runs, states))
+    size = -(-count // blocks)
+    rows = np.minimum(np.arange(blocks * size), count - 1).reshape(blocks, size)
+    done = jax.lax.map(of_block, jax.tree.map(lambda leaf: leaf[rows], (runs, states)))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], done)
+
+
+def _runs_at_once(step: Callable[[Run, RunState], RunState], runs: Run, states: RunState) -> int:
+    """Return how many runs a processor advances side by side: as many as its cache holds."""
+    if jax.default_backend() != "cpu":
+        return len(runs.data_set)
+    one = jax.tree.map(lambda leaf: leaf[0], (runs, states))
+    return max(MANY_CHAINS, chains_in_cache(jax.make_jaxpr(step)(*one)))
 
 
 def _step(model: Model, width: int, data_sets: DataSets, run: Run, state: RunState) -> RunState:
@@ -311,24 +335,30 @@ def _batch(run: Run, n: Array, step: Array, width: int) -> tuple[Array, Array]:
 def shuffled(places: Array, n: Array, words: Array, epoch: Array) -> Array:
     """Return where a random order of 0 … n − 1 has each of some ``places``, without the others.
 
-    The order is that of the ``epoch`` of a run with the two random ``words``. In each of 16 rounds
-    a place changes with its mirror image at a random centre, or not, by one bit of a hash: a
-    permutation for every n.
+    The order is that of the ``epoch`` of a run with the two random ``words``. In each of 12 rounds
+    a place changes with its mirror image at a random centre, or not, by one bit of a hash that is
+    pairwise independent: a permutation for every n, of no use to cryptography.
 
-    Source: Hoang, Morris & Rogaway, An enciphering scheme based on a card shuffle, CRYPTO 2012; the
-    hash is the finaliser of Appleby's MurmurHash3.
+    Source: Hoang, Morris & Rogaway, An enciphering scheme based on a card shuffle, CRYPTO 2012;
+    Dietzfelbinger, Universal hashing and k-wise independent random variables via integer arithmetic
+    without primes, STACS 1996.
     """
+    n, places = n.astype(jnp.uint32), places.astype(jnp.uint32)
     start = _hashed(words[0] ^ _hashed(words[1] + epoch.astype(jnp.uint32)))
-    for index in range(ROUNDS):
-        word = _hashed(start + np.uint32(index * 0x9E3779B9 % 2**32))
-        mirrored = (word % n.astype(jnp.uint32)).astype(places.dtype) - places
-        mirrored = jnp.where(mirrored < 0, mirrored + n, mirrored)
-        bits = _hashed(jnp.maximum(places, mirrored).astype(jnp.uint32) ^ (word >> 3))
-        places = jnp.where(bits >> 31 == 1, mirrored, places)
-    return places
+    counter = np.arange(1, 3 * ROUNDS + 1, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    # Fused with what follows they would be computed anew for every place.
+    factors, terms, centres = drawn_once(_hashed(start + counter)).reshape(3, ROUNDS)
+    centres = drawn_once(centres % n)
+    for factor, term, centre in zip(factors | 1, terms, centres, strict=True):
+        mirrored = centre - places
+        mirrored = jnp.minimum(mirrored, mirrored + n)  # a negative one is a large one
+        bit = (jnp.maximum(places, mirrored) * factor + term) >> 31
+        places = jnp.where(bit == 1, mirrored, places)
+    return places.astype(jnp.int32)
 
 
 def _hashed(word: Array) -> Array:
+    """Mix the bits of words by the finaliser of Appleby's MurmurHash3."""
     word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
     return word ^ (word >> 16)
@@ -354,8 +384,11 @@ def _losses(model: Model, data_sets: DataSets, run: Run, w: Array) -> Losses:
     return Losses(training, worst, jnp.sum(data_sets.weights[place] * held_out))
 
 
-def _judged(run: Run, state: RunState, losses: Losses, was_running: Array) -> RunState:
+def _judged(
+    model: Model, data_sets: DataSets, run: Run, state: RunState, was_running: Array
+) -> tuple[RunState, Losses]:
     """Stop a run where it has to, and put one with patience back to its least held-out loss."""
+    losses = _losses(model, data_sets, run, state.position)
     running = state.stopped == RUNNING
     is_best = running & (losses.held_out < state.best_loss)
     state = state._replace(
@@ -374,7 +407,8 @@ def _judged(run: Run, state: RunState, losses: Losses, was_running: Array) -> Ru
     reason = jnp.select(list(reasons.values()), list(reasons), RUNNING).astype(state.stopped.dtype)
     state = state._replace(stopped=jnp.where(running, reason, state.stopped))
     back = was_running & (state.stopped != RUNNING) & has_patience & jnp.isfinite(state.best_loss)
-    return state._replace(position=jnp.where(back, state.best_position, state.position))
+    position = jnp.where(back, state.best_position, state.position)
+    return state._replace(position=position), losses
 
 
 start_jobs = JobFunction(start_batch, num_static=1, num_shared=0)
