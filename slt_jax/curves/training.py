@@ -381,7 +381,8 @@ def _losses(model: Model, data_sets: DataSets, run: Run, w: Array) -> Losses:
         return Losses(training, worst, jnp.full_like(training, jnp.nan))
     place = jnp.minimum(run.data_set, len(data_sets.weights) - 1)
     held_out = of_data(jax.tree.map(lambda leaf: leaf[place], data_sets.held_out))
-    return Losses(training, worst, jnp.sum(data_sets.weights[place] * held_out))
+    weights = data_sets.weights[place]  # 0 of copies, whatever their loss
+    return Losses(training, worst, jnp.sum(jnp.where(weights == 0, 0.0, weights * held_out)))
 
 
 def _judged(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -86,11 +88,11 @@ def train_ensemble(
     """Train with all settings on all data sets from ``seeds`` random starts, as one program.
 
     ``data`` is one data set or a list, whose sizes may differ. ``settings`` is one
-    ``TrainingSettings`` or a list, as ``TrainingSettings.grid`` makes; they
-    are data of the program, whose cost for a step is that of the gradients of
-    (largest batch) · (number of runs) data. A run's start and order of data depend on
-    (key, data set, seed) alone: runs of one seed under two settings are paired, and runs of
-    different seeds are independent.
+    ``TrainingSettings`` or a list, as ``TrainingSettings.grid`` makes. They are data of the
+    program, whose cost for a step is that of the gradients of (largest batch) · (number of runs)
+    data: runs of batches that differ much are cheaper in a call for each size. A run's start and
+    order of data depend on (key, data set, seed) alone: runs of one seed under two settings are
+    paired, and runs of different seeds are independent.
 
     ``held_out`` are data, or weighted points as ``quadrature_points`` makes them of the truth, the
     same for all, or a list with data for each data set. Losses are computed, and rules of stopping
@@ -100,12 +102,12 @@ def train_ensemble(
     error how far the runs are.
 
     Returns dimensions (setting, replicate, seed) with ``position`` [..., parameter], the end of
-    every run in the coordinates of ``Sampled.positions`` and of all draws here; losses along
-    ``step``, NaN after the run has stopped, and the ``final_`` ones at the end; ``num_steps``,
-    ``endpoint_step``, ``stopped_by`` and ``diverged``. The settings are coordinates. What the
-    endpoints are as functions, ``slt_jax.curves.predictions`` says: ``function_values``,
-    ``mean_losses`` and ``pointwise_log_likelihood``. Raises ValueError for arguments of a wrong
-    type or out of range.
+    every run in the real coordinates of samplers, of which ``curves.jobs.unravelled`` makes
+    parameters; losses along ``step``, NaN after the run has stopped, and the ``final_`` ones at the
+    end; ``num_steps``, ``endpoint_step``, ``stopped_by`` and ``diverged``. The settings are
+    coordinates. ``function_values``, ``mean_losses`` and ``pointwise_log_likelihood`` of
+    ``slt_jax.curves.predictions`` say what the ends are as functions. Raises ValueError for
+    arguments of a wrong type or out of range.
 
     >>> import jax
     >>> import slt_jax as slt
@@ -184,11 +186,15 @@ def _data_sets(problem: Any, data: list[Data], held_out: Any) -> DataSets:
             f"held_out: {len(held_out)} data sets; must be one for all, or one for each of "
             f"{len(data)}"
         )
-    points = [checked_held_out(problem, one) for one in (held_out if several else [held_out])]
-    filled = max(len(one.weights) for one in points if one is not None)
-    weights = [np.pad(one.weights, (0, filled - len(one.weights))) for one in points if one]
+    points: list[Any] = [
+        checked_held_out(problem, one) for one in (held_out if several else [held_out])
+    ]
+    if None in points:
+        raise ValueError("held_out holds None: must be data for each data set")
+    filled = max(len(one.weights) for one in points)
+    weights = [np.pad(one.weights, (0, filled - len(one.weights))) for one in points]
     return shared._replace(
-        held_out=stacked([one.data for one in points if one], filled),
+        held_out=stacked([one.data for one in points], filled),
         weights=np.stack(weights).astype(dtype),
     )
 
@@ -217,17 +223,17 @@ class _Ensemble(NamedTuple):
             shared = (self.data_sets, np.int32(num_steps))
             return train_jobs(self.model, width, shared, runs, states)
 
-        bar = Progress("training", len(steps)) if progress else None
-        for before, step in zip([0, *steps], steps, strict=False):
-            was_running = states.stopped == RUNNING
-            states, losses = advance(step - before, states)
-            records.append(
-                jax.tree.map(lambda leaf, on=was_running: np.where(on, leaf, np.nan), losses)
-            )
-            if bar is not None:
-                bar.advance(f"step {step}", 0.0)
-            if np.all(states.stopped != RUNNING):
-                break
+        with Progress("training", len(steps)) if progress else nullcontext() as bar:
+            for before, step in zip([0, *steps], steps, strict=False):
+                start, was_running = time.perf_counter(), states.stopped == RUNNING
+                states, losses = advance(step - before, states)
+                records.append(
+                    jax.tree.map(lambda leaf, on=was_running: np.where(on, leaf, np.nan), losses)
+                )
+                if bar is not None:
+                    bar.advance(f"step {step}", time.perf_counter() - start)
+                if np.all(states.stopped != RUNNING):
+                    break
         _, final = advance(0, states)
         missing = len(steps) - len(records)
         records += [jax.tree.map(lambda leaf: leaf * np.nan, final)] * missing

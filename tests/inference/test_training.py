@@ -11,10 +11,12 @@ import pytest
 
 import slt_jax as slt
 from slt_jax import Data, TrainingSettings
+from slt_jax.curves import training
 from slt_jax.curves.predictions import function_values, mean_losses, pointwise_log_likelihood
 from slt_jax.curves.training import fan_in_deviations, shuffled
 from slt_jax.oracles.criteria import HeldOut
 from slt_jax.run.compilation import CompilationCounter
+from slt_jax.run.devices import JobFunction
 
 PROBLEMS = slt.named_problems()
 LINEAR = PROBLEMS["linear_3"]
@@ -306,6 +308,7 @@ def test_a_boolean_net_finds_functions_until_all_labels_are_right():
         ({"data": []}, r"^data = \[\]: must be Data"),
         ({"data": [SETS[0], X]}, r"^data\[1\] = .*: must be Data"),
         ({"held_out": [SETS[0]] * 3}, "^held_out: 3 data sets; must be one for all"),
+        ({"held_out": [SETS[0], None]}, "^held_out holds None: must be data for each data set"),
         ({"held_out": HeldOut(SETS[0], np.ones(2), None)}, "^held_out.weights have shape"),
         ({"record": [3, 2]}, r"^record\[1\] = 2: must be > 3"),
         ({"record": [-1]}, r"^record\[0\] = -1: must be an integer ≥ 0"),
@@ -344,3 +347,30 @@ def test_a_model_without_a_problem_is_trained(side_by_side):
         *(settings._replace(steps=20) for settings, _ in CASES.values()), problem=LINEAR.model
     )
     np.testing.assert_array_equal(same["position"], runs["position"])
+
+
+def test_progress_is_said(capsys):
+    train(TrainingSettings(steps=3), record=[2], progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" in ")[0] for line in lines] == [
+        "training: 1/3 step 0", "training: 2/3 step 2", "training: 3/3 step 3",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_runs_in_float64_and_in_blocks_are_the_same(monkeypatch):
+    """Where a processor takes four runs at a time, and where it has more digits."""
+    settings = [case._replace(steps=20) for case, _ in CASES.values()]
+    starts = np.random.default_rng(0).normal(size=(3, 3))
+    runs = train(*settings, seeds=3, initial_positions=starts)
+    with jax.enable_x64(True):
+        fine = train(*settings, seeds=3, initial_positions=starts)
+    assert fine["position"].dtype == np.float64
+    np.testing.assert_allclose(fine["position"], runs["position"], atol=1e-5)
+    monkeypatch.setattr(training, "MANY_CHAINS", 4)
+    monkeypatch.setattr(training, "chains_in_cache", lambda _: 1)
+    new = JobFunction(training.train_batch, num_static=2, num_shared=1)
+    monkeypatch.setattr("slt_jax.inference.training.train_jobs", new)
+    in_blocks = train(*settings, seeds=3, initial_positions=starts)
+    for name in ("position", "training_loss", "num_steps"):
+        np.testing.assert_allclose(in_blocks[name], runs[name], atol=1e-6)
