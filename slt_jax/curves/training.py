@@ -70,9 +70,9 @@ class TrainingSettings(NamedTuple):
     A run starts at a draw of the prior times ``initial_scale``, or with "fan_in" at
     N(0, initial_scale²/fan_in) for matrices and 0 for vectors (``fan_in_deviations``). It stops
     after ``steps``, or when its loss over all training data is at most ``stop_at_loss``, or when
-    none of them has a larger loss than ``stop_at_worst_loss`` (log 2: a classifier of two classes
-    has every label right), or when its held-out loss has had no new minimum at so many recorded
-    steps in a row as ``patience``; a run with patience ends at that minimum, whatever stops it.
+    each of them has a loss below ``stop_at_worst_loss`` (log 2: a classifier of two classes has
+    every label right), or when its held-out loss has had no new minimum at so many recorded steps
+    in a row as ``patience``; a run with patience ends at that minimum, whatever stops it.
     Losses are in nats per datum and looked at only at recorded steps. A run whose batch loss is
     above ``largest_loss``, or whose next point is not finite, has diverged, and stays there.
 
@@ -401,7 +401,7 @@ def _judged(
     has_patience = run.patience > 0
     reasons = {
         TRAINING_LOSS: losses.training <= run.stop_at_loss,
-        WORST_LOSS: losses.worst <= run.stop_at_worst_loss,
+        WORST_LOSS: losses.worst < run.stop_at_worst_loss,
         PATIENCE: has_patience & (state.since_best >= run.patience),
         STEPS: state.step >= run.steps,
     }

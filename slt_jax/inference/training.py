@@ -95,11 +95,11 @@ def train_ensemble(
     paired, and runs of different seeds are independent.
 
     ``held_out`` are data, or weighted points as ``quadrature_points`` makes them of the truth, the
-    same for all, or a list with data for each data set. Losses are computed, and rules of stopping
-    looked at, at the steps that ``record`` names, by default 20 steps apart evenly, at step 0 and
-    at every end. ``initial_positions`` [..., d] are starts, spread over
-    [setting, data set, seed, d], in place of those of the settings. ``progress`` says on standard
-    error how far the runs are.
+    same for all, or a list with data for each data set. Losses are computed over all data, and
+    rules of stopping looked at, at the steps that ``record`` names, by default 20 at even
+    distances, at step 0 and where settings end. ``initial_positions`` [..., d] are starts, spread
+    over [setting, data set, seed, d], in place of those of the settings. ``progress`` says on
+    standard error how far the runs are.
 
     Returns dimensions (setting, replicate, seed) with ``position`` [..., parameter], the end of
     every run in the real coordinates of samplers, of which ``curves.jobs.unravelled`` makes

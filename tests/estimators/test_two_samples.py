@@ -67,7 +67,7 @@ def test_the_energy_distance_is_unbiased(shift):
         assert abs(null / values.std() - 1) < 6 / math.sqrt(PAIRS)
 
 
-@pytest.mark.false_alarm(comparisons=1, probability=1e-7)
+@pytest.mark.false_alarm(comparisons=2, probability=1e-7)
 @pytest.mark.parametrize("name", TESTS)
 def test_p_values_are_uniform_where_laws_are_equal(name):
     """Draws that are often equal too, whose order must not show."""
@@ -79,9 +79,10 @@ def test_p_values_are_uniform_where_laws_are_equal(name):
         p_values.append(TESTS[name](x, y, permutations=39, seed=i).p_value)
     # p-values of few distinct statistics are larger than uniform ones, and never smaller.
     assert stats.kstest(p_values, "uniform", alternative="greater").pvalue > 1e-7
-    assert np.mean(p_values) > 0.4
+    assert np.mean(p_values) > 0.36
 
 
+@pytest.mark.false_alarm(comparisons=1, standard_errors=6)
 @pytest.mark.parametrize("name", TESTS)
 def test_what_differs_is_detected(name):
     """A shift of the mean, and for all a change of the spread."""
@@ -91,7 +92,7 @@ def test_what_differs_is_detected(name):
         assert test.p_value == 0.001
         assert test.value > test.null_mean + 5 * test.null_standard_deviation
     same = TESTS[name](x, y)
-    assert abs(same.value - same.null_mean) < 5 * same.null_standard_deviation
+    assert abs(same.value - same.null_mean) < 6 * same.null_standard_deviation
 
 
 def test_accuracies_are_those_of_samples_that_weigh_alike():
@@ -101,9 +102,8 @@ def test_accuracies_are_those_of_samples_that_weigh_alike():
         test = TESTS[name](x / 10, y / 10 + 5)
         assert test.value == 1.0
         assert 0 < test.standard_error < 0.1
-        nothing = TESTS[name](np.zeros((10, 2)), np.zeros((12, 2)))
-        assert 0.3 < nothing.value < 0.7
-        assert nothing.p_value > 0.05
+    nothing = TESTS["linear"](np.zeros((10, 2)), np.zeros((12, 2)))
+    assert (nothing.value, nothing.p_value) == (0.5, 1.0)
 
 
 def test_repeated_calls_agree():
