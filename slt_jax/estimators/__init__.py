@@ -55,6 +55,7 @@ from slt_jax.estimators.losses import (
 from slt_jax.estimators.power_law import Interval, PowerLaw, fit_power_law, local_exponents
 from slt_jax.estimators.ranks import RankUniformity, rank_uniformity
 from slt_jax.estimators.scaling import volume_coefficient
+from slt_jax.estimators.selection import best_of
 from slt_jax.estimators.smoothing import (
     LeaveOneOut,
     SmoothedWeights,
@@ -86,6 +87,7 @@ __all__ = [
     "bayes_fluctuation",
     "bayes_generalisation_loss",
     "bayes_training_loss",
+    "best_of",
     "bic",
     "calibrate",
     "classifier_two_sample",
