@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from slt_jax.run.precision import in_float64
 from slt_jax.run.sweep import Task
 
 from . import Config
@@ -63,30 +62,18 @@ def _slug(family: str) -> str:
     return family.replace(" ", "_")
 
 
-@in_float64
 def designs(config: Config) -> np.ndarray:
     """Draw the inputs x ~ U[−1, 1] of all designs [D, n]; each depends on its index alone."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 0)
-
-    def one(index: jax.Array) -> jax.Array:
-        inside = jax.random.fold_in(key, index)
-        return jax.random.uniform(inside, (config.sample_size,), float, -1.0, 1.0)
-
-    return np.asarray(jax.vmap(one)(jnp.arange(config.designs)))
+    streams = [np.random.default_rng([config.seed, 0, d]) for d in range(config.designs)]
+    return np.stack([stream.uniform(-1, 1, config.sample_size) for stream in streams])
 
 
-@in_float64
 def noise_draws(config: Config) -> np.ndarray:
-    """Draw standard normal noise on all designs [D, draw, n]."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-
-    def one(design: jax.Array, draw: jax.Array) -> jax.Array:
-        inside = jax.random.fold_in(jax.random.fold_in(key, design), draw)
-        return jax.random.normal(inside, (config.sample_size,), float)
-
-    by_draw = jax.vmap(one, in_axes=(None, 0))
-    indices = jnp.arange(config.designs), jnp.arange(config.noise_draws)
-    return np.asarray(jax.vmap(by_draw, in_axes=(0, None))(*indices))
+    """Draw standard normal noise on all designs [D, draw, n], each by its indices alone."""
+    shape = (config.designs, config.noise_draws)
+    streams = [np.random.default_rng([config.seed, 1, *place]) for place in np.ndindex(shape)]
+    noise = np.stack([stream.normal(size=config.sample_size) for stream in streams])
+    return noise.reshape(*shape, -1)
 
 
 def fit(config: Config, family: Family, scale: float) -> xr.Dataset:

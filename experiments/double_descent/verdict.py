@@ -66,11 +66,17 @@ def setting_of(dataset: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def peak(error: xr.DataArray, n: int) -> float:
-    """Return the error at p = n over the worse of that at the best p < n and at the last p."""
-    known = error.dropna("parameters")
-    below = known.sel(parameters=known["parameters"] < n).min()
-    return float(known.sel(parameters=n) / max(below, known[-1]))
+def peaks(error: xr.DataArray, n: int) -> np.ndarray:
+    """Return the error at p = n over the worse of that at the best p < n and at the last p.
+
+    ``error`` [..., parameters] has NaN where p is not known.
+    """
+    p = error["parameters"].to_numpy()
+    values = error.transpose(..., "parameters").to_numpy()
+    known = np.where(np.isfinite(values), np.arange(p.size), 0).max(axis=-1)
+    last = np.take_along_axis(values, known[..., None], axis=-1)[..., 0]
+    best = values[..., p < n].min(axis=-1)
+    return np.asarray(values[..., p == n][..., 0] / np.maximum(best, last))
 
 
 def numbers_of_descents(dataset: xr.Dataset) -> list[dict[str, Any]]:
@@ -90,9 +96,7 @@ def numbers_of_descents(dataset: xr.Dataset) -> list[dict[str, Any]]:
         below = error.sel(parameters=error["parameters"] < n)
         best = int(below["parameters"][int(below.argmin("parameters"))])
         last = int(at["gain_parameters"].sel(scale=shown))
-        peaks = [peak(at["test_error"].sel(scale=s), n)
-                 for s, is_known in zip(at["scale"].to_numpy(), known.to_numpy(), strict=True)
-                 if is_known]  # fmt: skip
+        by_scale = peaks(at["test_error"], n)[known.to_numpy()]
         share = float(at["helped_share"])
         rows.append(
             {
@@ -103,9 +107,9 @@ def numbers_of_descents(dataset: xr.Dataset) -> list[dict[str, Any]]:
                 "error_at_n": float(error.sel(parameters=n)),
                 "last": last,
                 "error_last": _triple(at, "test_error", scale=shown, parameters=last),
-                "peak": peak(error, n),
-                "least_peak": min(peaks),
-                "largest_peak": max(peaks),
+                "peak": float(peaks(error, n)),
+                "least_peak": float(by_scale.min()),
+                "largest_peak": float(by_scale.max()),
                 "gain": _triple(at, "gain", scale=shown),
                 "least_gain": float(at["gain"].min()),
                 "helps": share >= MIN_SHARE,
@@ -147,11 +151,13 @@ def numbers_of_temperatures(dataset: xr.Dataset) -> dict[str, Any]:
     rows = {}
     for family in dataset["family"].to_numpy().tolist():
         at = dataset.sel(family=family)
-        peaks = [peak(at["tempered_error"].sel(beta=b), n) for b in at["beta"].to_numpy()]
+        heights = peaks(at["tempered_error"].transpose("beta", "parameters"), n).tolist()
         counts = at["counted_directions"].sel(parameters=n).to_numpy().tolist()
-        high = [b for b, each in zip(at["beta"].to_numpy(), peaks, strict=True) if each >= MIN_PEAK]
+        high = [
+            b for b, each in zip(at["beta"].to_numpy(), heights, strict=True) if each >= MIN_PEAK
+        ]
         rows[family] = {
-            "peaks": peaks,
+            "peaks": heights,
             "counts_at_n": counts,
             "counts_at_last": at["counted_directions"].isel(parameters=-1).to_numpy().tolist(),
             "first_beta": float(high[0]) if high else None,

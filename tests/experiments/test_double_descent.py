@@ -52,7 +52,7 @@ def inputs() -> np.ndarray:
 
 
 def brute(family: Family, scale: float, count: int, penalty: float) -> tuple[np.ndarray, ...]:
-    """Matrices that map y to predictions at the nodes of RULE, of each design, by pseudo-inverse."""
+    """Matrices that map y of each design to predictions at the nodes of RULE, by inversion."""
     weights = scaling(family, scale, count)
     phi = features(family, inputs(), count) * weights
     test = features(family, RULE.nodes, count) * weights
@@ -123,7 +123,7 @@ def test_bayes_is_ridge_and_tends_to_minimum_norm() -> None:
     limit = errors(at, minimum_norm(at), truth, [0.1])
     np.testing.assert_allclose(bayes(at, truth, [0.1], 2.0, 1e14), limit, rtol=1e-6)
     best = best_ridge(at, truth, [0.1, 0.5], study.PENALTIES)
-    assert np.all(best[..., 0] <= limit[..., 0])
+    assert np.all(best[..., 0] <= limit[..., 0] * (1 + 1e-9))
     for beta, count in ((1e14, 3.0), (1e-14, 0.0)):
         np.testing.assert_allclose(counted_directions(at, 0.1, 2.0, beta), count, atol=1e-6)
 
@@ -232,6 +232,7 @@ def test_gains_compare_the_last_with_the_best() -> None:
 # --- nets -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_net_fits_its_data_and_each_by_its_own_key() -> None:
     x = jnp.asarray(inputs()[:2], jnp.float32)
     y, grid = jnp.abs(x), jnp.linspace(-1, 1, 50)
@@ -267,7 +268,12 @@ def assembled() -> xr.Dataset:
 
 
 def dataset() -> xr.Dataset:
-    return assembled().copy(deep=True)
+    """The results with a peak that so few data and designs do not have in every family."""
+    data = assembled().copy(deep=True)
+    place = {"estimator": "minimum norm", "parameters": SMOKE.sample_size}
+    data["test_error"].loc[place] *= 100.0
+    data["test_error"].loc[{**place, "family": "monomial"}] /= 100.0
+    return data
 
 
 def outcomes(data: xr.Dataset) -> list[str]:
@@ -334,26 +340,20 @@ def test_a_peak_of_bayes_or_a_barrier_in_the_evidence_would_account_for_it() -> 
     assert outcomes(data)[1] == "holds for double descent"
 
 
-def test_nets_that_do_not_interpolate_are_marked() -> None:
+def test_marks_and_titles_follow_the_verdict() -> None:
     data = dataset()
     data["net_interpolating"][:] = 0.5
+    data["helped_share"][:] = 0.0
+    data["barrier_high"][:] = 4.0
     judged = verdict(data)
     assert "not all have interpolated at 60" in judged.statement
     assert judged.table.splitlines()[-1].endswith("0.50 !")
-    axis = figure(data, judged)["double_descent"].axes[3]
-    assert "not all interpolate, $p>n$" in [
-        text.get_text() for text in axis.get_legend().get_texts()
-    ]
-
-
-def test_titles_follow_the_verdict() -> None:
-    data = dataset()
-    data["helped_share"][:] = 0.0
-    data["barrier_high"][:] = 4.0
-    drawn = figure(data, verdict(data))["double_descent"]
+    drawn = figure(data, judged)["double_descent"]
     titles = [axis.get_title() for axis in drawn.axes]
     assert titles[1].endswith("at no $s$")
     assert titles[4].startswith("(e) The evidence along $p$")
+    legend = drawn.axes[3].get_legend().get_texts()
+    assert "not all interpolate, $p>n$" in [text.get_text() for text in legend]
 
 
 def test_what_is_not_resolved_is_left_out() -> None:
