@@ -19,13 +19,10 @@ float64 on the host.
 import math
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slt_jax.run.precision import in_float64
-
+from .blocks import inner, thin_qr, times
 from .features import Family, isometry, scaling
 
 Floats = NDArray[np.float64]
@@ -56,9 +53,9 @@ def decompose(family: Family, scale: float, phi: Floats, moments: Floats) -> Dec
     weights = scaling(family, scale, count)
     scaled = phi * weights
     if count > n:
-        basis, triangle = (np.asarray(part) for part in _thin_qr(np.swapaxes(scaled, -1, -2)))
-        u, s, inner = np.linalg.svd(np.swapaxes(triangle, -1, -2))
-        directions = basis @ np.swapaxes(inner, -1, -2)
+        basis, triangle = thin_qr(np.swapaxes(scaled, -1, -2))
+        u, s, turn = np.linalg.svd(np.swapaxes(triangle, -1, -2))
+        directions = times(basis, np.swapaxes(turn, -1, -2))
     else:
         u, s, right = np.linalg.svd(scaled, full_matrices=True)
         directions = np.swapaxes(right, -1, -2)
@@ -66,20 +63,10 @@ def decompose(family: Family, scale: float, phi: Floats, moments: Floats) -> Dec
         directions = np.pad(directions, [(0, 0), (0, 0), (0, n - count)])
     functions = weights[:, None] * directions
     vectors = isometry(family, functions)
-    gram = np.swapaxes(vectors, -1, -2) @ vectors
-    return Decomposition(s, np.swapaxes(u, -1, -2), gram, moments @ functions, min(n, count))
-
-
-@in_float64
-def _thin_qr(matrices: Floats) -> tuple[jax.Array, jax.Array]:
-    """Factorise tall matrices [D, p, n]; NumPy's threads get in one another's way here."""
-    return _compiled_qr(matrices)
-
-
-@jax.jit
-def _compiled_qr(matrices: jax.Array) -> tuple[jax.Array, jax.Array]:
-    basis, triangle = jnp.linalg.qr(matrices)
-    return basis, triangle
+    gram = inner(vectors, vectors)
+    return Decomposition(
+        s, np.swapaxes(u, -1, -2), gram, inner(moments.T, functions), min(n, count)
+    )
 
 
 def rotated(at: Decomposition, values: Floats) -> Floats:

@@ -10,6 +10,7 @@ from scipy.fft import dct, next_fast_len
 
 from slt_jax.oracles.quadrature import Rule, panel_rule
 
+from .blocks import inner
 from .targets import TARGETS
 
 Floats = NDArray[np.float64]
@@ -89,10 +90,8 @@ def isometry(family: Family, coefficients: Floats) -> Floats:
             return np.asarray(dct(halved, type=3, n=size, axis=-2) * np.sqrt(weights)[:, None])
         case "monomial":
             rule = end_rule()
-            return np.asarray(
-                (np.sqrt(rule.weights)[:, None] * features(family, rule.nodes, count))
-                @ coefficients
-            )
+            weighted = features(family, rule.nodes, count) * np.sqrt(rule.weights)[:, None]
+            return inner(weighted.T, coefficients)
     return coefficients
 
 
@@ -122,5 +121,5 @@ def moments(family: Family, count: int) -> Floats:
     for start in range(0, x.size, CHUNK):
         part = slice(start, start + CHUNK)
         weighted = np.stack([f(x[part]) for f in TARGETS.values()]) * weights[part]
-        total += weighted @ features(family, x[part], count)
+        total += inner(weighted.T, features(family, x[part], count))
     return total

@@ -236,7 +236,7 @@ def judge_descent(numbers: Numbers) -> Finding:
         if helped:
             level = (
                 "and ends below the best p < n only if no such p holds the truth well and s is "
-                f"{_window(helped, setting)}"
+                f"{_window(helped, setting)} ({setting['target']}, σ = {setting['noise']:g})"
             )
         outcome = f"holds only if the polynomial is one {basis}{level}"
     return Finding("E4", DESCENT, outcome, _why_descent(numbers, norm, descending))
@@ -302,7 +302,8 @@ def _why_descent(numbers: Numbers, norm: list[dict[str, Any]], descending: list[
     end = "they descend as the others do"
     if rise and "monomial" not in descending:
         end = (
-            "there is no second descent, in extended precision the last p is 10^"
+            "there is no second descent, as their kernel stays analytic at p → ∞ and its matrix as "
+            "ill-conditioned, and in extended precision the last p is 10^"
             f"{rise[0]:.0f} [{rise[1]:.0f}, {rise[2]:.0f}] times worse than the best p < n"
         )
     tamed = max(row["largest_peak"] for row in numbers["descents"] if row["estimator"] != NORM)

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.stats import multivariate_normal
 
 from experiments.double_descent import PRESETS, study
+from experiments.double_descent.blocks import inner, thin_qr, times
 from experiments.double_descent.exact import (
     bayes,
     best_ridge,
@@ -111,6 +112,22 @@ def test_errors_are_those_of_the_matrices(family: Family, count: int) -> None:
             variance = np.sum(matrix**2, axis=1) @ RULE.weights / 2
             expected = bias[:, None] + variance * np.square(noises)
             np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_tall_matrices_are_factorised_block_by_block() -> None:
+    for height in (20, 128, 129, 1000):
+        matrices = np.random.default_rng(3).normal(size=(2, height, 5))
+        basis, triangle = thin_qr(matrices)
+        np.testing.assert_allclose(basis @ triangle, matrices, atol=1e-12)
+        product = np.swapaxes(basis, 1, 2) @ basis
+        np.testing.assert_allclose(product, np.stack([np.eye(5)] * 2), atol=1e-13)
+
+
+def test_products_block_by_block() -> None:
+    tall, other = np.random.default_rng(4).normal(size=(2, 3, 1000, 40))
+    np.testing.assert_allclose(inner(tall, other), np.swapaxes(tall, 1, 2) @ other, atol=1e-10)
+    np.testing.assert_allclose(inner(tall[0], other)[1], tall[0].T @ other[1], atol=1e-10)
+    np.testing.assert_allclose(times(tall, other[:, :40]), tall @ other[:, :40], atol=1e-10)
 
 
 def test_bayes_is_ridge_and_tends_to_minimum_norm() -> None:
