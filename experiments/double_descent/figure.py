@@ -104,8 +104,10 @@ def _descent_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
                (i % CROWDED, CROWDED))  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel=PARAMETERS, ylabel=f"median {ERROR}")
     _threshold(axis, dataset)
-    axis.legend(fontsize=7, loc="upper left", handlelength=3.2,
-                title=_shown(dataset), title_fontsize=7)  # fmt: skip
+    axis.legend(
+        fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.36), handlelength=3.2,
+        title=_shown(dataset), title_fontsize=7,
+    )  # fmt: skip
 
 
 def _gain_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
@@ -128,7 +130,7 @@ def _monomial_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     exact = dataset.isel(target=0, noise=0).sel(
         estimator="minimum norm", family="monomial", scale=scale
     )
-    _curve(axis, exact, "test_error", "parameters", "extended precision",
+    _curve(axis, exact, "test_error", "parameters", "exact",
            (plotting.BLACK, "-", "o"))  # fmt: skip
     cuts = dataset["cutoff"].to_numpy()
     colours = (plotting.RED, plotting.ORANGE, plotting.GREEN, plotting.BLUE, plotting.PURPLE)

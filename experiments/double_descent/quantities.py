@@ -45,6 +45,9 @@ QUANTITIES = {
     "evidence_parameters": Quantity("median p of the largest evidence", ONE),
     "evidence_parameters_quarter": Quantity("lower quartile of that p", ONE),
     "evidence_parameters_three_quarters": Quantity("upper quartile of that p", ONE),
+    "evidence_scale": Quantity("median s of the largest evidence at the last p", ONE),
+    "evidence_scale_quarter": Quantity("lower quartile of that s", ONE),
+    "evidence_scale_three_quarters": Quantity("upper quartile of that s", ONE),
     "evidence_beyond": Quantity("share of data sets whose evidence is largest beyond p = n", ONE),
     "counted_directions": Quantity("half the number of directions that data determine", ONE),
     # Nets.

@@ -128,7 +128,7 @@ def summarised(
     target, noise] is that of ``gains`` at the last p known, and ``helping_scale`` [estimator,
     family, target, noise, end] that of ``crossings``. ``free_energy`` is the mean of F_n over noise
     above that of the best p, ``barrier`` F_n at p = n above the worse of the best p on both sides,
-    and ``evidence_parameters`` the p of the least F_n.
+    ``evidence_parameters`` the p of the least F_n, and ``evidence_scale`` its s at the last p.
     """
     errors = {
         "minimum norm": _of_minimum_norm(config, fits, exact),
@@ -265,23 +265,27 @@ def _evidence(config: Config, fits: xr.Dataset) -> dict[str, xr.DataArray]:
     chosen = fits["evidence_parameters"]
     picked = fits["bayes"].sel(parameters=chosen) / fits["bayes"].min("parameters")
     cell = ("family", "scale", "target", "noise")
-    pooled = chosen.stack(data_set=("design", "draw")).transpose("data_set", *cell)
-    quartiles = np.quantile(pooled.to_numpy(), (0.5, 0.25, 0.75), axis=0, method="nearest")
-    plain = pooled.isel(data_set=0, drop=True)
-    names = (
-        "evidence_parameters",
-        "evidence_parameters_quarter",
-        "evidence_parameters_three_quarters",
-    )
-    data = {name: plain.copy(data=q) for name, q in zip(names, quartiles, strict=True)}
+    pooled = chosen.stack(data_set=("design", "draw"))
+    scales = free["scale"].to_numpy()[free.isel(parameters=-1).argmin("scale").to_numpy()]
+    best_scale = free.isel(parameters=-1, scale=0, drop=True).copy(data=scales)
     beyond = (chosen > n).mean(["design", "draw"])
     return {
         **_with_ends("free_energy", height, ("family", "scale", "parameters", "target", "noise")),
         **_with_ends("barrier", barrier, cell),
         **_with_ends("evidence_regret", picked.mean("draw"), cell),
-        **data,
+        **_quartiles("evidence_parameters", pooled, "data_set"),
+        **_quartiles("evidence_scale", best_scale, "design"),
         "evidence_beyond": beyond,
     }
+
+
+def _quartiles(name: str, values: xr.DataArray, over: str) -> dict[str, xr.DataArray]:
+    """Name the median and the quartiles of what takes few values."""
+    ordered = values.transpose(over, ...)
+    ends = {"": 0.5, "_quarter": 0.25, "_three_quarters": 0.75}
+    plain = ordered.isel({over: 0}, drop=True)
+    parts = np.quantile(ordered.to_numpy(), list(ends.values()), axis=0, method="nearest")
+    return {f"{name}{end}": plain.copy(data=part) for end, part in zip(ends, parts, strict=True)}
 
 
 def _nets(config: Config, nets: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -63,7 +63,7 @@ def table_of_evidence(rows: Rows) -> str:
     """Tabulate where the evidence is largest, and F_n at p = n above the best on both sides."""
     head = (
         "evidence", "truth", "σ", "largest at p", "quartiles", "beyond n", "best p of Bayes",
-        "error there/least", "barrier at n [nats]", "F_n at last p",
+        "error there/least", "largest at s with last p", "barrier at n [nats]", "F_n at last p",
     )  # fmt: skip
     return aligned(
         head,
@@ -71,7 +71,9 @@ def table_of_evidence(rows: Rows) -> str:
             [
                 row["family"], row["target"], f"{row['noise']:g}", str(row["parameters"][0]),
                 f"{row['parameters'][1]}–{row['parameters'][2]}", f"{row['beyond']:.2f}",
-                str(row["best"]), interval(row["regret"]), interval(row["barrier"]),
+                str(row["best"]), interval(row["regret"]),
+                f"{row['scale'][0]:g} ({row['scale'][1]:g} to {row['scale'][2]:g})",
+                interval(row["barrier"]),
                 f"{row['at_last']:.1f}",
             ]
             for row in rows

@@ -8,7 +8,7 @@ import xarray as xr
 
 from slt_jax.report.verdict import Finding, Verdict, plus_minus
 
-from .tables import tables
+from .tables import interval, tables
 
 DESCENT = (
     "polynomial regression shows double descent (a comment), against ‘more parameters make a "
@@ -133,6 +133,9 @@ def numbers_of_evidence(dataset: xr.Dataset) -> list[dict[str, Any]]:
                 "parameters": [
                     int(at[f"evidence_parameters{end}"])
                     for end in ("", "_quarter", "_three_quarters")
+                ],
+                "scale": [
+                    float(at[f"evidence_scale{end}"]) for end in ("", "_quarter", "_three_quarters")
                 ],
                 "beyond": float(at["evidence_beyond"]),
                 "best": int(error["parameters"][int(error.argmin("parameters"))]),
@@ -282,7 +285,7 @@ def _why_descent(numbers: Numbers, norm: list[dict[str, Any]], descending: list[
         for row in shown
     )
     windows = ", ".join(
-        f"{row['family']} {row['from'][0]:.2f} to {row['to'][0]:.2f}"
+        f"{interval(row['from'])} to {interval(row['to'])} ({row['family']})"
         for row in shown
         if row["helps"]
     )
@@ -380,6 +383,10 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"{row['family']} {row['parameters'][0]} ({row['parameters'][1]} to {row['parameters'][2]})"
         for row in evidence
     )
+    chosen = ", ".join(
+        f"{row['scale'][0]:g} ({row['scale'][1]:g} to {row['scale'][2]:g}, {row['family']})"
+        for row in evidence
+    )
     regret = max(numbers["evidence"], key=lambda row: row["regret"][0])
     ridge = [row for row in numbers["descents"] if row["estimator"] == "best ridge"]
     ratios = [10 ** row["gain"][0] for row in ridge]
@@ -395,6 +402,7 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"{setting['target']}, σ = {setting['noise']:g}, s = {setting['scale']:g}); the posterior "
         f"mean there errs by at most {plus_minus(regret['regret'][0], _half(regret['regret']), 2)} "
         f"times the best p ({regret['family']}, {regret['target']}, σ = {regret['noise']:g}).",
+        f"With the last p it is largest at s = {chosen}.",
         f"With ridge at its best the last p errs by {min(ratios):.2f} to {max(ratios):.2f} times "
         f"the best p < n, at s = {setting['scale']:g} (most with {worst['family']}, "
         f"{worst['target']}, σ = {worst['noise']:g}).",
