@@ -41,7 +41,16 @@ def verdict(dataset: xr.Dataset) -> Verdict:
     }
     numbers["descending"] = descending_families(numbers["descents"])
     findings = (judge_descent(numbers), judge_phases(numbers))
-    return Verdict(findings, tables(numbers), numbers, notes(numbers))
+    return Verdict(findings, tables(numbers), _known(numbers), notes(numbers))
+
+
+def _known(value: Any) -> Any:
+    """Put None, which JSON has, in the place of every NaN."""
+    if isinstance(value, dict):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -112,7 +121,7 @@ def numbers_of_descents(dataset: xr.Dataset) -> list[dict[str, Any]]:
                 "largest_peak": float(by_scale.max()),
                 "gain": _triple(at, "gain", scale=shown),
                 "least_gain": float(at["gain"].min()),
-                "helps": share >= MIN_SHARE,
+                "helps": share >= MIN_SHARE and bool(at["helping_scale"].notnull().all()),
                 "helped_share": share,
                 "from": _triple(at, "helping_scale", end="from"),
                 "to": _triple(at, "helping_scale", end="to"),
