@@ -1,12 +1,13 @@
 """The verdict on double descent (E4, and E15 in part), from the dataset alone."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from slt_jax.report.verdict import Finding, Verdict, plus_minus
+from slt_jax.report.verdict import Finding, Verdict
 
 from .tables import interval, tables
 
@@ -119,10 +120,9 @@ def numbers_of_descents(dataset: xr.Dataset) -> list[dict[str, Any]]:
                 "peak": float(peaks(error, n)),
                 "least_peak": float(by_scale.min()),
                 "largest_peak": float(by_scale.max()),
+                "largest_peak_at": float(at["scale"][known.to_numpy()][by_scale.argmax()]),
                 "gain": _triple(at, "gain", scale=shown),
-                "least_gain": float(at["gain"].min()),
                 "helps": share >= MIN_SHARE and bool(at["helping_scale"].notnull().all()),
-                "helped_share": share,
                 "from": _triple(at, "helping_scale", end="from"),
                 "to": _triple(at, "helping_scale", end="to"),
             }
@@ -171,7 +171,6 @@ def numbers_of_temperatures(dataset: xr.Dataset) -> dict[str, Any]:
         rows[family] = {
             "peaks": heights,
             "counts_at_n": counts,
-            "counts_at_last": at["counted_directions"].isel(parameters=-1).to_numpy().tolist(),
             "first_beta": float(high[0]) if high else None,
         }
     return {"betas": dataset["beta"].to_numpy().tolist(), "rows": rows}
@@ -214,11 +213,7 @@ def numbers_of_nets(dataset: xr.Dataset) -> list[dict[str, Any]]:
 def _cells(dataset: xr.Dataset, axes: tuple[str, ...]) -> list[dict[str, Any]]:
     """List the coordinates of all combinations of some axes."""
     values = [dataset[axis].to_numpy().tolist() for axis in axes]
-    grid = np.array(np.meshgrid(*[range(len(v)) for v in values], indexing="ij"))
-    return [
-        {axis: values[i][j] for i, (axis, j) in enumerate(zip(axes, place, strict=True))}
-        for place in grid.reshape(len(axes), -1).T
-    ]
+    return [dict(zip(axes, place, strict=True)) for place in itertools.product(*values)]
 
 
 def _triple(at: xr.Dataset, name: str, **place: Any) -> list[float]:
@@ -318,7 +313,8 @@ def _why_descent(numbers: Numbers, norm: list[dict[str, Any]], descending: list[
             "ill-conditioned, and in extended precision the last p is 10^"
             f"{rise[0]:.0f} [{rise[1]:.0f}, {rise[2]:.0f}] times worse than the best p < n"
         )
-    tamed = max(row["largest_peak"] for row in numbers["descents"] if row["estimator"] != NORM)
+    tamed = [row for row in numbers["descents"] if row["estimator"] != NORM]
+    most = max(tamed, key=lambda row: row["largest_peak"])
     n, last = setting["n"], setting["last"]
     return (
         f"With n = {n} inputs x ~ U[−1, 1] and features φ_k k^−s the claim is read as: the median "
@@ -328,7 +324,8 @@ def _why_descent(numbers: Numbers, norm: list[dict[str, Any]], descending: list[
         f"{setting['noise']:g}, s = {setting['scale']:g}). The last p beats every p < n for s from "
         f"{windows or 'nowhere to nowhere'} there, as smaller s make spikes of the interpolant and "
         f"larger s leave it the one of n − 1 degrees{none}. Monomials: {end}; with ridge at its "
-        f"best and Bayes p = n is at most {tamed:.1f} times worse than both sides."
+        f"best and Bayes p = n is at most {max(row['peak'] for row in tamed):.1f} times worse than "
+        f"both sides, and {most['largest_peak']:.1f} times at s = {most['largest_peak_at']:g}."
     )
 
 
@@ -396,6 +393,16 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"{row['scale'][0]:g} ({row['scale'][1]:g} to {row['scale'][2]:g}, {row['family']})"
         for row in evidence
     )
+    paying = {
+        row["family"]: row
+        for row in numbers["descents"]
+        if row["estimator"] == NORM and row["helps"] and _is_shown(row, setting)
+    }
+    inside = sum(
+        paying[row["family"]]["from"][0] <= row["scale"][0] <= paying[row["family"]]["to"][0]
+        for row in evidence
+        if row["family"] in paying
+    )
     regret = max(numbers["evidence"], key=lambda row: row["regret"][0])
     ridge = [row for row in numbers["descents"] if row["estimator"] == "best ridge"]
     ratios = [10 ** row["gain"][0] for row in ridge]
@@ -409,9 +416,10 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     return (
         f"The evidence is largest at p = {places} (median and quartiles over data sets, "
         f"{setting['target']}, σ = {setting['noise']:g}, s = {setting['scale']:g}); the posterior "
-        f"mean there errs by at most {plus_minus(regret['regret'][0], _half(regret['regret']), 2)} "
+        f"mean there errs by at most {interval(regret['regret'])} "
         f"times the best p ({regret['family']}, {regret['target']}, σ = {regret['noise']:g}).",
-        f"With the last p it is largest at s = {chosen}.",
+        f"With the last p it is largest at s = {chosen}: within the s that pay in {inside} of the "
+        f"{len(paying)} families in which some do.",
         f"With ridge at its best the last p errs by {min(ratios):.2f} to {max(ratios):.2f} times "
         f"the best p < n, at s = {setting['scale']:g} (most with {worst['family']}, "
         f"{worst['target']}, σ = {worst['noise']:g}).",
@@ -433,14 +441,11 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
 
 def _windows(numbers: Numbers) -> str:
     """List the s that help for the shown function at every noise."""
+    target = numbers["setting"]["target"]
+    rows = [row for row in numbers["descents"] if row["estimator"] == NORM and row["helps"]]
     told = [
         f"{row['from'][0]:.2f} to {row['to'][0]:.2f} ({row['family']}, σ = {row['noise']:g})"
-        for row in numbers["descents"]
-        if row["estimator"] == NORM and row["target"] == numbers["setting"]["target"]
-        and row["helps"]
-    ]  # fmt: skip
+        for row in rows
+        if row["target"] == target
+    ]
     return ", ".join(told) or "none"
-
-
-def _half(triple: list[float]) -> float:
-    return (triple[2] - triple[1]) / 2
