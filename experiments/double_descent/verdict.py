@@ -228,7 +228,6 @@ def judge_descent(numbers: Numbers) -> Finding:
     """E4 holds as far as errors peak at p = n and end below the best p < n."""
     setting = numbers["setting"]
     norm = [row for row in numbers["descents"] if row["estimator"] == NORM]
-    families = list(dict.fromkeys(row["family"] for row in norm))
     descending = numbers["descending"]
     helped = [row for row in norm if row["helps"] and row["family"] in descending]
     if setting["designs"] < MIN_DESIGNS:
@@ -238,14 +237,16 @@ def judge_descent(numbers: Numbers) -> Finding:
     elif len(helped) == len(norm) and all(_everywhere(row, setting["scales"]) for row in norm):
         outcome = "holds"
     else:
-        basis = "" if len(descending) == len(families) else f"of {_listed(descending)} functions, "
+        outcome = f"holds only if the polynomial is one of {_listed(descending)} functions, "
+        if set(descending) == {row["family"] for row in norm}:
+            outcome = "holds in every basis, "
         level = "though it nowhere ends below the best p < n"
         if helped:
             level = (
                 "and ends below the best p < n only if no such p holds the truth well and s is "
                 f"{_window(helped, setting)} ({setting['target']}, σ = {setting['noise']:g})"
             )
-        outcome = f"holds only if the polynomial is one {basis}{level}"
+        outcome += level
     return Finding("E4", DESCENT, outcome, _why_descent(numbers, norm, descending))
 
 
@@ -273,7 +274,7 @@ def _window(rows: list[dict[str, Any]], setting: Numbers) -> str:
 
 
 def _is_shown(row: Numbers, setting: Numbers) -> bool:
-    return bool((row["target"], row["noise"]) == (setting["target"], setting["noise"]))
+    return all(bool(row[axis] == setting[axis]) for axis in ("target", "noise"))
 
 
 def _listed(names: list[str]) -> str:
@@ -332,7 +333,6 @@ def _why_descent(numbers: Numbers, norm: list[dict[str, Any]], descending: list[
 def judge_phases(numbers: Numbers) -> Finding:
     """E15, for double descent: evidence or the posterior mean at β = 1 would have to show it."""
     setting, rows = numbers["setting"], numbers["descents"]
-    n = setting["n"]
     norm = max(row["largest_peak"] for row in rows if row["estimator"] == NORM)
     bayes = max(row["largest_peak"] for row in rows if row["estimator"] == "Bayes")
     barrier = max(row["largest_barrier"] for row in numbers["evidence"])
@@ -342,31 +342,25 @@ def judge_phases(numbers: Numbers) -> Finding:
         outcome = "holds for double descent"
     else:
         outcome = "fails for double descent"
-    told = ", ".join(
-        f"{row['first_beta']:.0e} ({family})"
-        for family, row in numbers["temperatures"]["rows"].items()
-        if row["first_beta"] is not None
-    )
-    predicted = setting["noise"] ** 2
+    by_family = numbers["temperatures"]["rows"].items()
+    heated = {family: row for family, row in by_family if row["first_beta"] is not None}
+    told = ", ".join(f"{row['first_beta']:.0e} ({family})" for family, row in heated.items())
     at_n = max(
         row["error_at_n"] for row in rows if row["estimator"] == NORM and _is_shown(row, setting)
     )
-    counts = [
-        row["counts_at_n"][-1]
-        for row in numbers["temperatures"]["rows"].values()
-        if row["first_beta"] is not None
-    ]
+    counts = [row["counts_at_n"][-1] for row in heated.values()]
+    parted = "no" if barrier < MIN_BARRIER else "a"
     counted = f"{min(counts):.2f} to {max(counts):.2f}" if counts else "not looked at"
     why = (
         "The claim is read as: λ, the evidence or two phases of the posterior account for the peak "
         f"at p = n; at the true noise, β = 1, the posterior mean at p = n errs by at most "
         f"{bayes:.1f} times as much as the worse of the best p < n and the last p (minimum norm: "
         f"{_short(norm)}), and F_n lies there at most {barrier:.2g} nats above the worse of the "
-        "best p on both sides, so that no barrier parts two phases. The regular λ = p/2 gives the "
-        f"excess test error σ²p/n, {predicted:.2g} at p = n where minimum norm has "
+        f"best p on both sides, so that {parted} barrier parts two phases. The regular λ = p/2 gives "
+        f"the excess test error σ²p/n, {setting['noise'] ** 2:.2g} at p = n where minimum norm has "
         f"{_short(at_n)}, and what the data count, β(E_β[nL_n] − min nL_n) → min(p, n)/2 as "
-        f"β → ∞, has a kink at p = n ({counted} of {n / 2:g} at the last β) but no height: that "
-        "is the sum of 1/S_i² over singular values, which enters neither λ nor, but for its "
+        f"β → ∞, has a kink at p = n ({counted} of {setting['n'] / 2:g} at the last β) but no "
+        "height: that is the sum of 1/S_i² over singular values, which enters neither λ nor, but for its "
         "logarithm, the evidence. Minimum norm is the posterior mean at β → ∞, that is with the "
         f"noise taken as none, and the peak tenfold is there from β = {told or 'none of those'} on."
     )
