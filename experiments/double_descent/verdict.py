@@ -355,13 +355,13 @@ def judge_phases(numbers: Numbers) -> Finding:
         "The claim is read as: λ, the evidence or two phases of the posterior account for the peak "
         f"at p = n; at the true noise, β = 1, the posterior mean at p = n errs by at most "
         f"{bayes:.1f} times as much as the worse of the best p < n and the last p (minimum norm: "
-        f"{_short(norm)}), and F_n lies there at most {barrier:.2g} nats above the worse of the "
-        f"best p on both sides, so that {parted} barrier parts two phases. The regular λ = p/2 gives "
-        f"the excess test error σ²p/n, {setting['noise'] ** 2:.2g} at p = n where minimum norm has "
+        f"{_short(norm)}), and F_n lies there at most {barrier:.2g} nats above the worse of "
+        f"the best p on both sides, so that {parted} barrier parts two phases. The regular λ = p/2 "
+        f"gives the excess test error σ²p/n, {setting['noise'] ** 2:.2g} at p = n where minimum norm has "
         f"{_short(at_n)}, and what the data count, β(E_β[nL_n] − min nL_n) → min(p, n)/2 as "
         f"β → ∞, has a kink at p = n ({counted} of {setting['n'] / 2:g} at the last β) but no "
-        "height: that is the sum of 1/S_i² over singular values, which enters neither λ nor, but for its "
-        "logarithm, the evidence. Minimum norm is the posterior mean at β → ∞, that is with the "
+        "height: that is the sum of 1/S_i² over singular values, which enters neither λ nor, but for "
+        "its logarithm, the evidence. Minimum norm is the posterior mean at β → ∞, that is with the "
         f"noise taken as none, and the peak tenfold is there from β = {told or 'none of those'} on."
     )
     return Finding("E15", PHASES, outcome, why)
