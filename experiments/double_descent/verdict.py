@@ -351,18 +351,20 @@ def judge_phases(numbers: Numbers) -> Finding:
     counts = [row["counts_at_n"][-1] for row in heated.values()]
     parted = "no" if barrier < MIN_BARRIER else "a"
     counted = f"{min(counts):.2f} to {max(counts):.2f}" if counts else "not looked at"
+    height = setting["noise"] ** 2
     why = (
         "The claim is read as: λ, the evidence or two phases of the posterior account for the peak "
-        f"at p = n; at the true noise, β = 1, the posterior mean at p = n errs by at most "
+        "at p = n; at the true noise, β = 1, the posterior mean at p = n errs by at most "
         f"{bayes:.1f} times as much as the worse of the best p < n and the last p (minimum norm: "
         f"{_short(norm)}), and F_n lies there at most {barrier:.2g} nats above the worse of "
-        f"the best p on both sides, so that {parted} barrier parts two phases. The regular λ = p/2 "
-        f"gives the excess test error σ²p/n, {setting['noise'] ** 2:.2g} at p = n where minimum norm has "
+        f"the best p on both sides, so that {parted} barrier parts two phases. The regular "
+        f"λ = p/2 gives the excess test error σ²p/n, {height:.2g} at p = n where minimum norm has "
         f"{_short(at_n)}, and what the data count, β(E_β[nL_n] − min nL_n) → min(p, n)/2 as "
         f"β → ∞, has a kink at p = n ({counted} of {setting['n'] / 2:g} at the last β) but no "
-        "height: that is the sum of 1/S_i² over singular values, which enters neither λ nor, but for "
-        "its logarithm, the evidence. Minimum norm is the posterior mean at β → ∞, that is with the "
-        f"noise taken as none, and the peak tenfold is there from β = {told or 'none of those'} on."
+        "height: that is the sum of 1/S_i² over singular values, which enters neither λ nor, but "
+        "for its logarithm, the evidence. Minimum norm is the posterior mean at β → ∞, that is "
+        "with the noise taken as none, and the peak tenfold is there from β = "
+        f"{told or 'none of those'} on."
     )
     return Finding("E15", PHASES, outcome, why)
 
