@@ -116,7 +116,8 @@ PRESETS = {
         net_repeats=6,
         net_steps=200,
     ),
-    # It has never been run.
+    # By the rate of the laptop two hours of two processors, and an accelerator for the nets; it has
+    # never been run.
     "paper": Config(
         preset="paper",
         parameter_sizes=(
