@@ -12,7 +12,7 @@ information and minimum mean-square error in Gaussian channels, 2005): bias² pl
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp, ndtr
+from scipy.special import logsumexp
 
 from slt_jax.oracles.evaluation import Exact
 
@@ -139,14 +139,10 @@ class Coefficients(NamedTuple):
 
 def _log_normal_density(t: Floats, scale: float) -> Floats:
     """Evaluate the log density of t = log|θ| for θ ~ N(0, scale²)."""
-    return np.asarray(
-        0.5 * np.log(2 / np.pi) - 0.5 * np.exp(2 * t) / scale**2 + t - np.log(scale)
-    )
+    return np.asarray(0.5 * np.log(2 / np.pi) - 0.5 * np.exp(2 * t) / scale**2 + t - np.log(scale))
 
 
-def factorised(
-    law: Coefficients, values: Floats, design: Design, n: float, scale: float
-) -> Exact:
+def factorised(law: Coefficients, values: Floats, design: Design, n: float, scale: float) -> Exact:
     """Compute λ(n) [T] of a polynomial in Legendre polynomials, relative to its own best fit.
 
     They are orthonormal on the design, so that K and the noise fall into one term for each
@@ -160,9 +156,7 @@ def factorised(
     return Exact(fine, 3 * np.abs(fine - coarse) + 1e-12)
 
 
-def _factorised(
-    law: Coefficients, best: Floats, n: float, scale: float, spacing: float
-) -> Floats:
+def _factorised(law: Coefficients, best: Floats, n: float, scale: float, spacing: float) -> Floats:
     total = np.zeros(len(best))
     for index in range(len(law.exponents)):
         masses = law.log_masses(index, scale, spacing)

@@ -6,7 +6,7 @@ drawn from their prior, the same draws for all targets and noises: one program f
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +29,9 @@ class Moments(NamedTuple):
     λ(n); the effective number of draws is D exp(2·log_weight − log_square).
     """
 
-    log_weight: Array
-    log_square: Array
-    coefficient: Array
+    log_weight: Any
+    log_square: Any
+    coefficient: Any
 
 
 @in_float64
@@ -86,7 +86,7 @@ def _arrays(
 
 
 def _on_host(moments: Moments) -> Moments:
-    return Moments(*(np.asarray(leaf) for leaf in jax.block_until_ready(moments)))
+    return Moments(*(np.asarray(leaf) for leaf in moments))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -160,9 +160,7 @@ def _block(
     product = (targets @ noise.T)[..., None]
     size_target, size_noise = (jnp.sum(each**2, axis=1)[:, None] for each in (targets, noise))
     log_det = sum(jnp.log(d) for d in pivots)
-    evidence = 0.5 * (
-        (v_target - size_target)[:, None] + (v_noise - size_noise) - log_det
-    )
+    evidence = 0.5 * ((v_target - size_target)[:, None] + (v_noise - size_noise) - log_det)
     known = len(pivots) - _trace_of_inverse(lower, pivots)
     mean = 0.5 * ((size_target - m_target - v_target)[:, None] - m_noise + known)
     tilt, bend = v_both - product, 0.5 * (product - 2 * m_both - v_both)
@@ -176,8 +174,8 @@ def _split(parts: list[Array], count: int) -> tuple[Array, Array, Array]:
     """
     target, noise = [part[:count] for part in parts], [part[count:] for part in parts]
     both = sum(f[:, None] * z for f, z in zip(target, noise, strict=True))
-    squares = (jnp.sum(jnp.stack(each) ** 2, axis=0) for each in (target, noise))
-    return *squares, jnp.asarray(both)
+    of_target, of_noise = (jnp.sum(jnp.stack(each) ** 2, axis=0) for each in (target, noise))
+    return of_target, of_noise, jnp.asarray(both)
 
 
 def _factors(columns: list[Array]) -> tuple[list[list[Array]], list[Array]]:
@@ -221,7 +219,7 @@ def _trace_of_inverse(lower: list[list[Array]], pivots: list[Array]) -> Array:
     for column in range(size):
         entries = {column: jnp.ones_like(pivots[0])}
         for i in range(column + 1, size):
-            entries[i] = -sum(lower[i][k] * entries[k] for k in range(column, i))
+            entries[i] = -jnp.asarray(sum(lower[i][k] * entries[k] for k in range(column, i)))
         trace = trace + sum(entry**2 / pivots[i] for i, entry in entries.items())
     return trace
 
@@ -293,6 +291,6 @@ def _started(name: str, units: int, start: int, rng: np.random.Generator) -> Flo
         steepness = units if name == "tanh" else 1.0
         sign = (1.0, -1.0, 1.0)[start] * np.where(start == 2, (-1.0) ** np.arange(units), 1.0)
         return np.concatenate([sign * steepness, -sign * steepness * places])
-    places, steepness = rng.uniform(-1.2, 1.2, units), np.exp(rng.normal(0.5, 1.0, units))
-    b = steepness * rng.choice([-1.0, 1.0], units)
+    places = rng.uniform(-1.2, 1.2, units)
+    b = np.exp(rng.normal(0.5, 1.0, units)) * rng.choice([-1.0, 1.0], units)
     return np.concatenate([b, -b * places])

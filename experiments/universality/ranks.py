@@ -29,6 +29,11 @@ class Sampled(NamedTuple):
     degrees_of_freedom: float
     bound: Floats
 
+    @classmethod
+    def exactly(cls, value: Floats, bound: Floats) -> "Sampled":
+        """Return values [T] that have a bound and no other error."""
+        return cls(value, np.zeros((len(value), 0)), np.zeros(len(value)), np.inf, bound)
+
     def kept(self, chosen: Floats) -> "Sampled":
         """Return the chosen targets."""
         return self._replace(
@@ -54,9 +59,8 @@ class Sampled(NamedTuple):
         if not self.by_noise.shape[1]:
             return other
         between = mean_over_seeds(self.by_noise[:, None] - self.by_noise)
-        return other.with_part(
-            "between_data_sets", between.standard_error, between.degrees_of_freedom
-        )
+        freedom = self.by_noise.shape[1] - 1
+        return other.with_part("between_data_sets", between.standard_error, freedom)
 
 
 class Correlation(NamedTuple):
@@ -119,8 +123,7 @@ def correlation(
     noises = rng.integers(shared, size=(bootstraps, shared))
     targets = rng.integers(common, size=(bootstraps, common))
     again = [
-        np.take_along_axis(each.resampled(noises, rng), targets, axis=1)
-        for each in (first, second)
+        np.take_along_axis(each.resampled(noises, rng), targets, axis=1) for each in (first, second)
     ]
     low, high = np.nanpercentile(spearman(*again), COVERAGE)
     return Correlation(float(spearman(first.value, second.value)), float(low), float(high), common)

@@ -1,10 +1,7 @@
 """The study: λ(n) of every target in every class, and how classes order the same targets."""
 
 import functools
-import itertools
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -12,10 +9,9 @@ import xarray as xr
 
 from slt_jax import theory
 from slt_jax.estimators import Estimate, mean_over_seeds
-from slt_jax.oracles.evaluation import Exact
 from slt_jax.run.sweep import Task
 
-from . import Config, conjugate, nets, ranks
+from . import Config, conjugate, nets, pairs, ranks
 from .pool import (
     TOP_DEGREE,
     ZERO,
@@ -42,14 +38,10 @@ LAWS = {
 }
 # Classes in which λ is one number for all targets that they realise.
 CONSTANT = ("products", "monomials", "Fourier")
-NET_NOISE, FEATURE_NOISE, FITS, SAMPLES, ONE_UNIT, BOOTSTRAP = range(10, 16)
+NET_NOISE, FEATURE_NOISE, FITS, SAMPLES, ONE_UNIT = range(10, 15)
 # A tenth of the noise over √n, which is 0.005 nats in nK.
 ALLOWED_ERROR = 0.1
 MIN_EFFECTIVE_DRAWS = 100.0
-# λ(n) that differ by less are not told apart: 20 times what the allowed error can change.
-SMALLEST_REVERSAL = 0.1
-# Of all pairs of classes together.
-REVERSAL_LEVEL = 1e-3
 CALIBRATION_NODES, CALIBRATION_DRAWS = 400, 2**17
 
 
@@ -90,7 +82,7 @@ def exact_classes(config: Config) -> xr.Dataset:
     square distance of the target to the class; ``limit`` its λ where the target is in the class.
     """
     design, pool = design_of(config.nodes), pool_of(config)
-    names = CLASSES[len(NETS):]
+    names = CLASSES[len(NETS) :]
     far = {name: conjugate.best_error(_features(config, name, design), pool.values, design)
            for name in names}  # fmt: skip
     rows = [
@@ -138,7 +130,7 @@ def _exact_class(
     nothing = np.zeros(len(far))
     beyond = 0.5 * n * far**2
     if name in LAWS:
-        exact: Exact = conjugate.factorised(LAWS[name], pool.values, design, n, scale)
+        exact = conjugate.factorised(LAWS[name], pool.values, design, n, scale)
         return Estimate(exact.value, nothing, np.inf), exact.error
     if name in CONSTANT:
         value = conjugate.fixed_features(features, pool.values, design, n, scale)
@@ -148,8 +140,7 @@ def _exact_class(
     by_noise = conjugate.unknown_number(
         features, _numbers(config, name), pool.values, both, design, n, scale
     )
-    pairs = by_noise.reshape(len(far), 2, -1).mean(axis=1)
-    mean = mean_over_seeds(pairs)
+    mean = mean_over_seeds(by_noise.reshape(len(far), 2, -1).mean(axis=1))
     return mean._replace(value=mean.value - beyond), nothing
 
 
@@ -231,8 +222,7 @@ def calibration(config: Config, net: str) -> xr.Dataset:
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), ONE_UNIT), 8)
     draws = min(config.draws, CALIBRATION_DRAWS)
     repeats = [
-        nets.prior_sampled(net, key, *fixed, 1, draws).coefficient.mean(axis=(0, 2))
-        for key in keys
+        nets.prior_sampled(net, key, *fixed, 1, draws).coefficient.mean(axis=(0, 2)) for key in keys
     ]
     mean = mean_over_seeds(np.stack(repeats, axis=-1))
     return xr.Dataset(
@@ -293,8 +283,11 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         [results[f"one_unit.{net}"].drop_attrs() for net in NETS],
         dim=xr.Variable("net", list(NETS)),
     )
-    return xr.merge([dataset, one_unit, _pairs(config, [row[0] for row in rows], counted, value,
-                                               limits, targets)])  # fmt: skip
+    of_pairs = pairs.compared(
+        config.seed, config.bootstraps, CLASSES, targets, config.sizes, [row[0] for row in rows],
+        counted,
+    )  # fmt: skip
+    return xr.merge([dataset, one_unit, of_pairs, pairs.by_theorem(CLASSES, targets, limits)])
 
 
 def _all_classes(
@@ -318,14 +311,16 @@ def _all_classes(
         known.append(
             ranks.Sampled(value, by_noise, repeats.standard_error, config.repeats - 1, 0 * value)
         )
-    for name in CLASSES[len(NETS):]:
+    for name in CLASSES[len(NETS) :]:
         at = exact.sel(exact_class=name)
         value, error, bound = (
             at[part].to_numpy() for part in ("coefficient", "coefficient_se", "coefficient_error")
         )
-        freedom = 2 * config.feature_noises - 2
-        none = np.zeros((len(value), 0))
-        known.append(ranks.Sampled(value, none, error, freedom, bound))
+        known.append(
+            ranks.Sampled.exactly(value, bound)._replace(
+                other_se=error, degrees_of_freedom=config.feature_noises - 1
+            )
+        )
         effective.append(np.full(len(value), np.nan))
     return known, np.stack(effective)
 
@@ -335,94 +330,3 @@ def _standard_error(known: ranks.Sampled) -> Floats:
     if not known.by_noise.shape[1]:
         return known.other_se
     return np.hypot(mean_over_seeds(known.by_noise).standard_error, known.other_se)
-
-
-def _pairs(
-    config: Config,
-    known: Sequence[Sequence[ranks.Sampled]],
-    counted: Floats,
-    value: Floats,
-    limits: Floats,
-    targets: Sequence[str],
-) -> xr.Dataset:
-    """Compare all pairs of classes at each n, and by λ itself: [n, model_class, other_class]."""
-    count = len(CLASSES)
-    shape = (len(config.sizes), count, count)
-    numbers = {name: np.full(shape, np.nan) for name in (
-        "rank_correlation", "rank_correlation_low", "rank_correlation_high", "explained_after",
-        "explained_ahead", "reversal", "reversal_p_value", "relative_difference",
-    )}  # fmt: skip
-    common = np.zeros(shape, int)
-    first, second = (np.full(shape, "–", dtype=object) for _ in range(2))
-    for i, a, b in itertools.product(range(len(config.sizes)), range(count), range(count)):
-        if a == b:
-            continue
-        rng = np.random.default_rng((config.seed, BOOTSTRAP, i, min(a, b), max(a, b)))
-        chosen = np.flatnonzero(counted[i, a] & counted[i, b])
-        common[i, a, b] = len(chosen)
-        one, other = (known[i][c].kept(chosen) for c in sorted((a, b)))
-        rho = ranks.correlation(one, other, config.bootstraps, rng)
-        one, other = (known[i][c].kept(chosen) for c in (a, b))
-        level = REVERSAL_LEVEL / math.comb(count, 2)
-        reversal = ranks.clearest_reversal(one, other, SMALLEST_REVERSAL, level)
-        explained = ranks.monotone_map(one.value, other.value)
-        relative = [value[i, c, chosen] / np.max(value[i, c][counted[i, c]], initial=-np.inf)
-                    for c in (a, b)]  # fmt: skip
-        apart = np.sqrt(np.mean((relative[0] - relative[1]) ** 2)) if len(chosen) else np.nan
-        here = (rho.rho, rho.low, rho.high, explained.after, explained.ahead, reversal.size,
-                reversal.p_value, apart)  # fmt: skip
-        for name, entry in zip(numbers, here, strict=True):
-            numbers[name][i, a, b] = entry
-        if reversal.first >= 0:
-            first[i, a, b], second[i, a, b] = (
-                targets[chosen[k]] for k in (reversal.first, reversal.second)
-            )
-    axes = ("n", "model_class", "other_class")
-    variables: dict[str, Any] = {name: (axes, array) for name, array in numbers.items()}
-    variables |= {
-        "num_common": (axes, common),
-        "reversal_above": (axes, first.astype(str)),
-        "reversal_below": (axes, second.astype(str)),
-        **_limiting_pairs(limits, targets),
-    }
-    return xr.Dataset(
-        variables,
-        coords={"n": list(config.sizes), "model_class": list(CLASSES),
-                "other_class": list(CLASSES)},
-    )  # fmt: skip
-
-
-def _limiting_pairs(limits: Floats, targets: Sequence[str]) -> dict[str, Any]:
-    """Return Spearman's ρ of λ itself over targets that are in both classes, and a reversal.
-
-    NaN where λ is constant in one of them, or not known.
-    """
-    count = len(limits)
-    rho, reversed_by = np.full((2, count, count), np.nan)
-    common = np.zeros((count, count), int)
-    first, second = (np.full((count, count), "–", dtype=object) for _ in range(2))
-    for a, b in itertools.permutations(range(count), 2):
-        chosen = np.flatnonzero(np.isfinite(limits[a]) & np.isfinite(limits[b]))
-        common[a, b] = len(chosen)
-        if len(chosen) < 2:
-            continue
-        rho[a, b] = ranks.spearman(limits[a, chosen], limits[b, chosen])
-        one, other = (
-            ranks.Sampled(limits[c, chosen], np.zeros((len(chosen), 0)), *np.zeros((1, len(chosen))),
-                          np.inf, np.zeros(len(chosen)))
-            for c in (a, b)
-        )  # fmt: skip
-        reversal = ranks.clearest_reversal(one, other, 0.0, REVERSAL_LEVEL)
-        if reversal.first >= 0:
-            reversed_by[a, b] = reversal.size
-            first[a, b], second[a, b] = (
-                targets[chosen[k]] for k in (reversal.first, reversal.second)
-            )
-    axes = ("model_class", "other_class")
-    return {
-        "limit_rank_correlation": (axes, rho),
-        "limit_common": (axes, common),
-        "limit_reversal": (axes, reversed_by),
-        "limit_reversal_above": (axes, first.astype(str)),
-        "limit_reversal_below": (axes, second.astype(str)),
-    }
