@@ -5,6 +5,7 @@ drawn from their prior, the same draws for all targets and noises: one program f
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ def prior_sampled(
     Returns NumPy arrays [sign, T, noise], λ(n) relative to the target.
     """
     arrays = _arrays(values, noise, design, n, scale)
-    return _on_host(_sampled(name, units, -(-draws // BLOCK), key, jnp.asarray(scale), arrays))
+    return _averaged(name, units, -(-draws // BLOCK), key, jnp.zeros((), int), *arrays)
 
 
 @in_float64
@@ -62,47 +63,47 @@ def one_unit_integrated(
 
     All is as in ``prior_sampled`` but ``log_square``, which says nothing here.
     """
-    line = scale * REACH * np.linspace(-1, 1, nodes)
-    grid = np.stack(np.meshgrid(line, line)).reshape(2, -1)
-    padding = -grid.shape[1] % BLOCK
-    # Points of no mass fill the last block.
-    grid = np.pad(grid, ((0, 0), (0, padding)), constant_values=1e3 * scale)
-    log_mass = -0.5 * np.sum((grid / scale) ** 2, axis=0)
-    log_mass += 2 * np.log((line[1] - line[0]) / scale) - np.log(2 * np.pi)
-    log_mass += np.log(grid.shape[1])
-    blocks = np.moveaxis(grid.reshape(2, 1, -1, BLOCK), 2, 0)
     arrays = _arrays(values, noise, design, n, scale)
-    masses = log_mass.reshape(-1, BLOCK)
-    return _on_host(_integrated(name, jnp.asarray(blocks), jnp.asarray(masses), arrays))
+    key = jax.random.key(0)
+    return _averaged(name, 1, -(-(nodes**2) // BLOCK), key, jnp.asarray(nodes), *arrays)
 
 
 def _arrays(
     values: Floats, noise: Floats, design: Design, n: float, scale: float
 ) -> tuple[Array, ...]:
-    """Return what ``_block`` takes beside the hidden weights, as JAX arrays."""
+    """Return the prior's scale and what ``_block`` takes beside hidden weights, as JAX arrays."""
     root = np.sqrt(n * design.weight)
-    arrays = (scale * root, design.x, values * root, noise)
+    arrays = (scale, scale * root, design.x, values * root, noise)
     return tuple(jnp.asarray(each) for each in arrays)
 
 
-def _on_host(moments: Moments) -> Moments:
-    return Moments(*(np.asarray(leaf) for leaf in moments))
+def _averaged(name: str, units: int, blocks: int, *arrays: Array) -> Moments:
+    return Moments(*(np.asarray(leaf) for leaf in _program(name, units, blocks, *arrays)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _sampled(
-    name: str, units: int, blocks: Array, key: Array, scale: Array, arrays: tuple[Array, ...]
+def _program(
+    name: str, units: int, blocks: Array, key: Array, nodes: Array, scale: Array, *arrays: Array
 ) -> Moments:
+    """Average over draws of the prior or, where ``nodes`` are given, over a grid of nodes².
+
+    Both are one program, which takes seconds to compile.
+    """
+    step = 2 * REACH / (nodes - 1)
+    # Relative to a mean over all points of the blocks.
+    log_cell = 2 * jnp.log(jnp.abs(step)) - math.log(2 * math.pi) + jnp.log(blocks * BLOCK)
+
     def draw(index: Array) -> tuple[Array, Array]:
         normals = jax.random.normal(jax.random.fold_in(key, index), (2, units, BLOCK))
-        return scale * normals, jnp.zeros(BLOCK)
+        place = index * BLOCK + jnp.arange(BLOCK)
+        side = jnp.maximum(nodes, 1)
+        point = jnp.stack([place // side, place % side]) * step - REACH
+        log_mass = jnp.where(place < nodes**2, log_cell - 0.5 * jnp.sum(point**2, axis=0), -jnp.inf)
+        on_grid = nodes > 0
+        drawn = scale * jnp.where(on_grid, point[:, None], normals)
+        return drawn, jnp.where(on_grid, log_mass, 0.0)
 
     return _over_blocks(name, blocks, draw, arrays)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _integrated(name: str, grid: Array, log_mass: Array, arrays: tuple[Array, ...]) -> Moments:
-    return _over_blocks(name, len(grid), lambda index: (grid[index], log_mass[index]), arrays)
 
 
 def _over_blocks(

@@ -214,7 +214,7 @@ def calibration(config: Config, net: str) -> xr.Dataset:
     scale, drawn = config.prior_scale, noises(config, NET_NOISE, config.noises)
     fixed = (pool.values, drawn, design, n, scale)
     full = config.draws >= CALIBRATION_DRAWS
-    nodes = CALIBRATION_NODES if full else CALIBRATION_NODES // 5
+    nodes = CALIBRATION_NODES if full else CALIBRATION_NODES // 2
     fine, coarse = (
         nets.one_unit_integrated(net, *fixed, count).coefficient.mean(axis=(0, 2))
         for count in (nodes, nodes // 2)
