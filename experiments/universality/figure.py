@@ -135,9 +135,8 @@ def _matrix_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.imshow(rho, cmap="Greys", vmin=-1.0, vmax=2.5)
     for (i, j), value in np.ndenumerate(rho):
         if np.isfinite(value):
-            axis.text(
-                j, i, f"{value:.2f}".replace("0.", "."), ha="center", va="center", fontsize=7,
-            )  # fmt: skip
+            number = f"{value:.2f}".replace("0.", ".").replace("-", "−")
+            axis.text(j, i, number, ha="center", va="center", fontsize=7)
     border = len(varying) - 0.5
     axis.axhline(border, color=plotting.RED, linewidth=1.2)
     axis.axvline(border, color=plotting.RED, linewidth=1.2)
@@ -190,8 +189,8 @@ def _maps_panel(axis: plotting.Axes, numbers: Mapping[str, Any]) -> None:
     ]  # fmt: skip
     rows.sort(key=lambda row: row["after"])
     for key, colour, marker, label in (
-        ("after", plotting.GREY, "s", "the map fits best to all targets"),
-        ("ahead", plotting.BLUE, "o", "the target is left out of the fit"),
+        ("after", plotting.GREY, "s", "fitted to all targets"),
+        ("ahead", plotting.BLUE, "o", "the target left out"),
     ):
         axis.plot(
             [row[key] for row in rows], range(len(rows)), color=colour, marker=marker,

@@ -10,8 +10,18 @@ import xarray as xr
 from slt_jax.estimators import in_standard_errors
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
+from .pairs import REVERSAL_LEVEL, SMALLEST_REVERSAL
+
 PASSAGE = "universality: λ in one model class is a monotone function of λ in another"
 NETS = ("tanh", "ReLU")
+IN_WORDS = {
+    "tanh": "tanh nets",
+    "ReLU": "ReLU nets",
+    "powers": "polynomials with powers as coefficients",
+    "powers reversed": "polynomials with the powers reversed",
+    "monomials, any degree": "monomials of unknown degree",
+    "Fourier, any number": "Fourier features of unknown number",
+}
 # An order that is the same but for errors of λ(n) has ρ above this in the whole interval.
 MIN_SAME_ORDER = 0.9
 # Integrals whose own error exceeds this say nothing of a sampler.
@@ -186,8 +196,8 @@ def judge(numbers: Numbers) -> Finding:
     else:
         outcome = "is undecided"
     claim = (
-        "Tested is: if two classes can both write two targets, λ puts these in the same order in "
-        "both"
+        "Tested is: if two classes can both represent two targets, λ puts these in the same order "
+        "in both"
     )
     sentences = [f"{claim}; {_example(limit, last['clearest'], n)}"]
     if last["compared"]:
@@ -195,8 +205,8 @@ def judge(numbers: Numbers) -> Finding:
         sentences.append(
             f"Of the {last['compared']} pairs of classes in which λ varies and that share enough "
             f"targets, {last['reversed']} order some targets in surely opposite ways by λ(n) at "
-            f"n = {n}, and Spearman's ρ goes from {_rho(low)} ({' and '.join(low['classes'])}) to "
-            f"{_rho(high)} ({' and '.join(high['classes'])}){_between_nets(last['nets'])}"
+            f"n = {n}, and Spearman's ρ goes from {_rho(low)} ({_both(low)}) to "
+            f"{_rho(high)} ({_both(high)}){_between_nets(last['nets'])}"
         )
         sentences.append(
             "Relative λ changes none of these ρ, as it divides each class by one number, and "
@@ -216,14 +226,24 @@ def _rho(row: Numbers) -> str:
     return f"{row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
+def _both(row: Numbers) -> str:
+    return " and ".join(IN_WORDS[name] for name in row["classes"])
+
+
 def _between_nets(row: Numbers | None) -> str:
-    return f"; it is {_rho(row)} between the nets" if row and row["rho"] is not None else ""
+    if row is None or row["rho"] is None:
+        return ""
+    reversal = row["reversal"]
+    order = "order all targets alike but for errors"
+    if reversal is not None:
+        order = f"order {' and '.join(reversal['targets'])} in opposite ways"
+    return f"; the nets, with {_rho(row)}, {order}"
 
 
 def _example(limit: Numbers | None, sampled: Numbers | None, n: int) -> str:
     """Name the clearest counterexample: of λ by theorem, else of λ(n)."""
     if limit:
-        return _counterexample(limit, "λ", "{:.3g}".format) + " by theorem"
+        return "by theorem " + _counterexample(limit, "λ", "{:.3g}".format)
     if sampled:
         return _counterexample(sampled, f"λ({n})", _with_error)
     return "no two targets are surely in opposite order"
@@ -238,8 +258,8 @@ def _counterexample(row: Numbers, symbol: str, write: Callable[[Any], str]) -> s
     (a, b), (one, two) = row["classes"], row["reversal"]["targets"]
     first, second = ([write(each) for each in row["reversal"]["coefficients"][c]] for c in (a, b))
     return (
-        f"{symbol} of {one} and of {two} is {first[0]} > {first[1]} in {a}, and "
-        f"{second[0]} < {second[1]} in {b}"
+        f"{symbol} of {one} and of {two} is {first[0]} > {first[1]} in {IN_WORDS[a]}, and "
+        f"{second[0]} < {second[1]} in {IN_WORDS[b]}"
     )
 
 
@@ -252,6 +272,8 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"At n = {numbers['n']} {row['counted']} of {row['cells']} cells count: in "
         f"{row['outside']} the best member of the class is farther from the target than a tenth "
         f"of the noise over √n, and in {row['too_few_draws']} too few draws are effective.",
+        f"Opposite order is sure where both differences are {SMALLEST_REVERSAL:g} or more and "
+        f"p < {REVERSAL_LEVEL:g} over all targets and classes together.",
         "In products of the essay and in features of a given number λ is the same for all "
         "targets: between constants every map is monotone, and ρ of λ(n) there is of finite n.",
         f"λ(n) of nets of one unit differs from its integral by up to {score:.1f} standard errors "

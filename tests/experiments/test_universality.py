@@ -323,6 +323,7 @@ def test_the_same_order_in_all_classes_is_universality() -> None:
     assert judged.numbers["pairs"]["last"]["pairs"] == 15
     assert judged.numbers["limits"]["clearest"] is None
     assert "no two targets are surely in opposite order" in judged.statement
+    assert "[1.00, 1.00], order all targets alike but for errors" in judged.statement
     assert "up to 2.0 standard errors in 16 cells, as it should" in judged.statement
     assert "\nλ(100) of" in f"\n{judged.table}"
 
@@ -330,12 +331,11 @@ def test_the_same_order_in_all_classes_is_universality() -> None:
 def test_one_reversal_by_theorem_or_by_numbers_is_against_it() -> None:
     against = verdict(made("against"))
     assert against.findings[0].outcome == "fails"
-    assert "λ of 1 and of P₄ is 4 > 0 in powers, and 0 < 4 in powers reversed by theorem" in (
-        against.statement
-    )
+    words = "by theorem λ of 1 and of P₄ is 4 > 0 in polynomials with powers as coefficients, and 0"
+    assert words in against.statement
     judged = verdict(made("reversed"))
     assert judged.findings[0].outcome == "fails"
-    assert "λ(100) of x and of 1 is 2.00 ± 0.01 > 1.00 ± 0.01 in tanh, and 1.00" in (
+    assert "λ(100) of x and of 1 is 2.00 ± 0.01 > 1.00 ± 0.01 in tanh nets, and 1.00" in (
         judged.statement
     )
 
