@@ -37,7 +37,7 @@ class Config(ExperimentConfig):
     """targets that are drawn from the prior of each of five classes, beside the simple ones"""
     noises: Annotated[int, AtLeast(3)] = 24
     """pairs of opposite noises, the same for all targets and sampled classes"""
-    draws: Count = 262144
+    draws: Count = 131072
     """draws of the prior in a repeat, rounded up to blocks of 128"""
     repeats: Annotated[int, AtLeast(2)] = 16
     """independent sets of draws of the prior, which give the error bars of sampling"""
@@ -74,7 +74,7 @@ PRESETS = {
         fit_starts=1,
         bootstraps=20,
     ),
-    # Sized for an hour or two of one accelerator, at a hundred times the draws per second of one
+    # Sized for some four hours of one accelerator, at a hundred times the draws per second of one
     # core; it has never been run.
     "paper": Config(
         preset="paper",
@@ -83,7 +83,7 @@ PRESETS = {
         relu_units=12,
         prior_targets=6,
         noises=32,
-        draws=67108864,
+        draws=268435456,
         repeats=16,
         feature_noises=4000,
         fit_starts=300,
