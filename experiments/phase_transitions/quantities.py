@@ -31,6 +31,7 @@ QUANTITIES = {
     "phase_energy": Quantity("mean nL of particles at the last n", NATS),
     "seeded_energy": Quantity("mean nL of chains from the polygon at the last n", NATS),
     "log_evidence": Quantity("log Z of the phase, by route", NATS),
+    "local_gap": Quantity("log Z of the phase minus its local evidence", NATS),
     "own_log_evidence": Quantity("log Z of the phase by run of its own route", NATS),
     "data_log_evidence": Quantity("log Z of the phase for a data set", NATS),
     "weights_ess": Quantity("effective number of particles that are weighed", ONE),

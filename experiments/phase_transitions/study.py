@@ -217,7 +217,8 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     ``log_evidence`` [route, n, phase] with its standard error is relative to the whole prior, NaN
     where a phase is not on the route or some run has no particle of it; ``data_log_evidence``
     [data_set, n, phase] and ``own_log_evidence`` [run, n, phase] are of the route of each phase,
-    its region's path or else the plain one, and so are ``mass`` and ``data_mass``. The rest is what
+    its region's path or else the plain one, and so are ``mass`` and ``data_mass``.
+    ``local_gap`` [route, n, phase] is log Z minus the local evidence. The rest is what
     ``transitions`` makes.
     """
     routes = list(REGIONS)
@@ -253,6 +254,9 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         }
     )
     merged = merged.assign_coords(run=list(range(config.runs)))
+    local = merged["polygon_constant"] - merged["polygon_coefficient"] * np.log(merged["n"])
+    gap = merged["log_evidence"] + merged["n"] * merged["polygon_loss"] - local
+    merged["local_gap"] = gap.transpose("route", "n", "phase")
     return merged.merge(transitions(merged))
 
 
