@@ -193,7 +193,7 @@ def judge(numbers: Numbers) -> Finding:
         outcome = "holds"
     elif all([*of_exact, *of_toy]):
         outcome = "holds only if the constants beside λ log n are known too"
-    elif all(of_exact) or any(of_toy):
+    elif any([*of_exact, *of_toy]):
         outcome = (
             "holds only if the constants beside λ log n are known too and the crossing lies where "
             "the expansion in n has converged"
@@ -214,12 +214,16 @@ def reason(
         f"{len(leading)} crossings, and of {MAX_FACTOR_OF_FULL:g} with all constants."
     )
     if exact:
-        off = [row["factor_of_leading"] for row in exact]
-        full = [row["factor_of_full"] for row in exact]
+        ends = (exact[0], exact[-1])
+        off, full = (
+            [row[name] for row in ends] for name in ("factor_of_leading", "factor_of_full")
+        )
         second = (
-            f" In the designed model, whose answer is exact, λ alone is off by factors of "
-            f"{_largest(off)} at most and all constants by {_largest(full)}, while single data "
-            f"sets scatter by e^±{exact[-1]['spread']:.2f} to e^±{exact[0]['spread']:.2f} in n."
+            " In the designed model, whose answer is exact, λ alone is off by a factor of "
+            f"{_written(off[0])} and all constants by {_written(full[0])} at ΔL = "
+            f"{exact[0]['offset']:g}, by {_written(off[1])} and {_written(full[1])} at ΔL = "
+            f"{exact[-1]['offset']:g}, while single data sets scatter by e^±{ends[0]['spread']:.2f}"
+            f" and e^±{ends[1]['spread']:.2f} in n."
         )
     else:
         second = " In the designed model no data set crosses within the n that were computed."
@@ -231,10 +235,8 @@ def reason(
     return first + second + third
 
 
-def _largest(factors: list[float | None]) -> str:
-    """Write the largest of factors, or that one is missing."""
-    known = [each for each in factors if each is not None]
-    return f"{max(known):.2f}" if len(known) == len(factors) else "an unknown amount"
+def _written(factor: float | None) -> str:
+    return "–" if factor is None else f"{factor:.2f}"
 
 
 def _told(name: str, row: Numbers) -> str:
