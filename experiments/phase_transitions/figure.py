@@ -117,16 +117,17 @@ def _mass_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
             n, dataset["mass"].sel(phase=phase), **_looks(i), markerfacecolor="white",
             label=_shown(phase),
         )  # fmt: skip
-    axis.set(xscale="log", xlabel=SIZE, ylim=(-0.02, 1.02))
+    axis.set(xscale="log", xlabel=SIZE, ylim=(-0.02, 1.5))
+    axis.set_yticks([0.0, 0.25, 0.5, 0.75, 1.0])
     axis.set_ylabel("posterior mass of the phase\n(population; band: 16 % to 84 % of data sets)")
     axis.set_title("Toy model of superposition: the posterior\npasses from squares and pentagons to"
                    " hexagons")  # fmt: skip
-    axis.legend(fontsize=7, loc="center left")
+    axis.legend(fontsize=7, loc="upper left")
 
 
 def _shown(phase: str) -> str:
-    signs = {"⁻": "$^-$ (inner bias $<0$)", "⁺": "$^+$ (inner bias $>0$)"}
-    return f"{phase[0]}{signs.get(phase[1:], '')} vertices" if phase[1:] else f"{phase} vertices"
+    signs = {"⁻": ", inner bias $<0$ ($5^-$)", "⁺": ", inner bias $>0$ ($5^+$)"}
+    return f"{phase[0]} vertices{signs.get(phase[1:], '')}"
 
 
 def _evidence_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
@@ -138,14 +139,14 @@ def _evidence_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
         error = 2 * at["log_evidence_se"]
         axis.errorbar(
             n, at["local_gap"].sel(route=phase[0]), error.sel(route=phase[0]), **_looks(i),
-            markerfacecolor="white", capsize=2, label=f"{_shown(phase)}, path within the region",
+            markerfacecolor="white", capsize=2, label=_shown(phase),
         )  # fmt: skip
         axis.errorbar(
             n * SIDESTEP, at["local_gap"].sel(route="plain"), error.sel(route="plain"),
             color=COLOURS[i % len(COLOURS)], marker="x", linestyle="none", elinewidth=0.7,
         )  # fmt: skip
     axis.plot([], [], color=plotting.GREY, marker="x", linestyle="none",
-              label="the same by SMC from the prior (all ± 2 s.e.)")  # fmt: skip
+              label="the same by SMC from the prior\n(others: paths within the region; all ± 2 s.e.)")  # fmt: skip
     axis.axhline(0.0, color=plotting.GREY, linewidth=0.6)
     axis.set(xscale="log", xlabel=SIZE)
     axis.set_ylabel("$\\log Z + nL + \\lambda\\,\\log n - C$ of the phase  [nats]")

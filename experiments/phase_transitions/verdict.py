@@ -34,6 +34,7 @@ def verdict(dataset: xr.Dataset) -> Verdict:
         "transitions": numbers_of_transitions(dataset),
         "routes": numbers_of_routes(dataset),
         "seeded": numbers_of_seeded(dataset),
+        "weights": numbers_of_weights(dataset),
     }
     tables = (
         table_of_designed(numbers["designed"]),
@@ -171,6 +172,18 @@ def numbers_of_seeded(dataset: xr.Dataset) -> dict[str, Any]:
     return rows
 
 
+def numbers_of_weights(dataset: xr.Dataset) -> dict[str, Any]:
+    """Say how many particles count for a data set, at the n nearest to the first crossing."""
+    crossing = float(dataset["crossing"][0])
+    log_n = np.log(dataset["n"].to_numpy())
+    place = int(np.argmin(np.abs(log_n - crossing))) if math.isfinite(crossing) else -1
+    known = np.isfinite(dataset["polygon_loss"])
+    ess = dataset["weights_ess"].isel(n=place).sel(phase=known).to_numpy()
+    return {
+        "n": int(dataset["n"][place]), "least": float(ess.min()), "median": float(np.median(ess)),
+    }  # fmt: skip
+
+
 # --- judgement --------------------------------------------------------------------------------
 
 
@@ -281,6 +294,9 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"phases missed: {', '.join(missed) or 'none'}.",
         f"Crossings not decided: {', '.join(undecided) or 'none'}; the accurate phase leads from "
         f"the first n in: {', '.join(first) or 'none'}.",
+        f"Data sets are weighed by particles of the population's posterior, of which "
+        f"{numbers['weights']['median']:.0f} count in the median of phases and data sets at n = "
+        f"{numbers['weights']['n']}, and {numbers['weights']['least']:.0f} at least.",
         "With four vertices the lowest loss within the region lies on its border with five, so "
         "that no crossing of a square is predicted.",
     )
