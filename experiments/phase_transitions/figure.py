@@ -61,7 +61,7 @@ def _designed_mass_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verd
     axis.set(xscale="log", xlabel=SIZE, ylim=(-0.02, 1.02))
     axis.set_ylabel("posterior mass of the accurate phase\n(median, 16 % to 84 % of data sets)")
     axis.set_title(
-        "Designed model, exact: the typical data set\nchanges phase where it is predicted"
+        "Designed model, exact: half of the data sets\nhave changed phase where it is predicted"
     )
     axis.legend(fontsize=7, loc="lower right")
 
@@ -86,16 +86,16 @@ def _designed_crossing_panel(axis: plotting.Axes, numbers: Any) -> None:
             [row["high"] / row["median"] - 1 for row in shown],
         ],
         color=plotting.BLACK, marker=".", linestyle="none", capsize=3,
-        label="data sets, 16 % to 84 %",
+        label="last crossing of data sets, 16 % to 84 %",
     )  # fmt: skip
     axis.axhline(1.0, color=plotting.GREY, linewidth=0.6)
     axis.set(xscale="log", yscale="log", xlabel=r"loss gap $\Delta L$  [nats per datum]")
     axis.set_yticks([0.5, 1.0, 2.0], ["½", "1", "2"])
     axis.yaxis.set_minor_formatter(plotting.NullFormatter())
-    axis.set_ylabel("$n$ of equal masses over its median")
+    axis.set_ylabel("$n$ of equal masses, over that at which\nhalf of the data sets have changed")
     axis.set_ylim(0.4, 4.5)
     axis.set_title(
-        "Constants matter by a factor, and less the\nsmaller the gap; so does the luck of the data"
+        "The smaller the gap, the better all predictions;\nsingle data sets scatter by more"
     )
     axis.legend(fontsize=7, loc="upper left")
 
@@ -145,8 +145,10 @@ def _evidence_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
             n * SIDESTEP, at["local_gap"].sel(route="plain"), error.sel(route="plain"),
             color=COLOURS[i % len(COLOURS)], marker="x", linestyle="none", elinewidth=0.7,
         )  # fmt: skip
-    axis.plot([], [], color=plotting.GREY, marker="x", linestyle="none",
-              label="the same by SMC from the prior\n(others: paths within the region; all ± 2 s.e.)")  # fmt: skip
+    axis.plot(
+        [], [], color=plotting.GREY, marker="x", linestyle="none",
+        label="the same by SMC from the prior\n(others: paths within the region; all ± 2 s.e.)",
+    )  # fmt: skip
     axis.axhline(0.0, color=plotting.GREY, linewidth=0.6)
     axis.set(xscale="log", xlabel=SIZE)
     axis.set_ylabel("$\\log Z + nL + \\lambda\\,\\log n - C$ of the phase  [nats]")
@@ -172,7 +174,9 @@ def _advantage_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.axhline(0.0, color=plotting.GREY, linewidth=0.6)
     axis.set(xscale="log", xlabel=SIZE, ylim=(-9, 9))
     axis.set_ylabel("$\\log Z$ of the accurate phase minus\nthat of the coarse one  [nats]")
-    axis.set_title("What the expansion misses is a constant\nat first, and then less")
+    axis.set_title(
+        "By $\\lambda$ alone the accurate phase comes late,\nwith those of local evidences early"
+    )
     axis.legend(fontsize=7, loc="upper left")
 
 
@@ -202,5 +206,5 @@ def _crossing_panel(axis: plotting.Axes, numbers: Any) -> None:
     axis.set(xscale="log", xlabel="$n$ of equal masses", ylim=(0.4 - len(names), 1.2))
     axis.set_xlim(numbers["n"][0] / 1.2, 2 * numbers["n"][-1])
     axis.set_yticks([-float(place) for place in range(len(names))], names)
-    axis.set_title("The toy model's crossings beside\nwhat the theory predicts")
+    axis.set_title("The toy model's crossings lie between\nwhat the two predict")
     axis.legend(fontsize=7, loc="upper left")

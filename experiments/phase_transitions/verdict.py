@@ -75,7 +75,8 @@ def numbers_of_designed(dataset: xr.Dataset) -> dict[str, Any]:
     for offset in dataset["offset"].to_numpy():
         at = dataset.sel(offset=offset)
         predicted = [size(float(each)) for each in at["designed_prediction"].to_numpy()]
-        low, median, high = interval(at["designed_crossing"].to_numpy())
+        low, _, high = interval(at["designed_crossing"].to_numpy())
+        median = size(float(at["median_crossing"]))
         population = size(float(at["population_crossing"]))
         logs = at["designed_crossing"].to_numpy()
         finite = logs[np.isfinite(logs)]
@@ -306,7 +307,7 @@ def table_of_designed(numbers: Numbers) -> str:
     """Tabulate n of equal masses in the designed model: predicted, exact, and over data sets."""
     head = (
         "designed model, ΔL", "λ", "λ, m", "λ, m, c", "population", "λ, m, c, data",
-        "median of data", "16 % to 84 %", "s.d. of log n", "predicted",
+        "half of the data", "last crossing, 16 % to 84 %", "s.d. of log n", "predicted",
     )  # fmt: skip
     rows = [
         [
