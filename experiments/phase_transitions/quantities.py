@@ -10,7 +10,6 @@ QUANTITIES = {
     "quantile": Quantity("quantile over data sets", ONE),
     "designed_advantage": Quantity("log Z of the accurate minus that of the coarse phase", NATS),
     "population_crossing": Quantity("log n at which it is zero", ONE),
-    "median_crossing": Quantity("log n at which half of the data sets favour it", ONE),
     "designed_prediction": Quantity("predicted log n of equal masses", ONE),
     "predicted_slope": Quantity("predicted growth of the advantage per log n there", NATS),
     "predicted_spread": Quantity("predicted standard deviation of log n over data sets", ONE),

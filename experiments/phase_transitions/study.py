@@ -60,9 +60,8 @@ def designed(config: Config) -> xr.Dataset:
 
     ``designed_advantage`` [offset, exact_n] of the population with its bound, log n at which it is
     zero, and the predictions ``designed_prediction`` [offset, level]. Of data sets:
-    ``designed_mass`` [offset, quantile, exact_n] of the accurate phase, ``median_crossing`` the log
-    n at which half of them favour it, ``designed_crossing`` [offset, draw] that of each one's last
-    crossing, and ``designed_bound`` [offset] the largest
+    ``designed_mass`` [offset, quantile, exact_n] of the accurate phase, ``designed_crossing``
+    [offset, draw] the log n of the last crossing, and ``designed_bound`` [offset] the largest
     error of an advantage.
     """
     n, log_n = np.array(config.exact_sizes, float), np.log(config.exact_sizes)
@@ -85,7 +84,6 @@ def designed(config: Config) -> xr.Dataset:
                     "designed_advantage": ("exact_n", population),
                     "designed_advantage_error": ("exact_n", error),
                     "population_crossing": float(observed_log_size(log_n, population)),
-                    "median_crossing": float(observed_log_size(log_n, np.median(data, axis=0))),
                     "designed_prediction": ("level", predicted),
                     "predicted_slope": slope,
                     "predicted_spread": spread,

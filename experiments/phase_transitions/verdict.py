@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import stdtr
+from scipy.special import logit, stdtr
 
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
@@ -62,6 +62,20 @@ def interval(logs: np.ndarray) -> list[float | None]:
     return [size(float(known[place])) for place in places]
 
 
+def size_of_half(at: xr.Dataset) -> float | None:
+    """Return the n from which on the accurate phase leads in half of the data sets.
+
+    Linear in log n and log odds, between neighbours of the grid; None if it lies beyond them.
+    """
+    mass = at["designed_mass"].sel(quantile=0.5).to_numpy()
+    log_n = np.log(at["exact_n"].to_numpy())
+    (behind,) = np.nonzero(mass <= 0.5)
+    if not len(behind) or behind[-1] == len(mass) - 1:
+        return None
+    pair = slice(behind[-1], behind[-1] + 2)
+    return size(float(np.interp(0.0, logit(mass[pair]), log_n[pair])))
+
+
 def factor(predicted: float | None, observed: float | None) -> float | None:
     """Return by what factor a prediction is off, at least 1, None where one is missing."""
     if predicted is None or observed is None:
@@ -76,7 +90,7 @@ def numbers_of_designed(dataset: xr.Dataset) -> dict[str, Any]:
         at = dataset.sel(offset=offset)
         predicted = [size(float(each)) for each in at["designed_prediction"].to_numpy()]
         low, _, high = interval(at["designed_crossing"].to_numpy())
-        median = size(float(at["median_crossing"]))
+        median = size_of_half(at)
         population = size(float(at["population_crossing"]))
         logs = at["designed_crossing"].to_numpy()
         finite = logs[np.isfinite(logs)]
@@ -118,6 +132,7 @@ def numbers_of_transitions(dataset: xr.Dataset) -> dict[str, Any]:
             "decided": math.isfinite(observed) and error < MAX_CROSSING_SE,
             "low": low, "median": median, "high": high,
             "factors": [factor(each, size(observed)) for each in predicted],
+            "gaps": gaps_to_local(dataset, name, observed),
         }  # fmt: skip
     return {
         "rows": rows,
@@ -126,6 +141,15 @@ def numbers_of_transitions(dataset: xr.Dataset) -> dict[str, Any]:
         "n": dataset["n"].to_numpy().tolist(),
         "fit_size": int(dataset["fit_size"]),
     }
+
+
+def gaps_to_local(dataset: xr.Dataset, pair: str, log_n: float) -> list[float] | None:
+    """Return by how much log Z of both phases exceeds the local evidence nearest to a crossing."""
+    if not math.isfinite(log_n):
+        return None
+    place = int(np.argmin(np.abs(np.log(dataset["n"].to_numpy()) - log_n)))
+    at = dataset["local_gap"].isel(n=place)
+    return [float(at.sel(route=phase[0], phase=phase)) for phase in pair.split(" → ")]
 
 
 def numbers_of_routes(dataset: xr.Dataset) -> dict[str, Any]:
@@ -257,7 +281,9 @@ def _told(name: str, row: Numbers) -> str:
     leading, local, fitted = (_shown(each) for each in row["predicted"])
     return (
         f"{name} at n = {row['observed']:.0f} (±{100 * row['observed_log_se']:.0f} %), predicted "
-        f"{leading} by λ alone, {local} by local evidences and {fitted} with a fitted constant"
+        f"{leading} by λ alone, {local} by the Gaussian integrals at the polygons, which log Z still "
+        f"exceeds there by {row['gaps'][0]:.1f} and {row['gaps'][1]:.1f} nats, and {fitted} with a "
+        "constant fitted before"
     )
 
 

@@ -347,11 +347,11 @@ def test_an_n_of_the_fit_that_no_path_visits_is_refused() -> None:
 @pytest.mark.false_alarm(comparisons=3, standard_errors=10, degrees_of_freedom=15)
 def test_paths_within_regions_give_the_evidence_of_the_plain_one() -> None:
     config = dataclasses.replace(
-        SMOKE, runs=16, chains=48, chain_length=16, integration_steps=3, max_moves=8
+        SMOKE, runs=16, chains=64, chain_length=16, integration_steps=3, max_moves=8
     )
     results = {task.name: task.compute() for task in study.tasks(config)}
     data = study.assemble(config, results)
-    at = data.sel(n=50)
+    at = data.sel(n=25)
     for phase in PEAKS:
         pair = at.sel(phase=phase)
         own, plain = pair.sel(route=phase[0]), pair.sel(route="plain")
