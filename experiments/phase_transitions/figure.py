@@ -175,7 +175,7 @@ def _advantage_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.set(xscale="log", xlabel=SIZE, ylim=(-9, 9))
     axis.set_ylabel("$\\log Z$ of the accurate phase minus\nthat of the coarse one  [nats]")
     axis.set_title(
-        "By $\\lambda$ alone the accurate phase comes late,\nwith those of local evidences early"
+        "By $\\lambda$ alone the accurate phase is late,\nwith local constants it is early"
     )
     axis.legend(fontsize=7, loc="upper left")
 

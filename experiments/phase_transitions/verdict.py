@@ -281,9 +281,9 @@ def _told(name: str, row: Numbers) -> str:
     leading, local, fitted = (_shown(each) for each in row["predicted"])
     return (
         f"{name} at n = {row['observed']:.0f} (±{100 * row['observed_log_se']:.0f} %), predicted "
-        f"{leading} by λ alone, {local} by the Gaussian integrals at the polygons, which log Z still "
-        f"exceeds there by {row['gaps'][0]:.1f} and {row['gaps'][1]:.1f} nats, and {fitted} with a "
-        "constant fitted before"
+        f"{leading} by λ alone, {local} by the Gaussian integrals at the polygons (log Z of the "
+        f"two phases still lies {row['gaps'][0]:.1f} and {row['gaps'][1]:.1f} nats above these) "
+        f"and {fitted} with a constant fitted at a smaller n"
     )
 
 
