@@ -40,18 +40,22 @@ class Config(ExperimentConfig):
     without biases), breakpoints s/2 apart, or singular values s, 2s, …; output weights are 1"""
     noise: Positive = 0.1
     """standard deviation of the noise"""
-    sizes: Sizes = (10, 30, 100, 300, 1000, 3000, 10000)
+    sizes: Sizes = (10, 100, 1000, 10000, 100000)
     """n of the free energies"""
-    biased_sizes: Sizes = (10, 100, 1000, 10000)
+    biased_sizes: Sizes = (10, 100, 1000)
     """n of those of ReLU nets with biases"""
-    grid_sizes: Sizes = (3000, 10000)
+    grid_sizes: Sizes = (10000, 100000)
     """two n or more, between the last two of which λ(n) of tanh nets is taken where λ is unknown"""
-    data_sets: Several = 32
+    data_sets: Several = 40
     """independent data sets, which give the error bars"""
+    biased_data_sets: Several = 16
+    """those of ReLU nets with biases"""
     seeds: Several = 2
     """independent runs on each data set"""
     num_chains: Several = 32
     """chains of a run"""
+    biased_num_chains: Several = 64
+    """those of ReLU nets with biases"""
     chain_length: Several = 16
     """states of a chain; chains × states is the population"""
 
@@ -77,7 +81,9 @@ PRESETS = {
         biased_sizes=(10, 30),
         grid_sizes=(100, 300),
         data_sets=3,
+        biased_data_sets=3,
         num_chains=8,
+        biased_num_chains=8,
         chain_length=4,
     ),
     # Sized for one accelerator from the laptop's rate; it has never been run.
@@ -86,12 +92,14 @@ PRESETS = {
         slim_widths=(1, 2, 3, 4),
         biased_slim_widths=(1, 2, 3, 4),
         spacings=(2.0, 1.0, 0.3, 0.1),
-        sizes=(10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 300000, 1000000),
-        biased_sizes=(10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000),
-        grid_sizes=(300000, 1000000),
+        sizes=(10, 100, 1000, 10000, 100000, 1000000),
+        biased_sizes=(10, 100, 1000, 10000, 100000),
+        grid_sizes=(100000, 1000000),
         data_sets=200,
+        biased_data_sets=200,
         seeds=4,
         num_chains=128,
+        biased_num_chains=512,
         chain_length=32,
     ),
 }

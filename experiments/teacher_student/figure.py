@@ -99,7 +99,7 @@ def _growth_panel(axis: plotting.Axes, cells: Rows, comparisons: Rows, spacing: 
                 label=f"its limit λ = {row['known']:g}",
             )  # fmt: skip
     axis.set(xscale="log", xlabel=SIZE, ylabel=r"$\lambda(n)=\mathrm{d}E[F_n]/\mathrm{d}\log n$")
-    axis.set_ylim(0.0, 1.5 * max(4.0, *axis.get_ylim()) if student > 3 else None)
+    axis.set_ylim(0.0, 1.35 * axis.get_ylim()[1])
     axis.set_title(f"tanh, units {spacing:g} apart: λ(n) of samples\nis far from λ at these n")
     axis.legend(fontsize=7, loc="upper left", ncols=2, handlelength=2.8)
 
@@ -119,7 +119,7 @@ def _gap_panel(
             [n * SIDESTEP ** (k - len(widest) / 2) for n in sizes], row["gap"][1:],
             [2 * error for error in row["standard_error"][1:]], color=colour, marker=marker,
             markerfacecolor=colour if first else "white", linestyle=LINES[not first], capsize=2,
-            label=f"{family}, {row['slim']} in {row['student']}, s = {spacing:g}",
+            label=f"{_short(row)}, s = {spacing:g}",
         )  # fmt: skip
     axis.axhline(0.0, color=plotting.BLACK, linewidth=0.6)
     axis.set(xscale="log", xlabel=SIZE)
@@ -132,16 +132,17 @@ def _gap_panel(
     axis.legend(fontsize=6.5, loc="upper left", ncols=2, handlelength=2.6, columnspacing=0.8)
 
 
+def _short(row: Mapping[str, Any]) -> str:
+    return f"{row['family'].split(',')[0]} {row['slim']} in {row['student']}"
+
+
 def _answer_panel(axis: plotting.Axes, comparisons: Rows, looks: Looks) -> None:
     labels = []
     last = max(row["sizes"][-1] for row in comparisons)
     for i, row in enumerate(comparisons):
         colour = looks[row["family"]][0]
         teacher = row["against"] == "wider teacher"
-        labels.append(
-            f"{row['family']}, {row['slim']} in {row['student']}, s={row['spacing']:g}"
-            if teacher else ""
-        )  # fmt: skip
+        labels.append(f"{_short(row)}, {row['spacing']:g}" if teacher else "")
         first = row["sizes"][0] / 3
         if row["sure"] is not None:
             low, sure = (max(row[key], first) for key in ("low", "sure"))
@@ -161,6 +162,10 @@ def _answer_panel(axis: plotting.Axes, comparisons: Rows, looks: Looks) -> None:
     axis.tick_params(axis="y", length=0)
     axis.set(xscale="log", xlabel=SIZE, xlim=(2.0, 5 * last))
     axis.set_title(
-        "Where it is below 0 at 3 s.e. up to the last n: ○ teacher,\n"
-        "△ student; × never, ? open, ! not converged"
+        "From where (d), circles, and (e), triangles,\nare below 0 (99.7 %) up to the last n"
     )
+    axis.text(
+        0.02, 0.0, "× never  ? open  ! not converged", transform=axis.transAxes, fontsize=7,
+        va="bottom", color=plotting.GREY,
+    )  # fmt: skip
+    axis.set_ylim(-len(labels) - 1.0, 0.8)

@@ -22,7 +22,7 @@ from . import Config
 from .families import FAMILIES, problem_of
 
 # Cells that are sampled although an oracle answers them in a moment, to hold one to the other.
-CHECKED = (("tanh", 1, 2), ("linear_2", 1, 2))
+CHECKED = (("tanh", 1, 2), ("biased_relu", 1, 1))
 REFINEMENT = 1
 
 
@@ -61,6 +61,9 @@ def cells(config: Config) -> list[Cell]:
                     add(slug, slim, slim + 1, spacing, sizes)
                     add(slug, slim + 1, slim + 1, spacing, sizes)
                     add(slug, slim, slim + 2, spacing, sizes)
+    for slug, teacher, student in CHECKED:
+        sizes = config.biased_sizes if slug == "biased_relu" else config.sizes
+        add(slug, teacher, student, config.spacings[0], sizes)
     for student in range(3, config.max_width + 1):
         for teacher in range(1, student - 1):
             add("tanh", teacher, student, config.spacings[0], config.grid_sizes)
@@ -84,23 +87,25 @@ def free_energies(config: Config, cell: Cell) -> xr.Dataset:
     what the oracle says beside samples, NaN where it is not asked. ``converged`` and ``reason`` say
     what became of the samples.
     """
-    family = FAMILIES[cell.family]
+    family, biased = FAMILIES[cell.family], cell.family == "biased_relu"
+    data_sets = config.biased_data_sets if biased else config.data_sets
     problem = problem_of(*cell[:4], config.noise)
     data_key, sampler_key = jax.random.split(jax.random.key(config.seed))
     if family.block is None:
-        along_n = statistics_along_n(problem, data_key, config.data_sets, cell.sizes)
+        along_n = statistics_along_n(problem, data_key, data_sets, cell.sizes)
         answers = [_exact(problem, n, s) for n, s in zip(cell.sizes, along_n, strict=True)]
         return _along(cell.sizes, [_as_if_sampled(answer) for answer in answers])
     widest = max(other.student for other in cells(config) if other.family == cell.family)
     host = problem_of(cell.family, cell.teacher, widest, cell.spacing, config.noise)
-    along_n = statistics_along_n(host, data_key, config.data_sets, cell.sizes)
+    along_n = statistics_along_n(host, data_key, data_sets, cell.sizes)
     sampler_key = jax.random.fold_in(sampler_key, zlib.crc32(cell.slug.encode()))
-    settings = SMCSettings(num_chains=config.num_chains, chain_length=config.chain_length)
+    chains = config.biased_num_chains if biased else config.num_chains
+    settings = SMCSettings(num_chains=chains, chain_length=config.chain_length)
     present = np.where(np.arange(widest) < cell.student, 1.0, 0.0)
     kept = ["normalised_free_energy", "normalised_free_energy_se", "converged", "reason"]
     rows = []
     for n, statistics in zip(cell.sizes, along_n, strict=True):
-        keys = batch_keys(sampler_key, n, config.data_sets, config.seeds)
+        keys = batch_keys(sampler_key, n, data_sets, config.seeds)
         sampled = collapsed_free_energies(
             host, n, statistics, keys, settings, family.block, present, config.budget
         )
@@ -108,7 +113,7 @@ def free_energies(config: Config, cell: Cell) -> xr.Dataset:
     samples = _along(cell.sizes, rows)
     if cell[:3] not in CHECKED:
         return samples
-    along_n = statistics_along_n(problem, data_key, config.data_sets, cell.sizes)
+    along_n = statistics_along_n(problem, data_key, data_sets, cell.sizes)
     answers = [_exact(problem, n, s) for n, s in zip(cell.sizes, along_n, strict=True)]
     return samples.merge(_along(cell.sizes, answers))
 
@@ -141,10 +146,11 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
     ``cell_family``, ``cell_teacher``, ``cell_student`` and ``cell_spacing`` [cell] say what a cell
     is, ``converged_share`` [cell, n] how many of its data sets converged, and ``is_sampled`` [cell]
-    whether it was sampled. NaN stands at the n that a cell does not have.
+    whether it was sampled. NaN stands at the n and for the data sets that a cell does not have.
     """
     chosen = cells(config)
-    plain = [_with_shares(results[cell.slug].drop_attrs()) for cell in chosen]
+    most = max(config.data_sets, config.biased_data_sets)
+    plain = [_with_shares(results[cell.slug].drop_attrs(), most) for cell in chosen]
     curves = xr.concat(plain, dim=xr.Variable("cell", [cell.slug for cell in chosen]), join="outer")
     names = [FAMILIES[cell.family].name for cell in chosen]
     sampled = [FAMILIES[cell.family].block is not None for cell in chosen]
@@ -159,10 +165,12 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return curves.merge(coefficients(config.max_width))
 
 
-def _with_shares(curve: xr.Dataset) -> xr.Dataset:
-    """Replace what became of each data set by the share that converged."""
+def _with_shares(curve: xr.Dataset, most: int) -> xr.Dataset:
+    """Replace what became of each data set by the share that converged, and pad to so many."""
     share = curve["converged"].astype(float).mean("replicate")
-    return curve.drop_vars(["converged", "reason"]).assign(converged_share=share)
+    energies = curve.drop_vars(["converged", "reason"])
+    padded = energies.pad(replicate=(0, most - energies.sizes["replicate"]))
+    return padded.assign(converged_share=share)
 
 
 def coefficients(max_width: int) -> xr.Dataset:

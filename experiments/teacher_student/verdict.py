@@ -18,8 +18,8 @@ PASSAGE = (
 # The H₀ and H of the essay's comment.
 CLAIMED = (3, 4)
 TEACHER, STUDENT = "wider teacher", "wider student"
-# Of the hundred differences that are looked at, chance alone takes less than one so far.
-MIN_STANDARD_ERRORS = 3.0
+# Intervals of differences, of which a hundred are looked at: three standard errors of many data.
+COVERAGE = 0.997
 # Samples that are right are said to be too far from the exact ones in one run of a thousand.
 MIN_P_VALUE = 1e-3
 # With less, what is missing could move a mean by as much as its error.
@@ -105,19 +105,22 @@ def compared(dataset: xr.Dataset, i: int, j: int | None) -> dict[str, Any]:
     The mean of E[G_k] from n to n' − 1 is (E[F_n'] − E[F_n])/(n' − n), and F₀ = 0. ``gap`` is the
     difference of E[F_n'] − E[F_n] between the cells over log(n'/n), which is about that of
     n(E[G_n] − S); the first, from 0 to the first n, is not divided. ``low`` holds the n from
-    which it may be below zero up to the last one, ``sure`` that from which it surely is.
+    which it may be below zero up to the last one, ``sure`` that from which it surely is, beyond its
+    interval over data sets and ``bound``, that of the oracle.
     """
     energies = dataset["normalised_free_energy"].isel(cell=[i, j])
-    energies = energies.dropna("n", how="any").transpose("cell", "n", "replicate")
+    energies = present(energies).transpose("cell", "n", "replicate")
     sizes = energies["n"].to_numpy().astype(float)
     difference = np.diff(energies.to_numpy(), axis=0)[0] * -1
     steps = np.diff(np.concatenate([np.zeros_like(difference[:1]), difference]), axis=0)
     units = np.concatenate([[1.0], np.diff(np.log(sizes))])
     gap = mean_over_data_sets(steps / units[:, None])
-    scores = in_standard_errors(gap.value, gap.standard_error)
+    bound = bounds_of(dataset, i, j, sizes) / units
+    margin = np.maximum(gap.half_width(COVERAGE), bound)
+    below, above = gap.value < -margin, gap.value > margin
     starts = [0.0, *sizes[:-1]]
-    sure = 1 + max(np.flatnonzero(~(scores < -MIN_STANDARD_ERRORS)), default=-1)
-    low = 1 + max(np.flatnonzero(scores > MIN_STANDARD_ERRORS), default=-1)
+    sure = 1 + max(np.flatnonzero(~below), default=-1)
+    low = 1 + max(np.flatnonzero(above), default=-1)
     last = len(sizes)
     state = "from" if sure < last else "never" if low == last else "open"
     converged = dataset["converged_share"].isel(cell=[i, j]).min()
@@ -128,8 +131,16 @@ def compared(dataset: xr.Dataset, i: int, j: int | None) -> dict[str, Any]:
         "state": state,
         "low": starts[low] if low < last else None,
         "sure": starts[sure] if sure < last else None,
+        "bound": bound.tolist(),
         "converged": bool(converged >= MIN_CONVERGED_SHARE),
     }
+
+
+def bounds_of(dataset: xr.Dataset, i: int, j: int | None, sizes: np.ndarray) -> np.ndarray:
+    """Bound the difference of the rise of exact free energies of two cells; 0 of samples."""
+    bounds = dataset["exact_normalised_free_energy_error"].where(~dataset["is_sampled"], 0.0)
+    total = bounds.isel(cell=[i, j]).sel(n=sizes).mean("replicate").sum("cell").to_numpy()
+    return total + np.concatenate([[0.0], total[:-1]])
 
 
 def numbers_of_cells(dataset: xr.Dataset) -> list[dict[str, Any]]:
@@ -140,7 +151,7 @@ def numbers_of_cells(dataset: xr.Dataset) -> list[dict[str, Any]]:
     rows = []
     for i in range(dataset.sizes["cell"]):
         family, spacing, teacher, student = cell_key(dataset, i)
-        energies = dataset["normalised_free_energy"].isel(cell=i).dropna("n", how="any")
+        energies = present(dataset["normalised_free_energy"].isel(cell=i))
         log_n = np.log(energies["n"].to_numpy().astype(float))
         rises = np.diff(energies.transpose("n", "replicate").to_numpy(), axis=0)
         growth = mean_over_data_sets(rises / np.diff(log_n)[:, None])
@@ -163,6 +174,11 @@ def numbers_of_cells(dataset: xr.Dataset) -> list[dict[str, Any]]:
     return rows
 
 
+def present(energies: xr.DataArray) -> xr.DataArray:
+    """Leave out the data sets and the n that a cell does not have."""
+    return energies.dropna("replicate", how="all").dropna("n", how="any")
+
+
 def converged_up_to(share: xr.DataArray) -> float:
     """Return the largest n up to which enough data sets converged, 0 for none."""
     known = share.dropna("n")
@@ -178,8 +194,8 @@ def numbers_of_check(dataset: xr.Dataset) -> dict[str, Any]:
     for i in np.flatnonzero(dataset["is_sampled"].to_numpy()):
         family, spacing, teacher, student = cell_key(dataset, int(i))
         for n in dataset["n"].to_numpy():
-            off = difference.isel(cell=i).sel(n=n).to_numpy()
-            if not np.isfinite(off).all():
+            off = difference.isel(cell=i).sel(n=n).dropna("replicate").to_numpy()
+            if off.size < 2:
                 continue
             bound = dataset["exact_normalised_free_energy_error"].isel(cell=i).sel(n=n)
             mean = mean_over_data_sets(off)
@@ -187,14 +203,15 @@ def numbers_of_check(dataset: xr.Dataset) -> dict[str, Any]:
             rows.append(
                 {
                     "family": family, "teacher": teacher, "student": student, "spacing": spacing,
-                    "n": int(n), "off": float(mean.value),
+                    "n": int(n), "data_sets": off.size, "off": float(mean.value),
                     "standard_error": float(mean.standard_error),
                     "z_score": float(in_standard_errors(beyond, mean.standard_error)),
                 }
             )  # fmt: skip
     worst = max((row["z_score"] for row in rows), default=None)
     # Of the largest of all, by Bonferroni.
-    tail = 2 * float(stdtr(dataset.sizes["replicate"] - 1.0, -(worst or 0.0)))
+    fewest = min((row["data_sets"] for row in rows), default=2)
+    tail = 2 * float(stdtr(fewest - 1.0, -(worst or 0.0)))
     p_value = min(1.0, max(len(rows), 1) * tail)
     return {
         "rows": rows,
@@ -285,7 +302,7 @@ def answer(row: Numbers) -> str:
     if row["state"] == "never":
         return f"never up to n = {last:.0f}{mark}"
     if row["state"] == "open":
-        gap = plus_minus(row["gap"][-1], row["standard_error"][-1], 2)
+        gap = plus_minus(row["gap"][-1], row["standard_error"][-1])
         return f"open at n = {last:.0f}, n·gap {gap}{mark}"
     start = "the first datum" if row["sure"] == 0 else f"n = {row['sure']:.0f}"
     early = "" if row["low"] == row["sure"] else f" (perhaps {row['low']:.0f})"
@@ -361,12 +378,13 @@ def table_of_coefficients(dataset: xr.Dataset, cells: Sequence[Numbers]) -> str:
 
 def table_of_comparisons(comparisons: Sequence[Numbers]) -> str:
     """Tabulate the gap of the last n and the n from which it is negative."""
-    head = ("E[G_n] of", "against", "n·gap at the first n", "at the last n", "below")
+    head = ("E[G_n] of", "against", "n·gap at the first n", "at the last n", "bound", "below")
     rows = [
         [
             label(row),
             row["against"],
-            *(plus_minus(row["gap"][k], row["standard_error"][k], 2) for k in (1, -1)),
+            *(plus_minus(row["gap"][k], row["standard_error"][k]) for k in (1, -1)),
+            f"{max(row['bound'][1:]):.3f}" if max(row["bound"]) else "sampled",
             answer(row),
         ]
         for row in comparisons
