@@ -100,7 +100,7 @@ def _growth_panel(axis: plotting.Axes, cells: Rows, comparisons: Rows, spacing: 
             )  # fmt: skip
     axis.set(xscale="log", xlabel=SIZE, ylabel=r"$\lambda(n)=\mathrm{d}E[F_n]/\mathrm{d}\log n$")
     axis.set_ylim(0.0, 1.35 * axis.get_ylim()[1])
-    axis.set_title(f"tanh, units {spacing:g} apart: λ(n) of samples\nis far from λ at these n")
+    axis.set_title(f"tanh, input weights {spacing:g} apart:\nλ(n) of samples and its limits λ")
     axis.legend(fontsize=7, loc="upper left", ncols=2, handlelength=2.8)
 
 

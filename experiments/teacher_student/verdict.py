@@ -80,9 +80,12 @@ def numbers_of_comparisons(dataset: xr.Dataset) -> list[dict[str, Any]]:
         }
         if student != teacher + 1 or None in others.values():
             continue
+        table = dataset["learning_coefficient"].sel(family=family, student=student)
+        lower = bool(table.sel(teacher=teacher) < table.sel(teacher=teacher + 1))
         for against, j in others.items():
             rows.append(
                 {
+                    "lower": lower,
                     "family": family, "spacing": spacing, "slim": teacher, "student": student,
                     "against": against, **compared(dataset, i, j),
                 }
@@ -227,13 +230,14 @@ def numbers_of_check(dataset: xr.Dataset) -> dict[str, Any]:
 def judge(numbers: Numbers) -> Finding:
     """E7 holds where λ and, from some n on, E[G_n] are lower on the slim teacher, in all families.
 
-    A comparison counts where λ is lower; samples that did not converge leave it open.
+    A comparison of teachers counts where λ is lower on the slim one; samples that did not converge
+    leave it open.
     """
     table, comparisons = numbers["coefficients"], numbers["comparisons"]
     rows = table["rows"]
     lower = [family for family, row in rows.items() if row["lower"]]
     equal = [family for family in rows if family not in lower]
-    teachers = [row for row in comparisons if row["against"] == TEACHER and row["family"] in lower]
+    teachers = [row for row in comparisons if row["against"] == TEACHER and row["lower"]]
     settled = [row for row in teachers if row["converged"] and row["state"] != "open"]
     late = [row for row in teachers if row not in settled or row["state"] == "never"]
     conditions = []
