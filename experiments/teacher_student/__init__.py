@@ -38,6 +38,8 @@ class Config(ExperimentConfig):
     spacings: Annotated[tuple[Positive, ...], OrMore(1), Different()] = (1.0, 0.3)
     """spacings s of the teachers' units: input weights s, 2s, 3s, … (of alternating signs for ReLU
     without biases), breakpoints s/2 apart, or singular values s, 2s, …; output weights are 1"""
+    biased_spacings: Annotated[tuple[Positive, ...], OrMore(1), Different()] = (1.0,)
+    """those of ReLU nets with biases"""
     noise: Positive = 0.1
     """standard deviation of the noise"""
     sizes: Sizes = (10, 100, 1000, 10000, 100000)
@@ -46,7 +48,7 @@ class Config(ExperimentConfig):
     """n of those of ReLU nets with biases"""
     grid_sizes: Sizes = (10000, 100000)
     """two n or more, between the last two of which λ(n) of tanh nets is taken where λ is unknown"""
-    data_sets: Several = 40
+    data_sets: Several = 32
     """independent data sets, which give the error bars"""
     biased_data_sets: Several = 16
     """those of ReLU nets with biases"""
@@ -92,6 +94,7 @@ PRESETS = {
         slim_widths=(1, 2, 3, 4),
         biased_slim_widths=(1, 2, 3, 4),
         spacings=(2.0, 1.0, 0.3, 0.1),
+        biased_spacings=(2.0, 1.0, 0.3, 0.1),
         sizes=(10, 100, 1000, 10000, 100000, 1000000),
         biased_sizes=(10, 100, 1000, 10000, 100000),
         grid_sizes=(100000, 1000000),

@@ -82,13 +82,14 @@ def test_an_unknown_block_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.false_alarm(comparisons=4, standard_errors=6)
-def test_free_energies_are_those_of_the_oracle():
-    """At a step of the noise where both resolve the true unit."""
-    problem = tanh(2, noise=0.3)
+@pytest.mark.false_alarm(comparisons=8, standard_errors=6)
+@pytest.mark.parametrize("problem", [tanh(2, noise=0.3), relu(1)], ids=["basis", "sums"])
+def test_free_energies_are_those_of_the_oracle(problem):
+    """The data resolve the true unit."""
     (statistics,) = statistics_along_n(problem, jax.random.key(0), 4, (100,))
     keys, settings = batch_keys(jax.random.key(1), 100, 4, 8), SMCSettings()
-    sampled = collapsed_free_energies(problem, 100, statistics, keys, settings, "a", np.ones(2))
+    present = np.ones(problem.model.hidden_dim)
+    sampled = collapsed_free_energies(problem, 100, statistics, keys, settings, "a", present)
     exact = oracle_for(problem).log_evidence(statistics)
     assert sampled["converged"].all()
     error = sampled["normalised_free_energy_se"].to_numpy()
