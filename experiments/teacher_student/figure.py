@@ -48,7 +48,7 @@ def _coefficient_panel(
     slim, student = widths
     at = dataset.sel(student=student)
     for name, (colour, marker) in looks.items():
-        relative = at["relative_coefficient"].sel(family=name).dropna("teacher")
+        relative = at["relative_coefficient"].sel(family=name)
         axis.plot(
             relative["teacher"], relative, color=colour, marker=marker, markerfacecolor="white",
             label=name,
