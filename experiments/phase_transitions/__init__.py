@@ -44,7 +44,7 @@ class Config(ExperimentConfig):
     """n on the way of the paths of the toy model, the last of which is their end"""
     fit_size: SimulatedSize = 200
     """n among these at which the constants of the expansion are fitted"""
-    runs: Several = 8
+    runs: Several = 20
     """independent runs of a path, which give the error bars"""
     chains: Annotated[int, AtLeast(4)] = 128
     """HMC chains of a population"""
