@@ -66,7 +66,7 @@ class Config(ExperimentConfig):
     """bins of that posterior"""
     repeats: Several = 16
     """independent runs of SMC, which give the error bars"""
-    chains: Several = 256
+    chains: Several = 512
     """chains of a run"""
     chain_length: Several = 16
     """states of a chain at each temperature"""
