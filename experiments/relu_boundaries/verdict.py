@@ -263,8 +263,9 @@ def _why(numbers: Numbers) -> str:
         "A function of k kinks has a level set of dimension H − k if its surplus units are alive, "
         "with λ = k + (H − k)/3 merged into its kinks (1 + (H − 2)/3 if it has none) and "
         "k + (H − k)/2 silent or annihilated in pairs, and 2(H − k) if they are dead, with λ = k, "
-        f"and the sampled λ(n) at n = {pieces['n']:.0e} rises by more than {MIN_STANDARD_ERRORS:g} standard errors at "
-        f"{seen} of {len(pieces['rises']) + pieces['unseen']} steps to one more kink."
+        f"and the sampled λ(n) at n = {pieces['n']:.0e} rises by more than "
+        f"{MIN_STANDARD_ERRORS:g} standard errors at {seen} of {len(pieces['rises']) + pieces['unseen']} steps "
+        "to one more kink."
     )
 
 
