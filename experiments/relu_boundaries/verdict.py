@@ -251,6 +251,7 @@ def _why(numbers: Numbers) -> str:
         for name, row in crossovers["rows"].items()
     )
     seen = sum(rise >= MIN_STANDARD_ERRORS for rise in pieces["rises"])
+    steps = len(pieces["rises"]) + pieces["unseen"]
     return (
         "Read as: two units with one boundary and opposite slope changes can move together without "
         "changing the function, by which the local λ falls, and a net of H units has more such "
@@ -264,8 +265,7 @@ def _why(numbers: Numbers) -> str:
         "with λ = k + (H − k)/3 merged into its kinks (1 + (H − 2)/3 if it has none) and "
         "k + (H − k)/2 silent or annihilated in pairs, and 2(H − k) if they are dead, with λ = k, "
         f"and the sampled λ(n) at n = {pieces['n']:.0e} rises by more than "
-        f"{MIN_STANDARD_ERRORS:g} standard errors at {seen} of {len(pieces['rises']) + pieces['unseen']} steps "
-        "to one more kink."
+        f"{MIN_STANDARD_ERRORS:g} standard errors at {seen} of {steps} steps to one more kink."
     )
 
 
