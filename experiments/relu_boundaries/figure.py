@@ -87,19 +87,18 @@ def _crossover_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verdict)
         axis.errorbar(
             gaps, n, [n * -np.expm1(-error), n * np.expm1(np.minimum(error, 3.0))], color=colour,
             marker=marker, markerfacecolor="white", linestyle="none", capsize=2,
-            label=f"{name}: {fitted}",
+            label=f"{name}: {fitted}, derived {row['derived']}",
         )  # fmt: skip
         if np.isfinite(n[0]):
-            axis.plot(
-                gaps, n[0] * (gaps / gaps[0]) ** -row["derived"], color=colour, linestyle=line,
-                label=f"derived, $n\\propto g^{{-{row['derived']}}}$",
-            )  # fmt: skip
+            power = n[0] * (gaps / gaps[0]) ** -row["derived"]
+            axis.plot(gaps, power, color=colour, linestyle=line)
+    axis.plot([], [], color=plotting.BLACK, label="lines: derived powers through the least gap")
     axis.set(xscale="log", yscale="log", xlabel="gap $g$ between the breakpoints")
     axis.set_ylabel("$n$ of the crossover")
     axis.set_title("A gap is seen from $n\\sim g^{-p}$ on: $p=3$ where kinks\nmerge, 2 where they "
                    "annihilate, 3 again for the place")  # fmt: skip
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high * (high / low) ** 0.55)
+    axis.set_ylim(low, high * (high / low) ** 0.4)
     axis.legend(fontsize=7, loc="upper right", handlelength=3.2)
 
 
