@@ -8,8 +8,8 @@ a measure on the cluster of breakpoints. With slope changes s_i at t₀ + u_i an
 
 - Σ s_i = S and Σ s_i u_i = 0 can both be had if S ≠ 0, by the place of the kink that replaces the
   cluster. Then f − f₀ vanishes beyond the cluster, and within it is a bump of height ~g on a base
-  of g: K ~ g³ and p = 3. So it is for two slope changes of one sign, which are split by g/2 each way:
-  a hat of height g/2 and ∫(f − f₀)² = g³/12.
+  of g: K ~ g³ and p = 3. So it is for two slope changes of one sign, which are split by g/2 each
+  way: a hat of height g/2 and ∫(f − f₀)² = g³/12.
 - Σ s_i = S = 0 leaves the moment Σ s_i u_i = sg. Slope changes s and −s are a ramp, a step of
   height sg that no lone kink can replace: K ~ (sg)² over all inputs beyond it, and p = 2.
 - The place of such a step is told by K ~ (sg)²|τ| for a shift τ larger than g, and its width g by
