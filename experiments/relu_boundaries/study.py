@@ -232,7 +232,8 @@ def _on_grid(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
             bool if variable.dtype.kind == "b" else float if own else object,
         )  # fmt: skip
         for place, slug in where.items():
-            values[place] = results[slug][name].to_numpy()
+            # An empty index: text that was read from disk is an array without axes.
+            values[place] = results[slug][name].to_numpy()[()]
         variables[str(name)] = ((*axes, *own), values)
     return xr.Dataset(
         variables,
