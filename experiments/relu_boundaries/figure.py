@@ -128,8 +128,8 @@ def _posterior_panel(axis: plotting.Axes, dataset: xr.Dataset, agrees: bool) -> 
     axis.set_ylim(0.0, 1.5 * axis.get_ylim()[1])
     told = "samples agree" if agrees else "samples DISAGREE"
     axis.set_title(
-        f"Given {int(at['posterior_n'])} data an annihilated breakpoint is\nnearly anywhere "
-        f"({told})"
+        f"Given {int(at['posterior_n'])} data the breakpoint of an annihilated pair\n"
+        f"spreads over the prior's box ({told})"
     )
     axis.legend(fontsize=7, loc="upper right")
 
