@@ -90,24 +90,12 @@ def run(package: str, config: ExperimentConfig) -> Verdict:
     folder = Path(str(study.__file__)).parent
     with CompilationCounter() as compiled:
         results = compute(name, config, tasks, out, folder)
-    dataset = with_plain_text(study.assemble(config, results))
+    dataset = study.assemble(config, results)
     dataset.attrs[COMPILATIONS] = dict(compiled.counts)
     verdict: Verdict = judge.verdict(dataset)
     print(f"{verdict.statement}\n\n{verdict.table}")
     publish(package, config, out, dataset, verdict, drawing.figure(dataset, verdict))
     return verdict
-
-
-def with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the dataset with arrays of text of which some was read from disk as arrays of str.
-
-    Such text is NumPy's, and netCDF takes no array that holds both.
-    """
-    plain = dataset.copy()
-    for name, variable in dataset.data_vars.items():
-        if variable.dtype == object:
-            plain[name] = variable.astype(str).astype(object)
-    return plain
 
 
 def quantities_of(package: str) -> Mapping[str, Quantity]:
