@@ -50,7 +50,9 @@ def _coefficient_panel(axis: plotting.Axes, dataset: xr.Dataset, name: str, limi
     n = dataset["n"]
     for value, text in ((0.5, "1/2"), (at["learning_coefficient"].sel(net=name), limit)):
         axis.axhline(float(value), **THEORY)
-        axis.text(float(n[-1]), float(value), f" {text}", va="center", fontsize=8)
+        axis.text(
+            0.01, float(value), text, va="bottom", fontsize=8, transform=axis.get_yaxis_transform()
+        )
     for i, k in enumerate(_few(dataset["sharpness"].to_numpy())):
         curve = at["population_coefficient"].sel(activation=name, sharpness=k)
         axis.plot(n, curve, color=COLOURS[i], linestyle=LINES[i], label=f"{SHOWN[name]}, k = {k:g}")
@@ -145,7 +147,7 @@ def _crossover_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verdict)
     axis.set_ylabel(r"$n(k)$, from which on $F_n$ is 0.1 nats off")
     axis.set_title("Sharper nets look like ReLU nets for longer:\n$n(k)\\sim k^3$, and a lower "
                    "power for one unit at 0")  # fmt: skip
-    axis.legend(fontsize=6.5, loc="upper left", handlelength=3.2)
+    axis.legend(fontsize=6.5, loc="lower right", handlelength=3.2)
 
 
 def _sets_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
