@@ -140,9 +140,11 @@ def _crossover_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verdict)
         [], [], color=plotting.BLACK, marker="o", markersize=6, markerfacecolor="none",
         linestyle="none", label="of data sets ± 2 s.e.",
     )  # fmt: skip
-    for power, start in ((3, 0.02), (2, 0.3)):
-        axis.plot(k, start * k**power, **THEORY)
-        axis.text(k[-1], start * k[-1] ** power, f" $k^{power}$", fontsize=8, va="center")
+    guide = np.array([2.0, 30.0])
+    for power in (2, 3):
+        drawn = 1e4 * (guide / guide[0]) ** power
+        axis.plot(guide, drawn, **THEORY)
+        axis.text(guide[-1], drawn[-1], f" $k^{power}$", fontsize=8, va="center")
     axis.set(xscale="log", yscale="log", xlabel="sharpness $k$", ylim=(0.5, None))
     axis.set_ylabel(r"$n(k)$, from which on $F_n$ is 0.1 nats off")
     axis.set_title("Sharper nets look like ReLU nets for longer:\n$n(k)\\sim k^3$, and a lower "

@@ -258,8 +258,10 @@ def why(numbers: Numbers, rows: list[tuple[str, str, Numbers]], gap: float) -> s
     limits = numbers["thresholds"]
     first = numbers["beyond"]["sharpness"][0]
     parts = [
-        f"{_power(row['power'])} ({SHOWN[activation]}, {setting}; derived {row['derived']:.2f})"
-        for setting, activation, row in rows
+        f"{' and '.join(_power(row['power']) for row in those)} ({setting}; derived "
+        f"{' and '.join(_power(row['derived']) for row in those)})"
+        for setting in numbers["crossovers"]
+        if (those := [row for other, _, row in rows if other == setting])
     ]
     sizes = [row["size"][0] for *_, row in rows if row["size"][0] is not None]
     at_first = f"{min(sizes):.0f} to {max(sizes):.0f}" if sizes else "no n"
@@ -270,7 +272,8 @@ def why(numbers: Numbers, rows: list[tuple[str, str, Numbers]], gap: float) -> s
         f"has F_n within {limits[FREE_ENERGY]:g} nats and λ(n) within {limits[COEFFICIENT]:g} of "
         "those of the ReLU net, whose own λ(n), analytic or not, is off the leading order of its "
         f"theorem by at most {gap:.4f} at the last n. "
-        f"F_n parts at n(k) ~ k^p with p = {', '.join(parts)}, which at k = {first:g} is n = "
+        f"F_n parts at n(k) ~ k^p with p for softplus and SiLU = {', '.join(parts)}, which at "
+        f"k = {first:g} is n = "
         f"{at_first}: only sharp nets stand in for ReLU, and no net of k = 1 does for long. "
         f"Beyond n(k) the limits differ: with two units at the truth 0 λ is {two['relu'][0]} for "
         f"ReLU, {two['softplus'][0]} for softplus and {two['silu'][0]} for SiLU, which comes to "
