@@ -17,7 +17,7 @@ BY_NET = {"softplus": plotting.BLUE, "silu": plotting.RED}
 RELU: dict[str, Any] = {"color": plotting.BLACK, "linewidth": 2.0, "label": "ReLU"}
 THEORY: dict[str, Any] = {"color": plotting.GREY, "linewidth": 0.7}
 SIZE = "sample size $n$"
-# Thresholds of F_n in units of which the collapse is drawn.
+# Nats of the departure that are drawn.
 DRAWN_CHANGE = (1e-3, 30.0)
 
 
@@ -89,7 +89,8 @@ def _collapse_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     sharp = [k for k in dataset["sharpness"].to_numpy() if k >= MIN_SHARPNESS]
     # The sharpest net has the scaling function, and is drawn above the others.
     for setting, name, line in (
-        (TWO_UNITS, "softplus", "-"), (KINK, "softplus", "--"), (KINK, "silu", ":"),
+        (TWO_UNITS, "softplus", "-"), (TWO_UNITS, "silu", "-."), (KINK, "softplus", "--"),
+        (KINK, "silu", ":"),
     ):  # fmt: skip
         at = dataset.sel(setting=setting, activation=name)
         gap = abs(at["population_free_energy"] - at["relu_population_free_energy"])
@@ -107,7 +108,9 @@ def _collapse_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.text(2e4, threshold * 1.1, "told apart", ha="right", fontsize=8)
     axis.set(xscale="log", yscale="log", xlim=(1e-3, 3e4), xlabel="$n/k^3$")
     axis.set_ylabel(r"$|F_n-F_n^{\mathrm{ReLU}}|$, exact  [nats]")
-    axis.set_title("The departure is one curve in $n/k^3$")
+    axis.set_title(
+        "The departure becomes one curve in $n/k^3$ as\n$k$ grows, last for two SiLU units"
+    )
     axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0.0, 1.0), handlelength=3.2)
 
 
