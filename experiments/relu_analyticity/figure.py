@@ -117,8 +117,8 @@ def _collapse_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
 def _crossover_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verdict) -> None:
     k = dataset["sharpness"].to_numpy()
     sets = verdict.numbers["sets"]
-    for setting, marker in MARKERS.items():
-        for name, colour in BY_NET.items():
+    for i, (setting, marker) in enumerate(MARKERS.items()):
+        for j, (name, colour) in enumerate(BY_NET.items()):
             size = dataset["crossover_size"].sel(
                 setting=setting, activation=name, criterion=FREE_ENERGY
             )
@@ -135,12 +135,12 @@ def _crossover_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verdict)
                 )
                 middle = 10 ** np.array(row["log10_size"])
                 axis.errorbar(
-                    row["sharpness"], middle, [middle - low, high - middle], color=plotting.BLACK,
-                    marker=marker, markersize=6, markerfacecolor="none", linestyle="none",
-                    capsize=2,
+                    np.array(row["sharpness"]) * 1.07 ** (2 * i + j - 2.5), middle,
+                    [middle - low, high - middle], color=colour, marker=marker, markersize=5,
+                    markerfacecolor="white", linestyle="none", capsize=2, linewidth=0.9,
                 )  # fmt: skip
     axis.plot(
-        [], [], color=plotting.BLACK, marker="o", markersize=6, markerfacecolor="none",
+        [], [], color=plotting.BLACK, marker="o", markersize=5, markerfacecolor="white",
         linestyle="none", label="of data sets ± 2 s.e.",
     )  # fmt: skip
     guide = np.array([2.0, 30.0])
@@ -157,29 +157,28 @@ def _crossover_panel(axis: plotting.Axes, dataset: xr.Dataset, verdict: Verdict)
 
 def _sets_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     at = dataset.sel(setting=TWO_UNITS)
-    n = dataset["set_n"].to_numpy()
-    count = dataset.sizes["replicate"] ** 0.5
-    curves = [("ReLU", plotting.BLACK, "-", "o", at["relu_scaled_bayes_excess"],
-               at["relu_coefficient_of_set"])]  # fmt: skip
-    k = float(dataset["set_sharpness"][0])
-    for name, line, marker in (("softplus", "--", "s"), ("silu", ":", "^")):
-        one = at.sel(activation=name, set_sharpness=k)
-        curves.append((f"{SHOWN[name]}, k = {k:g}", BY_NET[name], line, marker,
-                       one["scaled_bayes_excess"], one["coefficient_of_set"]))  # fmt: skip
-    for i, (label, colour, line, marker, error, slope) in enumerate(curves):
-        axis.plot(n, slope.mean("replicate"), color=colour, linestyle=line, label=label)
+    n, count = dataset["set_n"].to_numpy(), dataset.sizes["replicate"] ** 0.5
+    shown = dataset["set_sharpness"].to_numpy()[[0, -1]]
+    looks = zip("so^D", (1.15**i for i in (-1.5, -0.5, 0.5, 1.5)), strict=True)
+    for (name, colour), k in ((each, k) for each in BY_NET.items() for k in shown):
+        one, (marker, aside) = at.sel(activation=name, set_sharpness=k), next(looks)
+        slope, error = (
+            one[variable] - at[f"relu_{variable}"]
+            for variable in ("coefficient_of_set", "scaled_bayes_excess")
+        )
+        axis.plot(
+            n, slope.mean("replicate"), color=colour, linestyle="-" if k == shown[0] else "--"
+        )
         axis.errorbar(
-            n * 1.15 ** (i - 1), error.mean("replicate"),
-            2 * error.std("replicate", ddof=1) / count,
+            n * aside, error.mean("replicate"), 2 * error.std("replicate", ddof=1) / count,
             color=colour, marker=marker, markerfacecolor="white", linestyle="none", capsize=2,
+            label=f"$nB_g$ ± 2 s.e., {SHOWN[name]}, k = {k:g}",
         )  # fmt: skip
-    axis.plot([], [], color=plotting.GREY, label=r"lines: $dE[F_n]/d\log n$")
-    axis.errorbar(
-        [], [], [], color=plotting.GREY, marker="o", markerfacecolor="white", linestyle="none",
-        capsize=2, label=r"points: $nE[B_g]$ ± 2 s.e.",
-    )  # fmt: skip
-    axis.set(xscale="log", xlabel=SIZE, ylabel=r"$\lambda(n)$ over data sets, exact for each")
-    axis.set_ylim(bottom=0.0)
+    axis.plot([], [], color=plotting.GREY, label=r"lines: $dF_n/d\log n$, mean")
+    axis.axhline(0.0, **THEORY)
+    axis.set(xscale="log", xlabel=SIZE)
+    axis.set_ylim(top=1.3 * axis.get_ylim()[1])
+    axis.set_ylabel("minus that of ReLU on the same data,\nexact for each data set")
     axis.set_title("Data sets say the same: two units, truth 0,\ngeneralise alike up to $n(k)$ "
                    "only")  # fmt: skip
     axis.legend(fontsize=7, loc="upper left", handlelength=3.2)

@@ -35,7 +35,8 @@ def verdict(dataset: xr.Dataset) -> Verdict:
         "theory": numbers_of_theory(dataset),
         "relu": numbers_of_relu(dataset),
         "crossovers": numbers_of_crossovers(dataset),
-        "sets": numbers_of_sets(dataset),
+        "sets": (sets := numbers_of_sets(dataset)),
+        "farthest_set_power": farthest(sets),
         "beyond": numbers_of_what_is_beyond(dataset),
         "agreement": numbers_of_agreement(dataset),
         "bounds": numbers_of_bounds(dataset),
@@ -147,6 +148,23 @@ def numbers_of_sets(dataset: xr.Dataset) -> dict[str, Any]:
             found["expected"] = float(np.polyfit(np.log(k), between, 1)[0])
         rows.setdefault(setting, {}).setdefault(activation, {})[criterion] = found
     return rows
+
+
+def farthest(sets: Numbers) -> dict[str, Any]:
+    """Find the power of data sets that is farthest from that without data, in standard errors."""
+    scores = [
+        (abs(row["power"] - row["expected"]) / row["standard_error"], row["groups"] - 1)
+        for by_activation in sets.values()
+        for by_criterion in by_activation.values()
+        if {"power", "expected"} <= (row := by_criterion[FREE_ENERGY]).keys()
+        and row["standard_error"] > 0
+    ]
+    if not scores:
+        return {"z_score": None, "p_value": None, "compared": 0}
+    p_value, score = min((2 * float(stdtr(freedom, -z)), z) for z, freedom in scores)
+    return {
+        "z_score": score, "p_value": min(1.0, len(scores) * p_value), "compared": len(scores),
+    }  # fmt: skip
 
 
 def numbers_of_what_is_beyond(dataset: xr.Dataset) -> dict[str, Any]:
@@ -289,6 +307,7 @@ def _power(value: float | None) -> str:
 def notes(numbers: Numbers) -> tuple[str, ...]:
     """Say what data sets have, how the limits are approached, and how exact the curves are."""
     agreement, beyond = numbers["agreement"], numbers["beyond"]
+    far = numbers["farthest_set_power"]
     agrees = "agree" if agreement["agrees"] else "DISAGREE"
     sets = [
         f"{plus_minus(row['power'], row['half_width'], 2)} ({SHOWN[activation]}, {setting}"
@@ -311,7 +330,14 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     bounds = numbers["bounds"].values()
     return (
         f"Of data sets the power, ± 95 %, is {'; '.join(sets) or 'not known'}; "
-        f"{missing} groups have no n(k) at some k and are left out.",
+        f"{missing} groups have no n(k) at some k and are left out"
+        + (
+            "."
+            if far["z_score"] is None
+            else f", and the farthest from that without data is {far['z_score']:.1f} standard "
+            f"errors off (p = {far['p_value']:.2g} of {far['compared']}): where F_n parts by δ "
+            "nats a data set has noise √(2δ), which moves its n(k) by a factor."
+        ),
         f"Over data sets nB_g and the derivative of F_n in log n {agrees}: within "
         f"{agreement['largest_z_score']:.1f} standard errors in {agreement['compared']} "
         f"comparisons (p = {agreement['p_value']:.2g} for the farthest).",
