@@ -80,7 +80,8 @@ PRESETS = {
         groups=2,
         set_nodes=4,
     ),
-    # Sized for one accelerator's host, as all of it is NumPy; it has never been run.
+    # About ten hours of one core, an hour of an accelerator's host, as all of it is NumPy; it has
+    # never been run.
     "paper": Config(
         preset="paper",
         sharpnesses=tuple(round(10 ** (k / 6), 6) for k in range(19)),

@@ -21,6 +21,8 @@ MIN_POINTS = 3
 # Of λ(n) of the ReLU net at the last n from its leading order, λ − (m − 1)/log n.
 MAX_THEOREM_GAP = 0.01
 MIN_P_VALUE = 1e-3
+# Of a local power from the derived one, beyond which the verdict says that it is not there yet.
+MAX_POWER_GAP = 0.1
 
 Numbers = Mapping[str, Any]
 
@@ -328,7 +330,17 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         for a, ratio in beyond["kink_ratio"].items()
     )
     bounds = numbers["bounds"].values()
+    early = [
+        f"{SHOWN[activation]}, {setting} ({', '.join(map(_power, row['local_powers']))}; derived "
+        f"{_power(row['derived'])})"
+        for setting, by_activation in numbers["crossovers"].items()
+        for activation, by_criterion in by_activation.items()
+        if (row := by_criterion[FREE_ENERGY])["power"] is not None
+        and abs(row["power"] - row["derived"]) > MAX_POWER_GAP
+    ]
     return (
+        f"Local powers of n(k) that are not yet within {MAX_POWER_GAP:g} of the derived one at "
+        f"the last k: {'; '.join(early) or 'none'}.",
         f"Of data sets the power, ± 95 %, is {'; '.join(sets) or 'not known'}; "
         f"{missing} groups have no n(k) at some k and are left out"
         + (
