@@ -29,6 +29,7 @@ Numbers = Mapping[str, Any]
 
 def verdict(dataset: xr.Dataset) -> Verdict:
     """Judge up to which n smooth nets stand in for ReLU nets."""
+    sets = numbers_of_sets(dataset)
     numbers = {
         "thresholds": dict(
             zip(dataset["criterion"].to_numpy().tolist(),
@@ -37,7 +38,7 @@ def verdict(dataset: xr.Dataset) -> Verdict:
         "theory": numbers_of_theory(dataset),
         "relu": numbers_of_relu(dataset),
         "crossovers": numbers_of_crossovers(dataset),
-        "sets": (sets := numbers_of_sets(dataset)),
+        "sets": sets,
         "farthest_set_power": farthest(sets),
         "beyond": numbers_of_what_is_beyond(dataset),
         "agreement": numbers_of_agreement(dataset),
