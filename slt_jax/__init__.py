@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from slt_jax.adapters.functions import define_model as define_model
     from slt_jax.adapters.numpyro_model import NumpyroModel as NumpyroModel
     from slt_jax.curves.reference import with_reference as with_reference
+    from slt_jax.curves.training import TrainingSettings as TrainingSettings
     from slt_jax.data import simulate as simulate
     from slt_jax.data import statistics_of as statistics_of
     from slt_jax.estimators import Estimate as Estimate
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from slt_jax.inference.sampled import sample as sample
     from slt_jax.inference.saving import load_posterior as load_posterior
     from slt_jax.inference.saving import save_posterior as save_posterior
+    from slt_jax.inference.training import train_ensemble as train_ensemble
     from slt_jax.model import FeatureRegression as FeatureRegression
     from slt_jax.model import Model as Model
     from slt_jax.model import Regression as Regression
@@ -83,6 +85,7 @@ _MODULE_OF = {
     "SGLDSettings": "samplers.sgld",
     "SMCSettings": "samplers.smc",
     "Theory": "theory.coefficients",
+    "TrainingSettings": "curves.training",
     "Truth": "problem",
     "compare": "inference.comparison",
     "define_model": "adapters.functions",
@@ -102,6 +105,7 @@ _MODULE_OF = {
     "simulate": "data",
     "statistics_of": "data",
     "teacher_student": "models.shallow_net",
+    "train_ensemble": "inference.training",
     "training_criteria": "oracles.criteria",
     "use_all_cores": "run.devices",
     "wbic": "oracles.criteria",

@@ -49,6 +49,10 @@ def sample(problem=LINEAR, data=None, beta=1.0, key=KEY, **options):
     return slt.sample(problem, given().data if data is None else data, beta, key=key, **options)
 
 
+def train(problem=LINEAR, data=None, **options):
+    return slt.train_ensemble(problem, given().data if data is None else data, key=KEY, **options)
+
+
 def draw(name, target=None, key=KEY, data=None, betas=(1.0,), start=None, step_size=None):
     target = target_of(LINEAR.model) if target is None else target
     data = given().statistics if data is None else data
@@ -112,6 +116,7 @@ COUNTS = {
     "temperature_nodes": temperature_nodes,
     "ranks": lambda n: simulated_ranks(LINEAR, SAMPLERS["nuts"], KEY, n, 5, 2),
     "seeds": lambda n: sample(seeds=n),
+    "runs": lambda n: train(seeds=n),
     "num_chains": lambda n: sample(num_chains=n),
     "bic": lambda n: estimators.bic(1.0, n, 100),
     "blocks": lambda n: estimators.loss_moments(DRAWS, n),
@@ -141,6 +146,7 @@ PROBLEM_DOORS = {
     "quadrature_points": slt.quadrature_points,
     "exact": exact,
     "sample": sample,
+    "train": train,
     "ranks": lambda p: simulated_ranks(p, SAMPLERS["nuts"], KEY, 2, 5, 2),
 }
 NO_PROBLEMS = {
@@ -153,7 +159,7 @@ NO_PROBLEMS = {
 
 
 # A model alone is a problem of which no truth is known.
-TAKES_MODELS = {("exact", "model"), ("sample", "model")}
+TAKES_MODELS = {("exact", "model"), ("sample", "model"), ("train", "model")}
 
 
 @pytest.mark.parametrize(
@@ -185,6 +191,7 @@ DATA_DOORS = {
         given().oracle, data, given().points
     ),
     "held_out": lambda data: exact(held_out=data),
+    "train": lambda data: train(data=data),
 }
 X, Y = np.zeros((4, 3)), np.zeros((4, 1))
 WRONG_DATA = {
@@ -369,6 +376,8 @@ ARRAYS = {
     "bennett": lambda energies: estimators.multistate_bennett(energies, [0.5, 1.0]),
     "bennett_beta": lambda beta: estimators.multistate_bennett(ENERGIES, beta),
     "ranks": lambda draws: estimators.rank_uniformity(draws, np.ones(4)),
+    "energy_distance": lambda draws: estimators.energy_distance(draws, PAIRS),
+    "classifier": lambda draws: estimators.classifier_two_sample(PAIRS, draws),
     "bic": lambda energy: estimators.bic(energy, 3, 100),
     "two_temperatures": lambda e: estimators.two_temperature_coefficient(e, e, 0.1, 0.2),
     "moments": estimators.waic,
@@ -416,6 +425,7 @@ def test_what_would_be_spread_over_other_values_is_refused():
 def test_what_takes_results_refuses_other_kinds(kind, tmp_path):
     wrong = NO_PROBLEMS[kind]()
     refused("^posterior = .*: must be a posterior", slt.save_posterior, wrong, tmp_path / "p.nc")
+    refused("^settings = .*: must be TrainingSettings", train, settings=wrong)
     refused("^curve.*must be a dataset of learning_curve", slt.plot_learning_curve, wrong)
     refused("^problem = .*: must be a Problem", slt.with_reference, wrong, given().data)
     if kind != "name":

@@ -55,12 +55,18 @@ from slt_jax.estimators.losses import (
 from slt_jax.estimators.power_law import Interval, PowerLaw, fit_power_law, local_exponents
 from slt_jax.estimators.ranks import RankUniformity, rank_uniformity
 from slt_jax.estimators.scaling import volume_coefficient
+from slt_jax.estimators.selection import best_of
 from slt_jax.estimators.smoothing import (
     LeaveOneOut,
     SmoothedWeights,
     pareto_fit,
     smoothed_leave_one_out,
     smoothed_weights,
+)
+from slt_jax.estimators.two_samples import (
+    TwoSampleTest,
+    classifier_two_sample,
+    energy_distance,
 )
 
 __all__ = [
@@ -77,11 +83,15 @@ __all__ = [
     "PowerLaw",
     "RankUniformity",
     "SmoothedWeights",
+    "TwoSampleTest",
     "bayes_fluctuation",
     "bayes_generalisation_loss",
     "bayes_training_loss",
+    "best_of",
     "bic",
     "calibrate",
+    "classifier_two_sample",
+    "energy_distance",
     "energy_effective_sample_size",
     "energy_variance",
     "energy_variance_coefficient",

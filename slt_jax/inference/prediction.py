@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, sici
 
-from slt_jax.curves.jobs import unravelled
-from slt_jax.data import in_doubles
-from slt_jax.model import Model, Regression
+from slt_jax.curves.predictions import checked_inputs, function_values
+from slt_jax.model import Regression
 from slt_jax.problem import Problem
-from slt_jax.run.compilation import jit_at_first_call
-from slt_jax.run.precision import in_float64
 from slt_jax.run.quantities import Quantity, labelled
 from slt_jax.shapes import datum_of
 from slt_jax.statistics import Data
@@ -52,8 +45,7 @@ def predicted_by_draws(
 ) -> xr.Dataset:
     """Predict by draws [K, d] of a posterior, whose predictive is a mixture of normal densities."""
     model, inputs = _checked(problem, x, coverage)
-    means = np.asarray(_predictions(model, positions, inputs))
-    outputs = np.moveaxis(means.reshape(*means.shape[:2], -1), 0, -1)
+    outputs = np.moveaxis(function_values(problem, positions, inputs), 0, -1)
     sigma = float(model.noise)
 
     def below(y: Floats) -> Floats:
@@ -116,26 +108,7 @@ def _checked(problem: Problem, x: Any, coverage: Any) -> tuple[Regression, Float
             f"{problem.name}: predictions need a regression; "
             "log_predictive_density gives the density of any (x, y)"
         )
-    inputs: Any = np.asarray(x)
-    outputs: Any = np.zeros((len(inputs) if inputs.ndim else 1, *datum_of(problem)[1].shape))
-    return problem.model, np.asarray(in_doubles(problem, Data(inputs, outputs)).x)
-
-
-@in_float64
-def _predictions(model: Model, positions: Floats, inputs: Floats) -> Array:
-    return _predict_each(model, jnp.asarray(positions), jnp.asarray(inputs))
-
-
-def predictions_of(model: Any, positions: Array, inputs: Array) -> Array:
-    """Return f(x, w) at draws [K, d] and inputs [N, ...], shape [K, N, ...]."""
-
-    def of_draw(w: Array) -> Array:
-        return jax.vmap(partial(model.predict, unravelled(model, w)))(inputs)
-
-    return jax.lax.map(of_draw, positions)
-
-
-_predict_each = jit_at_first_call(predictions_of, static_argnums=(0,))
+    return problem.model, checked_inputs(problem, x)
 
 
 def _on_grid(

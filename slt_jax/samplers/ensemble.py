@@ -34,7 +34,7 @@ def values_and_gradients(density: Density, positions: Array) -> tuple[tuple[Arra
     def evaluate(position: Array) -> Any:
         return jax.tree.unflatten(structure, run(position))
 
-    at_once = _chains_in_cache(program) if jax.default_backend() == "cpu" else len(positions)
+    at_once = chains_in_cache(program) if jax.default_backend() == "cpu" else len(positions)
     if at_once >= min(len(positions), MANY_CHAINS):
         return jax.vmap(evaluate)(positions)
     return jax.lax.map(evaluate, positions, batch_size=at_once)
@@ -45,7 +45,7 @@ def gradients(density: Density, positions: Array) -> Array:
     return values_and_gradients(density, positions)[1]
 
 
-def _chains_in_cache(program: ClosedJaxpr) -> int:
+def chains_in_cache(program: ClosedJaxpr) -> int:
     """Return how many chains fit in the cache, a power of two: blocks then share one shape."""
     shared = sum(np.size(constant) * constant.dtype.itemsize for constant in program.consts)
     of_chain = max(1, peak_bytes(program) - shared)
