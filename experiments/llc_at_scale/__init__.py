@@ -48,11 +48,11 @@ class Config(ExperimentConfig):
     """γ over the largest width, tried on the tuning nets"""
     localisation: Positive = 1.0
     """γ over the largest width of all other nets"""
-    gigaflops: Annotated[float, Above(0.001)] = 400.0
+    gigaflops: Annotated[float, Above(0.001)] = 200.0
     """work that a held-out net may take, in 10⁹ floating-point operations"""
-    tuning_gigaflops: Annotated[float, Above(0.001)] = 200.0
+    tuning_gigaflops: Annotated[float, Above(0.001)] = 60.0
     """the same of a tuning net at one γ"""
-    large_gigaflops: Annotated[float, Above(0.001)] = 6000.0
+    large_gigaflops: Annotated[float, Above(0.001)] = 3000.0
     """the same of a large net"""
     solved_nets: Annotated[int, Within(1, 2)] = 2
     """nets that an oracle solves: 2-3-3, and 2-2-2-2 with m = 3"""
@@ -76,7 +76,7 @@ class Config(ExperimentConfig):
         100, 1000, 10_000, 100_000,
     )  # fmt: skip
     """training steps after which λ̂ of that net is estimated"""
-    digits: Annotated[int, Within(100, 1797)] = 300
+    digits: Annotated[int, Within(100, 1797)] = 200
     """images that it is trained on"""
     digit_warmup: Count = 1000
     """steps of its chains that are dropped, and twice as many are kept"""

@@ -4,6 +4,7 @@ MALA, which a Metropolis test makes exact, stands beside them as the reference.
 """
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,11 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from slt_jax.estimators import mean_over_chains
+from slt_jax.estimators import Estimate, mean_over_chains
 from slt_jax.models.deep_linear import deep_linear
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.oracles.oracle import oracle_for
-from slt_jax.samplers.mala import MALASettings, mala
+from slt_jax.samplers.mala import MALAResult, MALASettings, mala
 from slt_jax.samplers.sgld import SGLDSettings, sgld
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.underdamped import largest_precision, underdamped
@@ -41,9 +42,9 @@ def exact_coefficient(net: Net, beta: float) -> Exact:
     if oracle is None or net.rank:
         raise ValueError(f"net {net.label}: must be one that an oracle solves")
     into, out = net.widths[0], net.widths[-1]
-    zeros = np.zeros((into, out))
-    statistics = RegressionStatistics(beta * np.eye(into), zeros, zeros, np.zeros(()))
-    return oracle.moments(statistics).excess_energy
+    zeros: Any = np.zeros((into, out))
+    gram: Any = beta * np.eye(into)
+    return oracle.moments(RegressionStatistics(gram, zeros, zeros, zeros[0, 0])).excess_energy
 
 
 def step_bias(key: Array, shares: tuple[float, ...], num_chains: int, num_draws: int) -> xr.Dataset:
@@ -63,14 +64,11 @@ def step_bias(key: Array, shares: tuple[float, ...], num_chains: int, num_draws:
         target, data, BIASED_BETA, 1.0, centre, reference.positions, vectors
     )
     precision = float(jnp.quantile(steepest, 0.99))
+    run = _Run(target, data, centre, reference.positions, num_draws)
     estimates = [mean_over_chains(BIASED_BETA * np.asarray(reference.energies, float))]
     for share, sgld_key, other_key in zip(shares, keys[::2], keys[1::2], strict=True):
-        estimates += [
-            _by_sgld(target, data, centre, sgld_key, share * 4 / precision, reference.positions,
-                     num_draws),
-            *_by_underdamped(target, data, centre, other_key, share * 2 / precision**0.5,
-                             reference.positions, num_draws),
-        ]  # fmt: skip
+        estimates.append(run.by_sgld(sgld_key, share * 4 / precision))
+        estimates += run.by_underdamped(other_key, share * 2 / precision**0.5)
     first, *others = estimates
     shape = (len(shares), len(METHODS))
     values, errors = (
@@ -93,7 +91,9 @@ def step_bias(key: Array, shares: tuple[float, ...], num_chains: int, num_draws:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _mala(target: Target, settings: MALASettings, key: Array, data: Array, start: Array):  # type: ignore[no-untyped-def]
+def _mala(
+    target: Target, settings: MALASettings, key: Array, data: Array, start: Array
+) -> MALAResult:
     return mala(target, settings, key, data, BIASED_BETA, start)
 
 
@@ -103,23 +103,15 @@ def _sgld(target: Target, settings: SGLDSettings, *arguments: Array) -> Array:
     return sgld(target, settings, key, data, BIASED_BETA, 1.0, centre, step, start).energies
 
 
-def _by_sgld(target, data, centre, key, step, start, num_draws):  # type: ignore[no-untyped-def]
-    settings = SGLDSettings(WARMUP_DRAWS * STEPS, num_draws, STEPS)
-    energies = _sgld(target, settings, key, data, centre, jnp.float32(step), start)
-    return mean_over_chains(BIASED_BETA * np.asarray(energies, float))
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _underdamped(target: Target, num_draws: int, *arguments: Array) -> tuple[Array, Array]:
     key, data, centre, step, start = arguments
     momentum_key, key = jax.random.split(key)
 
-    def draw(state, key):  # type: ignore[no-untyped-def]
-        positions, momenta = state
+    def draw(state: tuple[Array, Array], key: Array) -> Any:
         moving, found = underdamped(
-            target, data, key, BIASED_BETA, 1.0, centre, step, FRICTION, REFRESHMENTS, positions,
-            momenta,
-        )  # fmt: skip
+            target, data, key, BIASED_BETA, 1.0, centre, step, FRICTION, REFRESHMENTS, *state
+        )
         return (moving.positions, moving.momenta), found
 
     keys = jax.random.split(key, WARMUP_DRAWS + num_draws)
@@ -128,9 +120,26 @@ def _underdamped(target: Target, num_draws: int, *arguments: Array) -> tuple[Arr
     return found.energy[WARMUP_DRAWS:].T, found.correction[WARMUP_DRAWS:].T
 
 
-def _by_underdamped(target, data, centre, key, step, start, num_draws):  # type: ignore[no-untyped-def]
-    energy, taken_off = (
-        np.asarray(part, float)
-        for part in _underdamped(target, num_draws, key, data, centre, jnp.float32(step), start)
-    )
-    return mean_over_chains(energy + taken_off), mean_over_chains(energy)
+class _Run(NamedTuple):
+    """Everything that the runs of all steps share."""
+
+    target: Target
+    data: Array
+    centre: Array
+    start: Array
+    num_draws: int
+
+    def by_sgld(self, key: Array, step: float) -> Estimate:
+        settings = SGLDSettings(WARMUP_DRAWS * STEPS, self.num_draws, STEPS)
+        energies = _sgld(
+            self.target, settings, key, self.data, self.centre, jnp.float32(step), self.start
+        )
+        return mean_over_chains(BIASED_BETA * np.asarray(energies, float))
+
+    def by_underdamped(self, key: Array, step: float) -> list[Estimate]:
+        """Estimate without the correction and with it."""
+        found = _underdamped(
+            self.target, self.num_draws, key, self.data, self.centre, jnp.float32(step), self.start
+        )
+        energy, taken_off = (np.asarray(part, float) for part in found)
+        return [mean_over_chains(energy + taken_off), mean_over_chains(energy)]

@@ -47,7 +47,7 @@ def images_and_labels(count: int, key: Array) -> tuple[Array, Array, Array, Arra
 
 def losses(net: Net, weights: Any, images: Array, labels: Array) -> Array:
     """Return the cross-entropy of each image, shape [n]."""
-    logits = net.apply(weights, images)
+    logits: Any = net.apply(weights, images)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
@@ -82,7 +82,8 @@ def along_training(config: Config, key: Array) -> xr.Dataset:
         done = steps
         checkpoints.append(weights)
         loss.append(float(jnp.mean(losses(net, weights, x, y))))
-        wrong = jnp.argmax(net.apply(weights, other_x), axis=1) != other_y
+        logits: Any = net.apply(weights, other_x)
+        wrong = jnp.argmax(logits, axis=1) != other_y
         error.append(float(jnp.mean(wrong)) if len(other_y) else np.nan)
     found = [
         local_learning_coefficient(

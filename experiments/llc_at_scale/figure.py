@@ -127,6 +127,7 @@ def _error_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     for name, label, colour, marker in (
         ("sampling", "chance", plotting.BLACK, "o"),
         ("beyond", "finite $n$: added by the line", plotting.BLUE, "s"),
+        ("bending", "finite $n$: bend of the line", plotting.GREEN, "v"),
         ("log_term", r"finite $n$: logarithms", plotting.ORANGE, "D"),
         ("settling", "gap of both starts", plotting.RED, "^"),
     ):
@@ -151,7 +152,7 @@ def _bias_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
         at = dataset.sel(scheme=name)
         off = 100 * (at["biased_coefficient"] / exact - 1)
         error = 200 * at["biased_coefficient_se"] / exact
-        shown = (np.isfinite(off) & (np.abs(off) < RIM)).to_numpy()
+        shown = (abs(off) < RIM).to_numpy()
         axis.errorbar(
             at["step_share"][shown], off[shown], error[shown], color=colour, marker=marker,
             linestyle=line, capsize=2, markerfacecolor="white", label=str(name),

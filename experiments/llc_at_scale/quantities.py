@@ -7,6 +7,7 @@ OF_A_NET = {
     "estimate_se": Quantity("standard error of all parts", ONE),
     "sampling": Quantity("standard error of the extrapolated λ̂", ONE),
     "beyond": Quantity("part of the error: what extrapolation adds to the last λ̂(nβ)", ONE),
+    "bending": Quantity("part of the error: what it added a decade of nβ before, minus that", ONE),
     "settling": Quantity("part of the error: half the gap of chains from both sides", ONE),
     "log_term": Quantity("part of the error: ⌊L²/4⌋/log nβ", ONE),
     "last_estimate": Quantity("λ̂(nβ) at the last nβ", ONE),
@@ -27,7 +28,16 @@ OF_A_NET = {
     "depth": Quantity("number of layers L", ONE),
     "rank": Quantity("rank r of the true map", ONE),
 }
-TUNED = ("estimate", "estimate_se", "sampling", "beyond", "settling", "log_term", "converged")
+TUNED = (
+    "estimate",
+    "estimate_se",
+    "sampling",
+    "beyond",
+    "bending",
+    "settling",
+    "log_term",
+    "converged",
+)
 
 QUANTITIES = {
     "net": Quantity("widths and true rank of a held-out net", TEXT),

@@ -76,6 +76,7 @@ def summarised(net: Net, found: Climb) -> xr.Dataset:
         "estimate_se": math.hypot(found.standard_error, log_term),
         "sampling": found.sampling,
         "beyond": found.beyond,
+        "bending": found.bending,
         "settling": found.settling,
         "log_term": log_term,
         "last_estimate": float(last.estimate.value),
@@ -149,13 +150,22 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         random_net((config.seed, TUNING, i), size) for i, size in enumerate(config.tuning_sizes)
     ]
     labels = xr.Variable("tuning_net", [net.label for net in nets])
-    kept = ["estimate", "estimate_se", "sampling", "beyond", "settling", "log_term", "converged"]
+    kept = [
+        "estimate",
+        "estimate_se",
+        "sampling",
+        "beyond",
+        "bending",
+        "settling",
+        "log_term",
+        "converged",
+    ]
     scan = xr.concat(tuned, dim=labels)[kept]
     parts.append(scan.rename({name: f"tuning_{name}" for name in kept}))
     known_nets = SOLVED[: config.solved_nets]
     solved = [results[f"oracle.{i}"].drop_attrs() for i in range(len(known_nets))]
-    axis = xr.Variable("solved", [net.label for net in known_nets])
-    oracle = xr.concat(solved, dim=axis, join="outer", fill_value={"solved_settled": False})
+    solved_axis = xr.Variable("solved", [net.label for net in known_nets])
+    oracle = xr.concat(solved, dim=solved_axis, join="outer", fill_value={"solved_settled": False})
     limits = [float(net.theory.learning_coefficient) for net in known_nets]
     oracle = oracle.assign(solved_limit=("solved", limits))
     own = xr.Dataset({"chosen_localisation": config.localisation})

@@ -51,7 +51,7 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
     """Hold each λ̂ to the exact λ, and count.
 
     A net is ``covered`` if λ lies in λ̂ ± 1.96 standard errors and nothing speaks against λ̂;
-    ``sampling_covered`` if it lies in that interval of the last λ̂(nβ) with its sampling error alone.
+    ``sampling_covered`` if it lies in that interval of the last λ̂(nβ), its sampling error alone.
     """
     axis = f"{prefix}net"
     of = {
@@ -62,7 +62,7 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
     }  # fmt: skip
     exact, error = of["exact_estimate"], of["estimate_se"]
     z = (of["estimate"] - exact) / error
-    covered = (np.abs(z) <= QUANTILE) & of["converged"].astype(bool)
+    covered = (np.abs(z) <= QUANTILE) & of["converged"].astype(bool) & np.isfinite(error)
     last = np.abs(of["last_estimate"] - exact) <= QUANTILE * of["last_estimate_se"]
     count, hits = len(z), int(covered.sum())
     relative = error / of["estimate"]
@@ -72,7 +72,8 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
             "exact": float(exact[i]), "multiplicity": int(of["true_multiplicity"][i]),
             "estimate": _finite(of["estimate"][i]), "half_width": _finite(QUANTILE * error[i]),
             "last": _finite(of["last_estimate"][i]),
-            "log_beta": float(np.log10(of["last_beta"][i])), "z_score": _finite(z[i]), "chains": int(of["num_chains"][i]),
+            "log_beta": float(np.log10(of["last_beta"][i])), "z_score": _finite(z[i]),
+            "chains": int(of["num_chains"][i]),
             "steps": int(of["steps"][i]), "seconds": float(of["wall"][i]),
             "gigaflops": float(of["work"][i]), "covered": bool(covered[i]),
             "converged": bool(of["converged"][i]), "reason": str(of["reason"][i]),
@@ -116,7 +117,7 @@ def _slope(dimension: np.ndarray, work: np.ndarray) -> float | None:
 
 def numbers_of_tuning(dataset: xr.Dataset) -> dict[str, Any]:
     """Find the γ whose intervals are the narrowest on the tuning nets; no λ is looked at."""
-    ratio = np.abs(dataset["tuning_estimate_se"] / dataset["tuning_estimate"])
+    ratio = abs(dataset["tuning_estimate_se"] / dataset["tuning_estimate"])
     relative = ratio.fillna(np.inf).median("tuning_net")
     converged = dataset["tuning_converged"].sum("tuning_net")
     factors = dataset["localisation_factor"].to_numpy()
@@ -231,8 +232,8 @@ def judged(numbers: Numbers) -> Finding:
     )
     low, high = held["coverage_interval"]
     first = (
-        f"The 95 % intervals cover the exact λ of {held['covered']} of {held['nets']} held-out nets "
-        f"(share within {low:.2f} to {high:.2f}), with a median error of "
+        f"The 95 % intervals cover the exact λ of {held['covered']} of {held['nets']} held-out "
+        f"nets (share within {low:.2f} to {high:.2f}), with a median error of "
         f"{100 * median:.2g} % and a median half-width of "
         f"{100 * half:.2g} %, in {held['seconds']:.0f} s for all."
     )

@@ -1,16 +1,15 @@
 """The local learning coefficient by a ladder of nβ, whose rule looks at the chains alone.
 
-λ̂(nβ) = nβ E[K] under exp(−nβK − (γ/2)|w − w*|²) tends to λ(w*) as nβ grows with γ fixed. Chains climb
-from a small nβ to ever larger ones, and at each half of them start anew at w*: one half comes from
-too wide a posterior and the other from too narrow a one.
+λ̂(nβ) = nβ E[K] under exp(−nβK − (γ/2)|w − w*|²) tends to λ as nβ grows with γ fixed. Chains climb
+from a small nβ to ever larger ones, and at each of these half of them start anew at w*: one half
+comes from too wide a posterior and the other from too narrow a one.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import time
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ from slt_jax.estimators.estimate import Estimate
 from slt_jax.samplers.hmc import DIVERGENCE
 from slt_jax.samplers.target import Target
 from slt_jax.samplers.underdamped import STEPS_PER_REFRESHMENT, largest_precision, underdamped
-from slt_jax.validation import Count, Positive
+from slt_jax.validation import AtLeast, Count, Positive, check, check_fields, check_key
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +33,7 @@ FIRST_STEP = 0.1
 LARGEST_CHANGE = 1.25
 # Rungs of the last one and a half decades show how λ̂ still moves with nβ.
 FITTED_RUNGS = 4
+RUNGS_OF_A_DECADE = 2
 # Settling bends the line by more than the errors of large nets, which are tiny.
 LEAST_ERROR = 0.002
 MAX_GAP_Z_SCORE = 3.0
@@ -52,9 +52,9 @@ class LadderRule(NamedTuple):
     crossed in 1/√γ. nβ rises in ``ramp`` blocks, ``relax`` are dropped, and batches of ``batch``
     are averaged until the standard error is ``aim`` of λ̂, or ``max_batches``. The step is such that
     its correction is ``correction`` of the energy, and at most ``stability``/√a with the largest
-    curvature a. The ladder ends where the extrapolation to nβ = ∞ moves λ̂ by less than
-    ``max_beyond`` of it, at nβ = ``max_beta`` γ, or when the next rung would take more than
-    ``max_steps`` in all.
+    curvature a. The ladder ends where the extrapolation to nβ = ∞ adds less than ``max_beyond`` of
+    λ̂, and its end has moved by no more within a decade, at nβ = ``max_beta`` γ, or when the next
+    rung would take more than ``max_steps`` in all.
     """
 
     friction: Positive = 2.0
@@ -100,7 +100,8 @@ class Climb(NamedTuple):
 
     ``value`` is λ̂ at nβ = ∞ on a line in (nβ)^(−1/depth) through the last rungs. The parts of
     its standard error are ``sampling``, that of the line's end; ``beyond``, all that the line adds
-    to the last rung; and ``settling``, half the gap of both starts where it is too large.
+    to the last rung; ``bending``, by how much its end has moved within the last decade of nβ; and
+    ``settling``, half the gap of both starts where it is too large. Each chain took ``steps``, and
     ``reason`` says what speaks against the number, and is empty where nothing does.
     """
 
@@ -108,19 +109,16 @@ class Climb(NamedTuple):
     value: float
     sampling: float
     beyond: float
+    bending: float
     settling: float
-    seconds: float
+    steps: int
     reason: str
 
     @property
     def standard_error(self) -> float:
         """The square root of the sum of the squares of all parts."""
-        return math.sqrt(self.sampling**2 + self.beyond**2 + self.settling**2)
-
-    @property
-    def steps(self) -> int:
-        """The number of steps that each chain took."""
-        return sum(rung.steps for rung in self.rungs)
+        parts = (self.sampling, self.beyond, self.bending, self.settling)
+        return math.sqrt(sum(part**2 for part in parts))
 
 
 def extrapolated(
@@ -139,8 +137,7 @@ def extrapolated(
     weights = 1 / np.maximum(errors[take], LEAST_ERROR * np.abs(y)) ** 2
     design = np.stack([np.ones_like(x), x], axis=1)
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
-    end, slope = covariance @ (design.T @ (weights * y))
-    del slope
+    end, _ = covariance @ (design.T @ (weights * y))
     return float(end), float(np.sqrt(covariance[0, 0])), float(end - y[-1])
 
 
@@ -287,43 +284,68 @@ def climb(
     depth: int,
     rule: LadderRule = LadderRule(),  # noqa: B008 (immutable)
 ) -> Climb:
-    """Estimate λ(w*) of ``target``, whose log-likelihood is −K of the ``data``, by a ladder of nβ."""
-    start = time.perf_counter()
+    """Estimate λ of a loss K around w* = ``centre`` [d] by a ladder of nβ with its own rule.
+
+    The log-likelihood of ``target`` on ``data`` is −K in nats per datum; its prior is not used. γ
+    stays what it is: as nβ → ∞ all of its reach counts, so that λ is that of w* if no point near it
+    has a smaller one. Half of the ``num_chains`` start anew at w* at every nβ. ``depth`` is the
+    number of factors in the products whose squares K is made of, 1 of a quadratic form, which says
+    how λ̂(nβ) tends to its limit.
+
+    Everything is sampled in JAX's default float type. Raises ValueError for arguments out of range.
+    """
+    check_key("key", key)
+    check_fields(rule)
+    for name, value, declared in (
+        ("gamma", gamma, Positive), ("num_chains", num_chains, Annotated[int, AtLeast(2)]),
+        ("depth", depth, Count),
+    ):  # fmt: skip
+        check(name, value, declared)
     chains = _Chains(target, data, centre, gamma, key, num_chains, rule)
     rungs: list[Rung] = []
     beta, before = FIRST_BETA * gamma, FIRST_BETA * gamma / RUNG
     while True:
         chains.start_anew()
         rung = _rung(chains, before, beta)
+        # A rung that was given up says nothing, but that its nβ was too far.
         if rungs and not np.isfinite(rung.estimate.value):
-            return _concluded(tuple(rungs), depth, time.perf_counter() - start, rule)
+            return _concluded(tuple(rungs), depth, chains.taken)
         rungs.append(rung)
-        found = _concluded(tuple(rungs), depth, time.perf_counter() - start, rule)
-        next_steps = chains.taken + RUNG**0.5 * rungs[-1].steps
-        if (
-            not np.isfinite(found.value)
-            or (len(rungs) >= FITTED_RUNGS and abs(found.beyond) <= rule.max_beyond * found.value)
-            or RUNG * beta > rule.max_beta * gamma * 1.001
-            or next_steps > rule.max_steps
-        ):
+        found = _concluded(tuple(rungs), depth, chains.taken)
+        still = max(found.beyond, found.bending) <= rule.max_beyond * abs(found.value)
+        is_last = RUNG * beta > rule.max_beta * gamma
+        # The steps of a rung grow as the root of nβ.
+        is_dear = chains.taken + RUNG**0.5 * rung.steps > rule.max_steps
+        if (still and not found.reason) or is_last or is_dear or not np.isfinite(found.value):
             return found
         before, beta = beta, RUNG * beta
 
 
-def _concluded(rungs: tuple[Rung, ...], depth: int, seconds: float, rule: LadderRule) -> Climb:
+def _concluded(rungs: tuple[Rung, ...], depth: int, steps: int) -> Climb:
+    """Extrapolate the rungs, and say what speaks against the result."""
     last = rungs[-1]
-    value, error, beyond = extrapolated(
-        np.array([rung.beta for rung in rungs]),
-        np.array([float(rung.estimate.value) for rung in rungs]),
-        np.array([float(rung.estimate.standard_error) for rung in rungs]),
-        depth,
+    betas, values, errors = (
+        np.array(column)
+        for column in zip(
+            *((r.beta, float(r.estimate.value), float(r.estimate.standard_error)) for r in rungs),
+            strict=True,
+        )
     )
+    value, error, beyond = extrapolated(betas, values, errors, depth)
+    earlier = slice(None, -RUNGS_OF_A_DECADE)
+    bending = 0.0
+    if len(rungs) > RUNGS_OF_A_DECADE + 1:
+        bending = abs(
+            value - extrapolated(betas[earlier], values[earlier], errors[earlier], depth)[0]
+        )
     settling = 0.0 if last.settled else abs(last.gap) / 2
     reason = ""
     if not np.isfinite(value):
         reason = "chains diverged"
+    elif len(rungs) < FITTED_RUNGS:
+        reason = f"{len(rungs)} nβ, and {FITTED_RUNGS} are needed to see how λ̂ moves with them"
     elif not last.settled:
         reason = f"chains from both sides differ by {last.gap:.3g} ± {last.gap_se:.2g}"
-    elif abs(beyond) > MAX_BEYOND * abs(value):
-        reason = f"the value still moves with n: {beyond:+.3g} of {value:.3g} lie beyond the last"
-    return Climb(rungs, value, error, abs(beyond), settling, seconds, reason)
+    elif max(abs(beyond), bending) > MAX_BEYOND * abs(value):
+        reason = f"λ̂ still moves with nβ: {beyond:+.3g} of {value:.3g} lie beyond the last"
+    return Climb(rungs, value, error, abs(beyond), bending, settling, steps, reason)
