@@ -5,8 +5,6 @@ from a small nβ to ever larger ones, and at each of these half of them start an
 comes from too wide a posterior and the other from too narrow a one.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Annotated, Any, NamedTuple
@@ -168,6 +166,7 @@ class _Chains:
         self.vectors = jax.random.normal(vector_key, shape)
         self.from_centre = np.arange(num_chains) < num_chains // 2
         self.step = FIRST_STEP / math.sqrt(FIRST_BETA * gamma)
+        self.longest = math.inf
         self.blocks = self.taken = self.lost = 0
 
     def start_anew(self) -> None:
@@ -185,7 +184,8 @@ class _Chains:
         """Change the step towards the one whose correction is the wanted share of the energy."""
         share = float(taken_off.mean() / max((energy + taken_off).mean(), 1e-30))
         change = math.sqrt(self.rule.correction / max(share, 1e-6))
-        self.step *= min(max(change, 1 / LARGEST_CHANGE), LARGEST_CHANGE)
+        change = min(max(change, 1 / LARGEST_CHANGE), LARGEST_CHANGE)
+        self.step = min(self.step * change, self.longest)
 
     def move(self, beta: float) -> tuple[Floats, Floats] | None:
         """Move for one block; returns energies [chain] and what was taken off.
@@ -208,6 +208,7 @@ class _Chains:
         # Written so that NaN fails.
         if not np.all(energy <= LOST * max(usual, 0.0) + DIVERGENCE):
             self.step /= 2
+            self.longest = self.step
             self.lost += 1
             self.momenta = jax.random.normal(jax.random.fold_in(key, 1), self.momenta.shape)
             return None
@@ -245,7 +246,8 @@ def _rung(chains: _Chains, before: float, beta: float) -> Rung:
     for block in range(rule.ramp + rule.relax):
         now = before * (beta / before) ** min((block + 1) / rule.ramp, 1.0)
         if block < rule.ramp:
-            chains.step *= (beta / before) ** (-0.5 / rule.ramp)
+            shorter = (beta / before) ** (-0.5 / rule.ramp)
+            chains.step, chains.longest = shorter * chains.step, shorter * chains.longest
         chains.tune(now)
         moved = None if chains.gone else chains.move(now)
         if moved is not None:

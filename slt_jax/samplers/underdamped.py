@@ -5,21 +5,23 @@ about √(a/γ) gradients, where overdamped dynamics (``sgld``) takes a/γ. No s
 Metropolis test of all d coordinates at once would shorten the step as d^(−1/4).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from slt_jax.samplers.arguments import check_scalar
 from slt_jax.samplers.ensemble import values_and_gradients
 from slt_jax.samplers.hmc import normal_rows
 from slt_jax.samplers.langevin import localised_density
+from slt_jax.samplers.microcanonical import GOLDEN_RATIO
 from slt_jax.samplers.target import Target
-from slt_jax.validation import Count, Positive, Size
+from slt_jax.validation import Count, NonNegative, Positive, Size, check_key
 
-# Random numbers cost as much as a small gradient: momenta are refreshed once in so many steps.
+# Random numbers cost as much as a small gradient: momenta are refreshed once in so many steps, on
+# average. With a constant number a direction that turns a whole number of half times in between
+# would come back to where it was each time, and never forget it.
 STEPS_PER_REFRESHMENT = 8
 POWER_ITERATIONS = 8
 
@@ -50,6 +52,7 @@ class _Sums(NamedTuple):
     moving: Moving
     energy: Array
     correction: Array
+    steps: Array
 
 
 def underdamped(
@@ -68,17 +71,23 @@ def underdamped(
     """Move chains on exp(β · log_likelihood(w, data) − (γ/2)|w − w*|²), and average their energies.
 
     Between refreshments p ← e^(−τ)p + √(1 − e^(−2τ)) N(0, I), with τ = ``friction`` times the time
-    in between, a chain takes 8 steps of velocity Verlet of ``step_size`` ε with unit mass. These
-    sample a direction of precision a with the variance 1/(a(1 − ε²a/4)), for any ε < 2/√a. The
-    energy E = −β log_likelihood is therefore averaged as E − (ε²/8) ∇E·∇U, U being minus the log
-    density: of a quadratic U that mean has no bias at all.
+    in between, a chain takes from 1 to 15 steps of velocity Verlet of ``step_size`` ε with unit
+    mass, 8 on average and as many as all others. These sample a direction of precision a with the
+    variance 1/(a(1 − ε²a/4)), for any ε < 2/√a. The energy E = −β log_likelihood is therefore
+    averaged as E − (ε²/8) ∇E·∇U, U being minus the log density: of a quadratic U that mean has no
+    bias at all.
 
     ``positions`` and ``momenta`` [chain, d] are where chains are, and ``centre`` [d] is w*; all
     else but ``target`` is data under ``jit``, the number of refreshments too.
 
     Source: Leimkuhler and Matthews, Molecular Dynamics, 2015, section 7.4, on the bias of
-    splittings; the correction is that of a harmonic oscillator.
+    splittings; the correction is that of a harmonic oscillator. Raises ValueError for a β, γ or
+    friction that is negative and for a step that is not positive.
     """
+    check_key("key", key)
+    for name, value in (("beta", beta), ("gamma", gamma), ("friction", friction)):
+        check_scalar(name, value, NonNegative)
+    check_scalar("step_size", step_size, Positive)
     density = localised_density(target, False, beta, gamma, centre)
     count, size = positions.shape[0], positions.size
 
@@ -95,22 +104,29 @@ def underdamped(
         energy, product, slope = at(w)
         p = p - step_size / 2 * slope
         moving = Moving(w, p, slope)
-        return _Sums(moving, sums.energy + energy, sums.correction + step_size**2 / 8 * product)
+        correction = sums.correction + step_size**2 / 8 * product
+        return _Sums(moving, sums.energy + energy, correction, sums.steps)
 
     def refresh(index: Array, sums: _Sums) -> _Sums:
-        kept = jnp.exp(-friction * step_size * STEPS_PER_REFRESHMENT)
+        length = _length(index)
+        kept = jnp.exp(-friction * step_size * length)
         noise = normal_rows(jax.random.fold_in(key, index), 1, size, positions.dtype)
         momenta = kept * sums.moving.momenta
         momenta = momenta + jnp.sqrt(1 - kept**2) * noise.reshape(positions.shape)
         sums = sums._replace(moving=sums.moving._replace(momenta=momenta))
-        return jax.lax.fori_loop(0, STEPS_PER_REFRESHMENT, step, sums)
+        return jax.lax.fori_loop(0, length, step, sums._replace(steps=sums.steps + length))
 
     zeros = jnp.zeros(count, positions.dtype)
-    first = _Sums(Moving(positions, momenta, at(positions)[2]), zeros, zeros)
+    first = _Sums(Moving(positions, momenta, at(positions)[2]), zeros, zeros, jnp.asarray(0))
     last = jax.lax.fori_loop(0, num_refreshments, refresh, first)
-    steps = num_refreshments * STEPS_PER_REFRESHMENT
-    correction = last.correction / steps
-    return last.moving, Energies(last.energy / steps - correction, correction)
+    correction = last.correction / last.steps
+    return last.moving, Energies(last.energy / last.steps - correction, correction)
+
+
+def _length(index: Array) -> Array:
+    """Return the number of steps after a refreshment: 8 first, then evenly from 1 to 15."""
+    longest = 2 * STEPS_PER_REFRESHMENT - 1
+    return 1 + jnp.floor((0.5 + index * GOLDEN_RATIO) % 1 * longest).astype(int)
 
 
 def largest_precision(
