@@ -51,10 +51,10 @@ def test_a_ladder_that_is_too_short_says_so() -> None:
 
 
 def test_lost_chains_go_back_and_shorten_the_step() -> None:
-    """Beyond |w| = 1 the loss is ten thousand times as steep, which no chain has felt at w*."""
-    rule = SHORT._replace(max_steps=100_000)
-    cliff = of_loss(lambda w: jnp.sum(w**2 + 1e4 * jnp.maximum(jnp.abs(w) - 1, 0.0) ** 2) / 2)
-    found = climb(cliff, 1.0, jnp.zeros(4), 0.1, KEY, num_chains=8, depth=1, rule=rule)
+    """A product of four factors is steepest where three are large, far from w* = 0."""
+    product = of_loss(lambda w: jnp.prod(w) ** 2)
+    rule = SHORT._replace(max_steps=5000, stability=4.0)
+    found = climb(product, 1.0, jnp.zeros(4), 0.1, KEY, num_chains=32, depth=4, rule=rule)
     assert sum(rung.lost for rung in found.rungs) > 0
     assert np.isfinite(found.value)
 
