@@ -48,11 +48,11 @@ class Config(ExperimentConfig):
     """γ over the largest width, tried on the tuning nets"""
     localisation: Positive = 1.0
     """γ over the largest width of all other nets"""
-    gigaflops: Annotated[float, Above(0.001)] = 200.0
+    gigaflops: Annotated[float, Above(0.001)] = 600.0
     """work that a held-out net may take, in 10⁹ floating-point operations"""
-    tuning_gigaflops: Annotated[float, Above(0.001)] = 60.0
+    tuning_gigaflops: Annotated[float, Above(0.001)] = 200.0
     """the same of a tuning net at one γ"""
-    large_gigaflops: Annotated[float, Above(0.001)] = 3000.0
+    large_gigaflops: Annotated[float, Above(0.001)] = 7000.0
     """the same of a large net"""
     solved_nets: Annotated[int, Within(1, 2)] = 2
     """nets that an oracle solves: 2-3-3, and 2-2-2-2 with m = 3"""
@@ -90,9 +90,9 @@ PRESETS = {
         large_sizes=(300,),
         tuning_sizes=(100,),
         localisations=(1.0,),
-        gigaflops=6.0,
-        tuning_gigaflops=6.0,
-        large_gigaflops=6.0,
+        gigaflops=20.0,
+        tuning_gigaflops=20.0,
+        large_gigaflops=20.0,
         solved_nets=1,
         oracle_steps=2000,
         step_shares=(0.1, 0.4),
@@ -111,8 +111,8 @@ PRESETS = {
         large_sizes=(10_000_000,),
         tuning_sizes=(100,),
         localisations=(1.0,),
-        gigaflops=6.0,
-        tuning_gigaflops=6.0,
+        gigaflops=20.0,
+        tuning_gigaflops=20.0,
         large_gigaflops=100_000.0,
         solved_nets=1,
         oracle_steps=2000,

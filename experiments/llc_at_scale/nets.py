@@ -21,8 +21,8 @@ from slt_jax.samplers.target import Target
 # Layers of a net, both allowed; widths and singular values spread by factors of up to this.
 FEWEST_LAYERS, MOST_LAYERS = 2, 5
 SPREAD = 2.0
-# What a step costs beside its matrix products, in operations: about 50 µs.
-OVERHEAD = 3e6
+# What a step costs beside its matrix products, in operations: about 0.15 ms.
+OVERHEAD = 1e7
 # More chains than one share the overhead of small nets; fewer leave large ones time.
 CHAIN_PARAMETERS = 60_000
 FEWEST_CHAINS, MOST_CHAINS = 4, 32
