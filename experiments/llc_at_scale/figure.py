@@ -34,8 +34,8 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
     with plotting.panels(2, 3, (12.6, 7.6)) as (page, axes):
         _ratio_panel(axes[0, 0], dataset, verdict.numbers)
         _cost_panel(axes[0, 1], dataset, verdict.numbers)
-        _oracle_panel(axes[0, 2], dataset)
-        _error_panel(axes[1, 0], dataset)
+        _oracle_panel(axes[0, 2], dataset, bool(verdict.numbers["oracle"]["agrees"]))
+        _error_panel(axes[1, 0], dataset, bool(verdict.numbers["chance_is_small"]))
         _bias_panel(axes[1, 1], dataset)
         _digits_panel(axes[1, 2], dataset)
         for label, axis in zip("abcdef", axes.ravel(), strict=True):
@@ -97,7 +97,7 @@ def _cost_panel(axis: plotting.Axes, dataset: xr.Dataset, numbers: Mapping[str, 
     axis.set_title(f"A digit costs seconds on two cores;\n{grows}symbols as in (a)")
 
 
-def _oracle_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
+def _oracle_panel(axis: plotting.Axes, dataset: xr.Dataset, agrees: bool) -> None:
     for i, name in enumerate(dataset["solved"].to_numpy().tolist()):
         colour, marker = ((plotting.BLACK, "o"), (plotting.BLUE, "s"))[i % 2]
         at = dataset.sel(solved=name)
@@ -117,11 +117,12 @@ def _oracle_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
             axis.plot(at["beta"][bad], values, label="not settled", **CROSS)
     axis.axhline(1.0, color=plotting.GREY, linewidth=0.8)
     axis.set(xscale="log", xlabel=r"$n\beta$", ylabel=r"$\lambda(n\beta)/\lambda$")
-    axis.set_title("The sampler agrees with an oracle at the\nsame $n$, far from the limit too")
+    verb = "agrees" if agrees else "DISAGREES"
+    axis.set_title(f"The sampler {verb} with an oracle at the\nsame $n$, far from the limit too")
     axis.legend(fontsize=7, loc="lower right")
 
 
-def _error_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
+def _error_panel(axis: plotting.Axes, dataset: xr.Dataset, chance_is_small: bool) -> None:
     estimate = dataset["estimate"].to_numpy()
     order = np.argsort(dataset["dimension"].to_numpy())
     for name, label, colour, marker in (
@@ -139,7 +140,11 @@ def _error_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
         )  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="number of parameters $d$")
     axis.set_ylabel(r"part of the standard error, % of $\hat\lambda$")
-    axis.set_title("Chance hardly matters: what limits $\\hat\\lambda$\nis that $n$ is finite")
+    axis.set_title(
+        "Chance hardly matters: what limits $\\hat\\lambda$\nis that $n$ is finite"
+        if chance_is_small
+        else "Chance limits $\\hat\\lambda$,\nmore than that $n$ is finite"
+    )
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * 15)
     axis.legend(fontsize=7, loc="upper right", ncols=2)
