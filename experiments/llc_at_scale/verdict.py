@@ -28,7 +28,7 @@ Numbers = Mapping[str, Any]
 def verdict(dataset: xr.Dataset) -> Verdict:
     """Judge whether λ of nets that the rule has not seen lies in its own interval."""
     held_out = numbers_of_nets(dataset)
-    numbers = {
+    numbers: dict[str, Any] = {
         "held_out": held_out,
         "large": numbers_of_nets(dataset, "large_"),
         "chance_is_small": chance_is_small(held_out),
