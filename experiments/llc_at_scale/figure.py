@@ -37,7 +37,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _oracle_panel(axes[0, 2], dataset, bool(verdict.numbers["oracle"]["agrees"]))
         _error_panel(axes[1, 0], dataset, bool(verdict.numbers["chance_is_small"]))
         _bias_panel(axes[1, 1], dataset)
-        _digits_panel(axes[1, 2], dataset)
+        _digits_panel(axes[1, 2], dataset, verdict.numbers["digits"])
         for label, axis in zip("abcdef", axes.ravel(), strict=True):
             axis.set_title(f"({label}) {axis.get_title()}")
     return {"llc_at_scale": page}
@@ -92,9 +92,12 @@ def _cost_panel(axis: plotting.Axes, dataset: xr.Dataset, numbers: Mapping[str, 
             )  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="number of parameters $d$")
     axis.set_ylabel("seconds per decimal digit of $\\hat\\lambda$")
-    power = numbers["held_out"]["exponent"]
-    grows = "" if power is None else f"work grows as $d^{{{power:.2f}}}$; "
-    axis.set_title(f"A digit costs seconds on two cores;\n{grows}symbols as in (a)")
+    held = numbers["held_out"]
+    by_depth = {k: s for k, s in held["seconds_per_digit_by_depth"].items() if s is not None}
+    medians = ", ".join(f"{s:.0f}" for s in by_depth.values())
+    power = held["exponent"]
+    grows = "" if power is None else f", growing as $d^{{{power:.2f}}}$"
+    axis.set_title(f"A digit costs {medians} s of {', '.join(by_depth)} layers\n(medians){grows}")
 
 
 def _oracle_panel(axis: plotting.Axes, dataset: xr.Dataset, agrees: bool) -> None:
@@ -177,25 +180,33 @@ def _bias_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.legend(fontsize=7, loc="upper left")
 
 
-def _digits_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
-    steps = dataset["training_step"].to_numpy().astype(float)
+def _digits_panel(axis: plotting.Axes, dataset: xr.Dataset, numbers: Mapping[str, Any]) -> None:
     bad: list[tuple[float, float]] = []
+    titles = []
     for i, name in enumerate(dataset["dynamics"].to_numpy()):
         colour, marker, label = BY_DYNAMICS[str(name)]
-        at = dataset.sel(dynamics=name)
-        place, value = steps * SIDESTEP ** (2 * i - 1), at["digit_coefficient"].to_numpy()
-        error = at["digit_coefficient_se"].to_numpy()
-        axis.errorbar(
-            place, value, np.where(np.isfinite(error), error, 0.0), color=colour, marker=marker,
-            markerfacecolor="white", linestyle="none", capsize=2, label=label,
-        )  # fmt: skip
-        failed = ~at["digit_converged"].to_numpy().astype(bool) & np.isfinite(value)
-        bad += list(zip(place[failed], value[failed], strict=True))
+        rows = [row for row in numbers["rows"] if row["dynamics"] == name]
+        for row in rows:
+            if row["estimate"] is None:
+                continue
+            place = row["step"] * SIDESTEP ** (2 * i - 1)
+            axis.errorbar(
+                place, row["estimate"], row["standard_error"] or 0.0, color=colour, marker=marker,
+                markerfacecolor=colour if row["settled"] else "white", linestyle="none", capsize=2,
+            )  # fmt: skip
+            if not row["minimum"]:
+                bad.append((place, row["estimate"]))
+        axis.plot([], [], color=colour, marker=marker, linestyle="none", label=label)
+        titles.append(f"{sum(row['settled'] for row in rows)} ({name})")
     if bad:
-        axis.plot(*zip(*bad, strict=True), label="not converged, or no minimum", **CROSS)
+        axis.plot(*zip(*bad, strict=True), label="no minimum", **CROSS)
     other = axis.twinx()
-    other.plot(steps, dataset["train_loss"], color=plotting.GREY, linestyle=":")
+    loss = dataset["train_loss"].where(dataset["train_loss"] > 0)
+    other.plot(dataset["training_step"], loss, color=plotting.GREY, linestyle=":")
     other.set(yscale="log", ylabel="training loss [nats] (dotted)")
     axis.set(xscale="log", xlabel="training step", ylabel=r"$\hat\lambda$ ± s.e.")
-    axis.set_title(f"A net of {int(dataset['digit_dimension'])} weights on the digits")
-    axis.legend(fontsize=7, loc="best")
+    axis.set_title(
+        f"Digits, $d={numbers['dimension']}$: chains settle (filled) at\n"
+        f"{' and '.join(titles)} of {dataset.sizes['training_step']} checkpoints"
+    )
+    axis.legend(fontsize=7, loc="upper right")

@@ -61,7 +61,7 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
         name: dataset[f"{prefix}{name}"].to_numpy()
         for name in ("estimate", "estimate_se", "exact_estimate", "last_estimate", "converged",
                      "last_estimate_se", "dimension", "wall", "work", "true_multiplicity", "reason",
-                     "num_chains", "steps", "last_beta")
+                     "num_chains", "steps", "last_beta", "depth")
     }  # fmt: skip
     exact, error = of["exact_estimate"], of["estimate_se"]
     z = (of["estimate"] - exact) / error
@@ -69,6 +69,8 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
     last = np.abs(of["last_estimate"] - exact) <= QUANTILE * of["last_estimate_se"]
     count, hits = len(z), int(covered.sum())
     relative = error / of["estimate"]
+    digits = -np.log10(np.where((relative > 0) & (relative < 1), relative, np.nan))
+    cost = of["wall"] / digits
     rows = [
         {
             "net": str(dataset[axis].to_numpy()[i]), "dimension": int(of["dimension"][i]),
@@ -93,6 +95,7 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
         ],
         "sampling_covered": int(last.sum()),
         "converged": int(of["converged"].sum()),
+        "spread": _finite(np.sqrt(np.mean(z**2))) or 0.0,
         "median_error": _median(np.abs(of["estimate"] / exact - 1)),
         "largest_error": _finite(np.max(np.abs(of["estimate"] / exact - 1))),
         "median_last_error": _median(np.abs(of["last_estimate"] / exact - 1)),
@@ -102,11 +105,11 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
             for name in ("sampling", *FINITE_SIZE)
         },
         "seconds": float(of["wall"].sum()),
-        "seconds_per_digit": [
-            float(s / -np.log10(r)) if 0 < r < 1 else None
-            for s, r in zip(of["wall"], relative, strict=True)
-        ],
-        "exponent": _slope(of["dimension"], of["work"]),
+        "seconds_per_digit": [_finite(each) for each in cost],
+        "exponent": _slope(of["dimension"], cost),
+        "seconds_per_digit_by_depth": {
+            str(int(depth)): _median(cost[of["depth"] == depth]) for depth in np.unique(of["depth"])
+        },
     }
 
 
@@ -115,30 +118,32 @@ def _median(values: np.ndarray) -> float | None:
     return _finite(np.median(np.where(np.isnan(values), np.inf, values)))
 
 
-def _slope(dimension: np.ndarray, work: np.ndarray) -> float | None:
-    """Fit the power of d with which the work grows, None of one net."""
-    if len(dimension) < 2:
+def _slope(dimension: np.ndarray, cost: np.ndarray) -> float | None:
+    """Fit the power of d with which a cost grows, None of fewer than two nets."""
+    seen = np.isfinite(cost)
+    if seen.sum() < 2:
         return None
-    return float(np.polyfit(np.log(dimension), np.log(work), 1)[0])
+    return float(np.polyfit(np.log(dimension[seen]), np.log(cost[seen]), 1)[0])
 
 
 def numbers_of_tuning(dataset: xr.Dataset) -> dict[str, Any]:
-    """Find the γ whose intervals are the narrowest on the tuning nets; no λ is looked at."""
-    ratio = abs(dataset["tuning_estimate_se"] / dataset["tuning_estimate"])
-    relative = ratio.fillna(np.inf).median("tuning_net")
+    """Find the γ whose widest interval on the tuning nets is the narrowest; no λ is looked at."""
+    ratio = abs(dataset["tuning_estimate_se"] / dataset["tuning_estimate"]).fillna(np.inf)
+    median, largest = ratio.median("tuning_net"), ratio.max("tuning_net")
     converged = dataset["tuning_converged"].sum("tuning_net")
     factors = dataset["localisation_factor"].to_numpy()
     return {
         "rows": [
             {
                 "localisation": float(factor),
-                "relative_error": _finite(relative[i]),
+                "median_error": _finite(median[i]),
+                "largest_error": _finite(largest[i]),
                 "converged": int(converged[i]),
             }
             for i, factor in enumerate(factors)
         ],
         "nets": dataset.sizes["tuning_net"],
-        "best": float(factors[int(np.argmin(relative.to_numpy()))]),
+        "best": float(factors[int(np.argmin(largest.to_numpy()))]),
         "chosen": float(dataset["chosen_localisation"]),
     }
 
@@ -248,14 +253,16 @@ def judged(numbers: Numbers) -> Finding:
     second = (
         f"The largest net, of {biggest['dimension']:,} parameters, gives "
         f"{shown(biggest, 0)} in {biggest['seconds']:.0f} s "
-        f"where the theorem has {biggest['exact']:.0f}."
+        f"where the theorem has {biggest['exact']:.0f}"
+        f"{'' if biggest['converged'] else ', and says itself that it has not converged'}."
     )
     limit = (
         "The finite n limits it, not chance" if numbers["chance_is_small"] else "Chance limits it"
     )
     third = (
         f"{limit}: the last λ̂(nβ) with its sampling error alone covers {held['sampling_covered']} "
-        f"of {held['nets']}."
+        f"of {held['nets']}, and with all parts of the error z-scores spread by "
+        f"{held['spread']:.2g}."
     )
     return Finding("N11", CLAIM, outcome, f"{first} {second} {third}")
 
@@ -274,8 +281,8 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     )  # fmt: skip
     verb = "agree" if oracle["agrees"] else "DISAGREE"
     said = [
-        f"On {tuning['nets']} other nets the narrowest intervals are those of γ = "
-        f"{tuning['best']:g} times the largest width, {same}; no λ was looked at.",
+        f"On {tuning['nets']} other nets the largest error that the rule itself states is smallest "
+        f"at γ = {tuning['best']:g} times the largest width, {same}; no λ was looked at.",
         f"{oracle['compared']} settled λ̂(nβ) of nets that an oracle solves {verb} with it at the "
         f"same nβ up to {oracle['largest_beta']:.0e} (largest z-score "
         f"{oracle['largest_z_score']:.1f}, p = {oracle['p_value']:.2g}).",
@@ -350,11 +357,12 @@ def table_of_nets(numbers: Numbers) -> str:
 def table_of_tuning(numbers: Numbers) -> str:
     """Tabulate the error that the rule itself states, by γ."""
     rows = [
-        (f"γ = {row['localisation']:g} × width", _percent(row["relative_error"]),
+        (f"γ = {row['localisation']:g} × width", _percent(row["median_error"]),
+         _percent(row["largest_error"]),
          f"{row['converged']} of {numbers['nets']}")
         for row in numbers["rows"]
     ]  # fmt: skip
-    return aligned(("tuning nets", "median relative error", "converged"), rows)
+    return aligned(("tuning nets", "median error", "largest", "converged"), rows)
 
 
 def table_of_bias(numbers: Numbers) -> str:
