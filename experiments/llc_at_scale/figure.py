@@ -75,7 +75,7 @@ def _ratio_panel(axis: plotting.Axes, dataset: xr.Dataset, numbers: Mapping[str,
         f"{held['covered']} of {held['nets']} intervals of nets that the rule\nhas not seen hold "
         r"the exact $\lambda$ (open: large nets)"
     )
-    axis.legend(fontsize=7, loc="upper right", ncols=2)
+    axis.legend(fontsize=7, loc="upper left", ncols=3)
 
 
 def _cost_panel(axis: plotting.Axes, dataset: xr.Dataset, numbers: Mapping[str, Any]) -> None:
@@ -97,7 +97,7 @@ def _cost_panel(axis: plotting.Axes, dataset: xr.Dataset, numbers: Mapping[str, 
     medians = ", ".join(f"{s:.0f}" for s in by_depth.values())
     power = held["exponent"]
     grows = "" if power is None else f", growing as $d^{{{power:.2f}}}$"
-    axis.set_title(f"A digit costs {medians} s of {', '.join(by_depth)} layers\n(medians){grows}")
+    axis.set_title(f"A digit costs {medians} s with {', '.join(by_depth)} layers\n(medians){grows}")
 
 
 def _oracle_panel(axis: plotting.Axes, dataset: xr.Dataset, agrees: bool) -> None:
@@ -137,6 +137,8 @@ def _error_panel(axis: plotting.Axes, dataset: xr.Dataset, chance_is_small: bool
     ):
         share = 100 * dataset[name].to_numpy() / estimate
         seen = np.isfinite(share[order]) & (share[order] > 0)
+        if not seen.any():
+            continue
         axis.plot(
             dataset["dimension"].to_numpy()[order][seen], share[order][seen], color=colour,
             marker=marker, linestyle="none", markerfacecolor="white", label=label,
