@@ -116,7 +116,7 @@ def _plane_panel(
     axis.text(0.02 * ends[1], LOWEST + 0.3, "drawn less than 10 times", fontsize=7)
     axis.set(xlim=(0, ends[1] * 1.03), ylim=(LOWEST, 0.5), xlabel=COMPLEXITY, ylabel=LOG_P)
     axis.set_title(_title(name, row))
-    axis.legend(fontsize=7, loc="upper right")
+    axis.legend(fontsize=7, loc="best")
 
 
 def _reach(at: xr.Dataset, floor: float) -> float:

@@ -146,6 +146,9 @@ def dataset_bytes(dataset: xr.Dataset, name: str) -> bytes:
     stored.attrs = _attributes(dataset.attrs, "attrs")
     for key, variable in dataset.variables.items():
         stored[key].attrs = _attributes(variable.attrs, f"{key}.attrs")
+        # Text that was read is NumPy's, which netCDF does not take beside Python's.
+        if variable.dtype == object and all(isinstance(text, str) for text in variable.values.flat):
+            stored[key] = stored[key].astype(str)
     try:
         # In memory, so that the HDF5 library never meets a full disk: it may not survive one.
         return bytes(stored.to_netcdf(engine="h5netcdf"))

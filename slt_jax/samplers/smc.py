@@ -95,7 +95,8 @@ class SMCResult(NamedTuple):
     """The result of one run of T = max_temperatures, B nodes, K = chain_length, C = num_chains.
 
     Energies are nL_n(w) − nL_n(w₀) in total nats. Path entries from ``num_temperatures`` on are
-    NaN. ``log_evidence`` is −(F_n − nL_n(w₀)); it is NaN if β = 1 was not reached. ``num_nan``
+    NaN. ``log_evidence`` is −(F_n − nL_n(w₀)); it is NaN if β = 1 was not reached. It is the sum of
+    ``log_weight`` [T], and that of a node's β is the sum up to there. ``num_nan``
     counts the log-likelihoods that were NaN where the run, or the pilot, was ended by them.
     """
 
@@ -109,6 +110,7 @@ class SMCResult(NamedTuple):
     step_size: Array
     num_moves: Array
     first_log_weight: Array
+    log_weight: Array
     node_energies: Array
     node_positions: Array
     best_position: Array
@@ -252,6 +254,7 @@ def _nothing_yet(settings: SMCSettings, populations: Population, num_nodes: int)
         step_size=path,
         num_moves=path,
         first_log_weight=missing(),
+        log_weight=path,
         node_energies=missing(num_nodes, *shape),
         node_positions=missing(num_nodes, *shape, dim),
         best_position=positions[:, 0, 0],
@@ -293,6 +296,7 @@ def _recorded(
         step_size=on_path(old.step_size, here.step_size),
         num_moves=on_path(old.num_moves, here.num_moves),
         first_log_weight=jnp.where(t == 0, steps.log_weight, old.first_log_weight),
+        log_weight=on_path(old.log_weight, steps.log_weight),
         node_energies=at_nodes(old.node_energies, energies),
         node_positions=at_nodes(old.node_positions, populations.positions),
         best_position=jnp.where(

@@ -11,9 +11,14 @@ from slt_jax.theory.nonnegative import nonnegative_factorisation
 from slt_jax.theory.polynomials import power_coefficients, skalse_polynomial
 from slt_jax.theory.reduced_rank import rank_one_factorisation, reduced_rank, reduced_rank_local
 from slt_jax.theory.regular import regular
-from slt_jax.theory.relu_nets import relu_network, relu_slopes
+from slt_jax.theory.relu_nets import relu_breakpoints, relu_network, relu_slopes
 from slt_jax.theory.scaling import Check, Measurement, Scaling, check, measure
-from slt_jax.theory.shallow_nets import relu_zero_truth, tanh_zero_truth, vandermonde
+from slt_jax.theory.shallow_nets import (
+    relu_zero_truth,
+    surplus_unit,
+    tanh_zero_truth,
+    vandermonde,
+)
 from slt_jax.theory.superposition import superposition_polygon
 from slt_jax.theory.volume import volume_scaling
 
@@ -38,12 +43,14 @@ __all__ = [
     "reduced_rank",
     "reduced_rank_local",
     "regular",
+    "relu_breakpoints",
     "relu_network",
     "relu_slopes",
     "relu_zero_truth",
     "skalse_polynomial",
     "sum_of",
     "superposition_polygon",
+    "surplus_unit",
     "tanh_zero_truth",
     "vandermonde",
     "volume_scaling",

@@ -32,6 +32,30 @@ def relu_slopes(hidden_dim: int, nonzero_slopes: int) -> Theory:
     return Theory(Fraction(c, 2), 1, "exact", "regular directions on each orthant of the weights")
 
 
+def relu_breakpoints(hidden_dim: int, breakpoints: int) -> Theory:
+    """Return the theory of f(x) = Σ_h a_h max(b_h x + c_h, 0) at a truth with breakpoints.
+
+    With H₀ breakpoints in the truth, which is a net of H₀ units, λ = H₀ and m = 1, whatever H is.
+
+    The one input is on a bounded interval with a positive density, the true breakpoints inside it,
+    and the prior is positive. ``hidden_dim`` is H ≥ 1 and ``breakpoints`` is H₀, 0 to H. Raises
+    ValueError naming the argument and its value otherwise.
+
+    Source: derived here, checked by ``check``, as follows. Further units are off on the whole
+    interval with positive prior probability, and what is left are H₀ units with 3H₀ parameters,
+    H₀ of which rescale a unit: λ ≤ H₀. At a true breakpoint the slopes a|b| of the units that break
+    near it add up to the true jump, and so do their first moments about it; both sums are integrals
+    of f against fixed test functions, so that their squares are at most multiples of K. They are
+    independent in the a and c of a unit with ab ≠ 0, and breakpoints do not share units:
+    2H₀ regular directions at every true parameter, and λ ≥ H₀.
+    """
+    h = checked_integer("hidden_dim", hidden_dim, 1)
+    k = checked_integer("breakpoints", breakpoints, 0)
+    if k > h:
+        raise ValueError(f"breakpoints={k}; allowed: 0 to hidden_dim={h}")
+    return Theory(Fraction(k), 1, "exact", "derived here, checked")
+
+
 def relu_network(widths: Sequence[int], true_widths: Sequence[int]) -> Theory:
     """Return the theory of a ReLU network with biases on bounded inputs with a narrower true one.
 

@@ -62,6 +62,41 @@ def tanh_zero_truth(hidden_dim: int) -> Theory:
     )
 
 
+def surplus_unit(input_dim: int, output_dim: int, true_units: int) -> Theory:
+    """Return the theory of f(x) = Σ_h a_h σ(b_h·x) with one unit more than its truth has.
+
+    With H₀ true units, N inputs (a bias counts as one) and M outputs,
+
+    λ = ((M + N)H₀ + min(M, N, (M + N − 1)/2))/2; m = 2 if |M − N| = 1, else 1.
+
+    σ is analytic. The truth has no representation with fewer units; at its units σ, its first and
+    its second derivatives in b are linearly independent, and independent of σ(b·x) at any further
+    b, or of b·x where σ is odd and b = 0. The prior is positive on the true parameters.
+
+    ``input_dim`` is N ≥ 1, ``output_dim`` M ≥ 1 and ``true_units`` H₀ ≥ 1. Raises ValueError naming
+    the argument and its value otherwise.
+
+    Source: derived here, checked by ``check``, as follows. The true units are (M + N)H₀ regular
+    directions, of what they and the surplus unit add up to. Let that be at a distance δ of a true
+    unit, with the part s of its output weights along the true ones and t across. What is left of K
+    is between two positive multiples of |t|²|δ|² + (s(1 − s))²|δ|⁴, t in M − 1 dimensions and δ in
+    N. The volume of {K < ε} at |δ| is ε^{(M−1)/2}|δ|^{N−M} d|δ| from ε^{1/2} to ε^{1/4}, where all
+    s are free, and ε^{M/2}|δ|^{N−M−2} d|δ| from there to 1. So it is one of ε^{N/2},
+    ε^{(M+N−1)/4} and ε^{M/2}, with a logarithm if |M − N| = 1. An odd σ at b = 0 leaves |a|²|b|²,
+    whose exponent min(M, N)/2 is no less.
+    """
+    n = checked_integer("input_dim", input_dim, 1)
+    m = checked_integer("output_dim", output_dim, 1)
+    h = checked_integer("true_units", true_units, 1)
+    surplus = min(Fraction(m), Fraction(n), Fraction(m + n - 1, 2))
+    return Theory(
+        learning_coefficient=((m + n) * h + surplus) / 2,
+        multiplicity=2 if abs(m - n) == 1 else 1,
+        kind="exact",
+        source="derived here, checked",
+    )
+
+
 def relu_zero_truth(hidden_dim: int) -> Theory:
     """Return the theory of f(x) = Σ_h a_h max(b_h x, 0), one input and one output, at the truth 0.
 

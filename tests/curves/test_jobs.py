@@ -263,6 +263,7 @@ def runs_by_hand() -> SMCResult:
         step_size=path,
         num_moves=path,
         first_log_weight=np.where(np.arange(R)[:, None] == LOST, np.nan, -0.1 * np.ones((R, S))),
+        log_weight=path,
         node_energies=energies,
         node_positions=np.zeros((*energies.shape, 3)),
         best_position=np.zeros((R, S, 3)),

@@ -460,3 +460,15 @@ def test_what_was_read_does_not_cut_what_it_is_joined_with(tmp_path: Path) -> No
     found = store.read_dataset(path)
     assert found["text"].values.tolist() == ["1", "1/2"]
     assert found["number"].values.tolist() == [1, 1000]
+
+
+def test_text_that_was_read_can_stand_beside_other_text(tmp_path: Path) -> None:
+    """In one array of objects, as an experiment fills it in from tasks old and new."""
+    file = tmp_path / "text.nc"
+    write_dataset(xr.Dataset({"reason": ((), "late")}), file)
+    texts = np.array([read_dataset(file)["reason"].to_numpy()[()], ""], object)
+    assert {type(text) for text in texts} == {str, np.str_}
+    write_dataset(xr.Dataset({"reason": ("run", texts)}, {"reason_of": ("run", texts)}), file)
+    joined = read_dataset(file)
+    assert joined["reason"].to_numpy().tolist() == ["late", ""]
+    assert joined["reason_of"].to_numpy().tolist() == ["late", ""]

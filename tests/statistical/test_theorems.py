@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from slt_jax import theory
+from slt_jax import load_problem, theory
+from slt_jax.data import fixed_design_statistics
+from slt_jax.oracles.oracle import oracle_for
 from slt_jax.theory import Check, Scaling, Theory, check, log_evidence, volume_scaling
 
 pytestmark = pytest.mark.slow
@@ -422,6 +425,63 @@ def relu_net_volume(hidden_dim: int) -> Scaling:
     return cube(lambda w: excess(2 * w), 3 * hidden_dim + 1)
 
 
+def relu_breakpoint_volume(hidden_dim: int) -> Scaling:
+    """One input in [-1, 1], biases inside the units alone; the truth is max(x, 0)."""
+    x = np.linspace(-1, 1, 21)
+
+    def excess(w: np.ndarray) -> np.ndarray:
+        b, c, a = np.split(2 * w, 3, axis=1)
+        activation = np.maximum(b[:, :, None] * x + c[:, :, None], 0.0)
+        return (((a[:, :, None] * activation).sum(axis=1) - np.maximum(x, 0.0)) ** 2).mean(axis=1)
+
+    return cube(excess, 3 * hidden_dim)
+
+
+def two_tanh_units_evidence() -> Scaling:
+    """A tanh unit learnt by two, data of no noise: an oracle that knows nothing of the theorem."""
+    few = load_problem("tanh_2_teacher_1")
+    problem = replace(few, model=replace(few.model, num_nodes=96))
+    unit = fixed_design_statistics(problem, jax.random.key(0), 1, [1])[0]
+    oracle = oracle_for(problem)
+
+    def log_z(x: float) -> float:
+        of_n = unit._replace(gram=np.exp(x) * unit.gram, cross=0 * unit.cross)
+        return float(oracle.log_evidence(of_n).value[0])
+
+    return exact(np.linspace(12.0, 28.0, 17), log_z)
+
+
+def surplus_volume(inputs: int, outputs: int, units: int) -> Scaling:
+    """Tanh units around their true places, and one more near the first of them.
+
+    K is the mean square of the difference of outputs on a grid of inputs. The parameters are, up to
+    a shear, the output weights that the first two units add up to and those of the second, the
+    mean of their input weights by share and the distance between these; then the other units.
+    """
+    x = np.stack(np.meshgrid(*[np.linspace(-2, 2, 9)] * inputs), axis=-1).reshape(-1, inputs)
+    true_b = np.linspace(1.0, 1.8, units)[:, None] * np.eye(inputs)[np.arange(units) % inputs]
+    true_a = np.ones((units, 1)) * np.eye(outputs)[0]
+    cuts = np.cumsum([outputs, outputs, inputs, inputs, (units - 1) * outputs])
+
+    def excess(w: np.ndarray) -> np.ndarray:
+        total, second, mean, apart, *others = np.split(w, cuts, axis=1)
+        second = 0.5 * true_a[0] + second
+        first_b = true_b[0] + mean - second[:, :1] * apart
+        a = np.stack([true_a[0] + total - second, second], axis=1)
+        b = np.stack([first_b, first_b + apart], axis=1)
+        more_a, more_b = (
+            part.reshape(len(w), units - 1, size)
+            for part, size in zip(others, (outputs, inputs), strict=True)
+        )
+        a = np.concatenate([a, true_a[1:] + more_a], axis=1)
+        b = np.concatenate([b, true_b[1:] + more_b], axis=1)
+        difference = np.einsum("nhm,nhx->nmx", a, np.tanh(b @ x.T))
+        return ((difference - true_a.T @ np.tanh(true_b @ x.T)) ** 2).mean(axis=2).sum(axis=1)
+
+    edge = np.full((units + 1) * (inputs + outputs), 0.6)
+    return volume(excess, -edge, edge, step=0.25, first=12.0, last=36.0)
+
+
 def square_volume() -> Scaling:
     """Around the square; its rotation is fixed by the first column, which stays on its axis.
 
@@ -527,6 +587,12 @@ ENTRIES = [
     *(
         Entry("relu_slopes", partial(relu_evidence, h, (1.0, 0.5 * (c - 1))), (h, c))
         for h, c in [(1, 1), (3, 1), (3, 2)]
+    ),
+    *(Entry("relu_breakpoints", partial(relu_breakpoint_volume, h), (h, 1)) for h in (1, 2)),
+    Entry("surplus_unit", two_tanh_units_evidence, (1, 1, 1)),
+    *(
+        Entry("surplus_unit", partial(surplus_volume, *sizes), sizes)
+        for sizes in [(2, 1, 1), (1, 2, 1), (2, 2, 1), (2, 1, 2)]
     ),
     Entry("relu_network", partial(relu_net_volume, 2), ((1, 2, 1), (1, 1, 1))),
     Entry("normal_mixture", partial(mixture_volume, 1, [[0.0]], [2]), (2,)),

@@ -2,7 +2,13 @@ from fractions import Fraction
 
 import pytest
 
-from slt_jax.theory import regular, relu_network, relu_slopes, relu_zero_truth
+from slt_jax.theory import (
+    regular,
+    relu_breakpoints,
+    relu_network,
+    relu_slopes,
+    relu_zero_truth,
+)
 
 
 def value(theory):
@@ -50,3 +56,12 @@ def test_a_wider_truth_is_dearer():
     ]
     assert bounds == sorted(bounds)
     assert len(set(bounds)) == len(bounds)
+
+
+def test_breakpoints_are_what_further_units_leave():
+    for true in range(4):
+        assert {value(relu_breakpoints(h, true)) for h in range(max(true, 1), 7)} == {(true, 1)}
+        # The bound of the literature has a bias of the output too.
+        if true:
+            bound = relu_network([1, 6, 1], [1, true, 1]).learning_coefficient
+            assert relu_breakpoints(6, true).learning_coefficient == bound - Fraction(1, 2)

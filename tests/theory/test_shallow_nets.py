@@ -1,3 +1,4 @@
+import itertools
 from fractions import Fraction
 from itertools import product
 from math import comb, isqrt
@@ -6,7 +7,14 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from slt_jax.theory import monomial, regular, relu_zero_truth, tanh_zero_truth, vandermonde
+from slt_jax.theory import (
+    monomial,
+    regular,
+    relu_zero_truth,
+    surplus_unit,
+    tanh_zero_truth,
+    vandermonde,
+)
 
 
 def value(theory):
@@ -118,6 +126,29 @@ def test_two_units_by_quadrature(output_dim, q, assert_scaling):
         ]
     )
     assert_scaling(theory, log_n, log_z, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((1, 1, 1), (Fraction(5, 4), 1)),
+        ((1, 1, 3), (Fraction(13, 4), 1)),
+        ((2, 1, 1), (Fraction(2), 2)),
+        ((1, 2, 1), (Fraction(2), 2)),
+        ((2, 2, 1), (Fraction(11, 4), 1)),
+        ((4, 1, 1), (Fraction(3), 1)),
+        ((1, 4, 1), (Fraction(3), 1)),
+    ],
+)
+def test_a_surplus_unit_by_hand(arguments, expected):
+    assert value(surplus_unit(*arguments)) == expected
+
+
+def test_a_surplus_unit_costs_less_than_a_true_one():
+    for n, m, h in itertools.product(range(1, 5), range(1, 5), range(1, 4)):
+        known = surplus_unit(n, m, h).learning_coefficient
+        assert regular((m + n) * h).learning_coefficient < known
+        assert known < regular((m + n) * (h + 1)).learning_coefficient
 
 
 def test_relu_by_hand():
