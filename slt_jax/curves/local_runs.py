@@ -18,6 +18,11 @@ from slt_jax.run.small_products import with_sums_of_products
 from slt_jax.samplers.mode import posterior_mode
 from slt_jax.samplers.sgld import SGLDSettings, reference_step, sgld
 from slt_jax.samplers.target import Target
+from slt_jax.samplers.underdamped import (
+    UnderdampedSettings,
+    largest_precision,
+    underdamped_draws,
+)
 
 # More data are summed block by block.
 ROWS_AT_ONCE = 8192
@@ -178,13 +183,16 @@ def pilot_batch(
     flat_loss: FlatLoss,
     settings: SGLDSettings,
     num_chains: int,
+    is_underdamped: bool,
     shared: tuple[Any, Array, Array, Array | None],
     relative_gamma: Array,
     checkpoints: Checkpoint,
 ) -> Pilot:
     """Find the scales around checkpoints, one job each; ``shared`` are data, ``sampled`` and β.
 
-    ``relative_gamma`` is the weakest γ, in units of the precision 1/radius².
+    ``relative_gamma`` is the weakest γ, in units of the precision 1/radius². The unit of steps is
+    ``reference_step``, and of underdamped dynamics 1/√a with the largest curvature a where the
+    chains are then.
     """
     batch, sampled, beta, gamma = shared
     target = local_target(flat_loss)
@@ -202,6 +210,10 @@ def pilot_batch(
             target, settings, step_key, data, beta, weakest, centre,
             jnp.zeros((num_chains, flat_loss.d), radius.dtype),
         )  # fmt: skip
+        if is_underdamped:
+            vectors = jax.random.normal(probe_key, positions.shape, positions.dtype)
+            steepest, _ = largest_precision(target, data, beta, weakest, centre, positions, vectors)
+            step = 1 / jnp.sqrt(jnp.max(steepest))
         lowest = posterior_mode(target, data, centre)
         norm, noise = _gradient(target, data, group_key)
         return Pilot(
@@ -272,7 +284,10 @@ def _gradient(target: Target, data: LocalData, key: Array) -> tuple[Array, Array
 
 
 def walk_batch(
-    flat_loss: FlatLoss, settings: SGLDSettings, shared: tuple[Any, Array, Array], jobs: Walk
+    flat_loss: FlatLoss,
+    settings: SGLDSettings | UnderdampedSettings,
+    shared: tuple[Any, Array, Array],
+    jobs: Walk,
 ) -> Walked:
     """Run the chains of one γ and step size around a checkpoint, one job each."""
     batch, sampled, beta = shared
@@ -280,15 +295,19 @@ def walk_batch(
 
     def walk(job: Walk) -> Walked:
         data = _local_data(flat_loss, batch, sampled, job.checkpoint, job.radius)
-        result = sgld(
-            target, settings, jax.random.wrap_key_data(job.checkpoint.key_data), data, beta,
-            job.gamma, jnp.zeros(flat_loss.d, job.radius.dtype), job.step_size, job.positions,
+        arguments = (
+            jax.random.wrap_key_data(job.checkpoint.key_data), data, beta, job.gamma,
+            jnp.zeros(flat_loss.d, job.radius.dtype), job.step_size, job.positions,
         )  # fmt: skip
+        if isinstance(settings, UnderdampedSettings):
+            result: Any = underdamped_draws(target, settings, *arguments)
+        else:
+            result = sgld(target, settings, *arguments)
         square = job.radius**2 * jnp.sum(result.positions**2, axis=1)
         return Walked(result.energies, result.acceptance, square, result.num_divergent)
 
     return jax.vmap(walk)(jobs)
 
 
-pilot_jobs = JobFunction(pilot_batch, num_static=3, num_shared=2)
+pilot_jobs = JobFunction(pilot_batch, num_static=4, num_shared=2)
 walk_jobs = JobFunction(walk_batch, num_static=2, num_shared=1)

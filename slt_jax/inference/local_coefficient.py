@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ from slt_jax.estimators import Basis, ErrorSources, Estimate, local_scan
 from slt_jax.estimators.estimate import Loss, in_standard_errors
 from slt_jax.run.quantities import labelled
 from slt_jax.samplers.sgld import SGLDSettings
+from slt_jax.samplers.underdamped import UnderdampedSettings
 from slt_jax.validation import AtLeast, Count, Positive, Size, check, check_key
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ if TYPE_CHECKING:
 # In units of the mean precision of the loss, and of the step of which MALA rejects 0.5 %.
 RELATIVE_GAMMA = (0.001, 0.003, 0.01, 0.03, 0.1)
 RELATIVE_STEP = (1.0, 2.0, 4.0)
+# In units of 1/√a with the largest curvature a; a step of two such units would diverge.
+UNDERDAMPED_STEP = (0.35, 0.5, 0.7)
 STEP_OF_PRECISION = 0.0865  # of one; it falls with the cube root of the dimension
 PARTS = ("within_chains", "discretisation", "localisation", "descent")
+Dynamics = Literal["overdamped", "underdamped"]
 AtLeastTwo = Annotated[int, AtLeast(2)]
 
 
@@ -158,6 +162,7 @@ def local_learning_coefficient(
     num_draws: int = 100,
     thinning: int = 20,
     batch_size: int | None = None,
+    dynamics: Dynamics = "overdamped",
 ) -> LocalLearningCoefficient:
     """Estimate λ̂ = nβ(E[L_n(w)] − L_n(w*)) around the weights w* of a network, at β = 1/log n.
 
@@ -184,7 +189,12 @@ def local_learning_coefficient(
 
     ``num_chains`` chains start at w*, take ``num_warmup`` steps, and are kept ``num_draws`` times
     with ``thinning`` steps between. With ``batch_size`` the gradients are of minibatches;
-    energies and acceptance are of all data. Raises ValueError for arguments out of range, for a
+    energies and acceptance are of all data. With ``dynamics`` "underdamped" chains have a momentum:
+    they cross a flat direction in √(a/γ) steps instead of a/γ, a being the largest curvature, and
+    settle where the others do not, from some hundreds of weights on. It takes no minibatches.
+    ``step_size`` is then 0.35, 0.5 and 0.7 of 1/√a, draws are means over ``thinning`` steps, the
+    bias goes with the square of the step, and ``acceptance`` is one minus the share of the energy
+    that is taken off for the step. Raises ValueError for arguments out of range, for a
     loss that is not one finite number per datum, and for data that are not at least 3.
 
     Source: Lau, Furman, Wang, Murfet & Wei, The local learning coefficient, AISTATS 2025.
@@ -207,6 +217,9 @@ def local_learning_coefficient(
     check("batch_size", batch_size, Annotated[int, AtLeast(1)] | None)
     if batch_size is not None and batch_size > n:
         raise ValueError(f"batch_size = {batch_size}: must be at most n = {n}")
+    check("dynamics", dynamics, Dynamics)
+    if batch_size is not None and dynamics == "underdamped":
+        raise ValueError(f"batch_size = {batch_size}: must be None with underdamped dynamics")
     check("beta", beta, Positive | None)
     gammas, steps = _increasing("gamma", gamma), _increasing("step_size", step_size)
     checkpoints = checkpoints_of(model_or_loss, params, loss)
@@ -220,6 +233,7 @@ def local_learning_coefficient(
         sampled=np.flatnonzero(mask),
         n=n,
         beta=float(1 / np.log(n)) if beta is None else float(beta),
+        is_underdamped=dynamics == "underdamped",
     )
     jobs = _checkpoint_jobs(checkpoints, jax.random.fold_in(key, 0))
     pilot = runs.pilot(jobs, gammas)
@@ -280,6 +294,7 @@ class _Runs:
     sampled: np.ndarray
     n: int
     beta: float
+    is_underdamped: bool
 
     @property
     def shared(self) -> tuple[Any, Array, Array]:
@@ -290,7 +305,10 @@ class _Runs:
         weakest = None if gamma is None else jnp.asarray(gamma[0], dtype)
         relative = jnp.asarray(RELATIVE_GAMMA[0], dtype)
         shared = (*self.shared, weakest)
-        return pilot_jobs(self.flat_loss, self.settings, self.num_chains, shared, relative, jobs)
+        return pilot_jobs(
+            self.flat_loss, self.settings, self.num_chains, self.is_underdamped, shared, relative,
+            jobs,
+        )  # fmt: skip
 
     def scan(
         self,
@@ -303,10 +321,16 @@ class _Runs:
         """Run all γ and step sizes of all checkpoints as one batch, and tabulate each."""
         square = np.asarray(pilot.radius, float)[:, None] ** 2
         relative_gamma = np.array(RELATIVE_GAMMA) + 0 * square if gamma is None else gamma * square
-        # What MALA would reject 0.5 % of where γ is all that there is.
-        longest = STEP_OF_PRECISION * self.flat_loss.d ** (-1 / 3) / relative_gamma.max(axis=1)
-        unit = np.minimum(np.asarray(pilot.step_size, float), longest)[:, None]
-        relative_step = unit * RELATIVE_STEP if step_size is None else step_size / square
+        strongest = relative_gamma.max(axis=1)
+        unit = np.asarray(pilot.step_size, float)
+        if self.is_underdamped:
+            unit, scale = 1 / np.sqrt(1 / unit**2 + strongest), np.sqrt(square)
+        else:
+            # What MALA would reject 0.5 % of where γ is all that there is.
+            longest = STEP_OF_PRECISION * self.flat_loss.d ** (-1 / 3) / strongest
+            unit, scale = np.minimum(unit, longest), square
+        relative = UNDERDAMPED_STEP if self.is_underdamped else RELATIVE_STEP
+        relative_step = unit[:, None] * relative if step_size is None else step_size / scale
         shape = (len(square), relative_gamma.shape[1], relative_step.shape[1])
         checkpoint, row, column = (axis.ravel() for axis in np.indices(shape))
         keys = jax.random.key_data(jax.random.split(key, len(row)))
@@ -318,17 +342,22 @@ class _Runs:
             relative_step[checkpoint, column].astype(pilot.radius.dtype),
             pilot.positions[checkpoint],
         )
-        walked = walk_jobs(self.flat_loss, self.settings, self.shared, walks)
+        settings: SGLDSettings | UnderdampedSettings = self.settings
+        if self.is_underdamped:
+            settings = UnderdampedSettings(*self.settings[:3])
+        walked = walk_jobs(self.flat_loss, settings, self.shared, walks)
         walked = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), walked)
-        return self._tables(walked, relative_gamma / square, relative_step * square)
+        return self._tables(walked, relative_gamma / square, relative_step * scale)
 
     def _tables(self, walked: Walked, gamma: np.ndarray, step_size: np.ndarray) -> list[xr.Dataset]:
         tables = []
+        # The bias is linear in this power of the step.
+        order = 2 if self.is_underdamped else 1
         for place in range(len(gamma)):
             table = local_scan(
-                walked.energies[place], 0.0, self.n, gamma[place], step_size[place],
+                walked.energies[place], 0.0, self.n, gamma[place], step_size[place] ** order,
                 walked.acceptance[place], self.beta, self.loss,
-            )  # fmt: skip
+            ).assign_coords(step_size=step_size[place])  # fmt: skip
             axes = ("gamma", "step_size")
             square = walked.square_distance[place].mean(axis=-1)
             table["distance"] = (axes, np.sqrt(square))

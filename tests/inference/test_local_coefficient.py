@@ -141,6 +141,8 @@ def test_figure(five) -> None:
         ({"gamma": 3.0}, "gamma = 3.0: must be positive numbers"),
         ({"step_size": ["a"]}, "step_size = .* must be positive"),
         ({"key": 0}, "key = 0: must be one key"),
+        ({"dynamics": "no"}, "dynamics = 'no': must be one of overdamped, underdamped"),
+        ({"dynamics": "underdamped", "batch_size": 9}, "batch_size = 9: must be None with underd"),
     ],
 )  # fmt: skip
 def test_refusals(options, message) -> None:
@@ -204,6 +206,19 @@ def test_one_net_in_three_ways() -> None:
     errors = [float(np.atleast_1d(way.estimate.standard_error)[0]) for way in ways]
     assert max(values) - min(values) < 3 * min(errors)
     assert max(errors) < 0.3 * min(values)
+
+
+@pytest.mark.slow
+@pytest.mark.false_alarm(comparisons=16, standard_errors=6)
+def test_underdamped_dynamics_on_a_quadratic_form() -> None:
+    """Every γ and step, whose bias is taken off, and the average."""
+    found = coefficient(dynamics="underdamped")
+    assert found.converged, found.reason
+    scan = found.scan.isel(checkpoint=0)
+    assert scan["settled"].all()
+    miss = scan["extrapolated"].to_numpy() - at_gamma(scan["gamma"])[:, None]
+    assert np.all(np.abs(miss) <= 6 * scan["extrapolated_se"].to_numpy())
+    assert abs(found.estimate.value - D / 2) <= 6 * found.estimate.standard_error
 
 
 @pytest.mark.slow
