@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from flax import linen
 from jax import Array
 
+from slt_jax.curves.digits import DigitNet, shuffled_digits
 from slt_jax.inference.local_coefficient import (
     LocalLearningCoefficient,
     local_learning_coefficient,
@@ -18,41 +18,21 @@ from slt_jax.inference.local_coefficient import (
 
 from . import Config
 
-CLASSES, BRIGHTEST = 10, 16.0
 LEARNING_RATE = 0.003
 # The default's draws are 100 of 20 steps after 1000: these keep the proportion.
 DRAWS = 50
 
 
-class Net(linen.Module):
-    """One hidden layer of tanh units and ten logits."""
-
-    hidden: int
-
-    @linen.compact
-    def __call__(self, x: Array) -> Array:
-        return linen.Dense(CLASSES)(jnp.tanh(linen.Dense(self.hidden)(x)))
-
-
-def images_and_labels(count: int, key: Array) -> tuple[Array, Array, Array, Array]:
-    """Load ``count`` digits, chosen at random, and the others; images [·, 64] are in [−½, ½]."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    order = np.asarray(jax.random.permutation(key, len(labels)))
-    x = jnp.asarray(images[order] / BRIGHTEST - 0.5, jnp.float32)
-    y = jnp.asarray(labels[order], jnp.int32)
-    return x[:count], y[:count], x[count:], y[count:]
-
-
-def losses(net: Net, weights: Any, images: Array, labels: Array) -> Array:
+def losses(net: DigitNet, weights: Any, images: Array, labels: Array) -> Array:
     """Return the cross-entropy of each image, shape [n]."""
     logits: Any = net.apply(weights, images)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _trained(net: Net, weights: Any, state: Any, images: Array, labels: Array, steps: Array) -> Any:
+def _trained(
+    net: DigitNet, weights: Any, state: Any, images: Array, labels: Array, steps: Array
+) -> Any:
     optimiser = optax.adam(LEARNING_RATE)
 
     def step(_: int, carry: Any) -> Any:
@@ -72,8 +52,9 @@ def along_training(config: Config, key: Array) -> xr.Dataset:
     minimum, and ``digit_converged`` says which of them stand.
     """
     data_key, init_key, *run_keys = jax.random.split(key, 2 + len(config.dynamics))
-    x, y, other_x, other_y = images_and_labels(config.digits, data_key)
-    net = Net(config.hidden)
+    images, labels = shuffled_digits(data_key)
+    (x, other_x), (y, other_y) = (jnp.split(each, [config.digits]) for each in (images, labels))
+    net = DigitNet(config.hidden)
     weights = net.init(init_key, x[:1])
     state = optax.adam(LEARNING_RATE).init(weights)
     checkpoints, loss, error, done = [], [], [], 0

@@ -8,16 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from flax import linen
 from jax import Array
 
+from slt_jax.curves.digits import CLASSES, DigitNet, shuffled_digits
 from slt_jax.estimators.local import MIN_ACCEPTANCE
 from slt_jax.inference.local_coefficient import local_learning_coefficient
 
 from . import Config
 
 LABELS = ("true", "random")
-CLASSES = 10
 
 
 class Digits(NamedTuple):
@@ -32,31 +31,16 @@ class Digits(NamedTuple):
     test_labels: Array
 
 
-class Net(linen.Module):
-    """One hidden layer of tanh units and ten logits."""
-
-    width: int
-
-    @linen.compact
-    def __call__(self, x: Array) -> Array:
-        return linen.Dense(CLASSES)(jnp.tanh(linen.Dense(self.width)(x)))
-
-
 def logits(width: int, weights: Any, images: Array) -> Array:
     """Return the ten logits of each image, shape [n, 10]."""
-    outputs: Any = Net(width).apply(weights, images)
+    outputs: Any = DigitNet(width).apply(weights, images)
     return outputs
 
 
 def digits(config: Config, key: Array) -> Digits:
     """Load scikit-learn's digits, split at random, and draw random labels."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
     order_key, label_key = jax.random.split(key)
-    order = np.asarray(jax.random.permutation(order_key, len(labels)))
-    images = jnp.asarray(images[order] / 16 - 0.5, jnp.float32)
-    labels = jnp.asarray(labels[order], jnp.int32)
+    images, labels = shuffled_digits(order_key)
     n = config.train_size
     drawn = jax.random.randint(label_key, (n, config.trainings), 0, CLASSES)
     return Digits(
@@ -89,7 +73,7 @@ def trained(
     optimiser = optax.adam(lambda step: rate * (1 + jnp.cos(jnp.pi * step / steps)) / 2)
 
     def train(key: Array, column: Array) -> Any:
-        weights = Net(width).init(key, data.images[:1])
+        weights = DigitNet(width).init(key, data.images[:1])
 
         def step(state: Any, _: None) -> tuple[Any, None]:
             weights, memory = state
