@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class Decomposition(NamedTuple):
-    """Of D designs: S [D, n], Uᵀ [D, n, n], G [D, n, n] and c [D, target, n].
+    """The matrices of D designs: S [D, n], Uᵀ [D, n, n], G [D, n, n] and c [D, target, n].
 
     Directions beyond the p-th have S = 0 and B = 0.
     """

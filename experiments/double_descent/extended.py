@@ -24,8 +24,10 @@ BACKWARD = 16.0
 
 
 class ExactErrors(NamedTuple):
-    """Of each p: squared bias [P, target], variance over σ² [P], and the bound on their relative
-    error [P], which is that of the matrix in units of its norm."""
+    """The squared bias [P, target] and the variance over σ² [P] at each p, with their bound.
+
+    ``bound`` [P] is on the relative error, and that of the matrix in units of its norm.
+    """
 
     bias: Floats
     variance: Floats

@@ -13,7 +13,7 @@ PARAMETERS_PER_UNIT = 3
 
 
 class Trained(NamedTuple):
-    """Of each of R nets: the test error ‖f̂ − f‖² and the mean square of the residuals [R]."""
+    """The test errors ‖f̂ − f‖² [R] of R nets and the mean squares of their residuals [R]."""
 
     test_error: Array
     training_error: Array

@@ -88,7 +88,7 @@ class Rung(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Whether both starts agree within 3 standard errors, or within 1 % of λ̂."""
+        """Tell if both starts agree within 3 standard errors, or within 1 % of λ̂."""
         allowed = max(MAX_GAP_Z_SCORE * self.gap_se, MAX_GAP * abs(float(self.estimate.value)))
         return bool(abs(self.gap) <= allowed)
 
@@ -217,7 +217,7 @@ class _Chains:
 
     @property
     def gone(self) -> bool:
-        """Whether chains were lost too often to go on, or have no steps left."""
+        """Tell if chains were lost too often to go on, or have no steps left."""
         return self.lost > MAX_LOST or self.taken > self.rule.max_steps
 
 

@@ -156,7 +156,7 @@ class Run(NamedTuple):
 
 
 class RunState(NamedTuple):
-    """Where a run is: ``position`` [d], ``step`` and what its optimiser remembers.
+    """The state of a run: ``position`` [d], ``step`` and what its optimiser remembers.
 
     ``stopped`` is an index of STOPS. ``best_position`` has the least held-out loss of all recorded
     steps, ``best_loss`` at ``best_step``, and ``since_best`` counts the recorded steps after it.

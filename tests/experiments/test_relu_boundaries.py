@@ -165,7 +165,7 @@ def test_a_level_that_is_not_passed_has_no_n() -> None:
 
 @in_float64
 def test_likelihoods_of_the_sampler() -> None:
-    """Of the population they are −nK, and of data the sum over these."""
+    """They are −nK for the population, and the sum over the data for these."""
     net = Representation(3, 1, "merged").net()
     w = jnp.array([0.3, -0.2, 0.1, 0.5, -1.0, 0.2])
     nothing = Local.of(net, 7.0, SortedData.nothing(50))

@@ -359,7 +359,7 @@ def test_progress_is_said(capsys):
 
 @pytest.mark.slow
 def test_runs_in_float64_and_in_blocks_are_the_same(monkeypatch):
-    """Where a processor takes four runs at a time, and where it has more digits."""
+    """Blocks of four runs and float64 give the same endpoints."""
     settings = [case._replace(steps=20) for case, _ in CASES.values()]
     starts = np.random.default_rng(0).normal(size=(3, 3))
     runs = train(*settings, seeds=3, initial_positions=starts)
