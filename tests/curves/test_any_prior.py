@@ -62,7 +62,7 @@ BOX, DEPENDENT = (
 )
 NUTS, SMC = NUTSSettings(num_warmup=300, num_draws=100), SMCSettings(num_chains=128)
 CASES = [
-    (BOX, MALASettings(num_warmup=500, num_draws=100)),
+    pytest.param(BOX, MALASettings(num_warmup=500, num_draws=100), marks=pytest.mark.slow),
     pytest.param(BOX, NUTS, marks=pytest.mark.slow),
     pytest.param(
         BOX,

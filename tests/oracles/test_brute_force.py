@@ -212,7 +212,7 @@ STANDARD = {
     [
         *marked(one_per_model(DISCOVERED)),
         *(
-            pytest.param(p, marks=[] if i % 3 == 0 else pytest.mark.slow)
+            pytest.param(p, marks=[] if i % 6 == 0 else pytest.mark.slow)
             for i, p in enumerate(OTHERS)
         ),
     ],

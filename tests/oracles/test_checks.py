@@ -22,6 +22,7 @@ def test_evidence_integrates_to_one(name):
     assert abs(integral.value - 1) < 5 * integral.standard_error
 
 
+@pytest.mark.slow
 @pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_wrong_evidence_does_not():
     """A collapse with a block 1.5 times as wide as the model's offset noise is no density."""

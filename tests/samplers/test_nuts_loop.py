@@ -64,6 +64,7 @@ def assert_same_draws(
     np.testing.assert_allclose(result.step_size, sizes[..., -1], rtol=tolerance)
 
 
+@pytest.mark.slow
 def test_one_chain_of_fixed_step_draws_as_numpyros_does() -> None:
     settings = NUTSSettings(0, 200, 6)
     with jax.enable_x64(True):
