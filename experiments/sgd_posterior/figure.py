@@ -33,6 +33,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _function_panel(axes[1, 1], dataset)
         _setting_panel(axes[1, 2], numbers["functions"]["rows"])
         for label, axis in zip("abcdef", axes.ravel(), strict=True):
+            axis.xaxis.set_minor_formatter(plotting.NullFormatter())
             axis.set_title(f"({label}) {axis.get_title()}")
     return {"sgd_posterior": page}
 
@@ -46,6 +47,11 @@ def _by(rows: Rows, axis: str) -> dict[str, Rows]:
             for name in dict.fromkeys(row[axis] for row in rows)}  # fmt: skip
 
 
+def _name_rows(axis: plotting.Axes, names: list[str], above: float = 0.6) -> None:
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -above)
+
+
 def _coefficient_panel(axis: plotting.Axes, rows: Rows) -> None:
     groups = _by(rows, "problem")
     for i, (name, each) in enumerate(groups.items()):
@@ -54,49 +60,52 @@ def _coefficient_panel(axis: plotting.Axes, rows: Rows) -> None:
         error = 2 * np.array([_number(row["coefficient_se"]) for row in each])
         shown = np.maximum(value, LEAST)
         passed = np.array([not row["rejected"] for row in each])
+        look: dict[str, Any] = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "none"}
         axis.errorbar(
             shown, place, xerr=[np.minimum(error, shown - 0.5 * LEAST), error], color=COLOURS[i],
-            marker=MARKERS[i], linestyle="none", capsize=1.5, markerfacecolor=COLOURS[i],
-            label=SHOWN[name],
+            linestyle="none", capsize=1.5, zorder=1,
         )  # fmt: skip
-        axis.plot(shown[passed], place[passed], color=COLOURS[i], marker=MARKERS[i],
-                  markerfacecolor="white", linestyle="none")  # fmt: skip
-    floor = max(abs(_number(row["floor"])) for row in rows if row["floor"] is not None)
-    axis.axvspan(0.5 * LEAST, floor, color=plotting.GREY, alpha=0.2, linewidth=0)
-    axis.plot([], [], color=plotting.GREY, linewidth=6, alpha=0.3, label="two halves of draws")
-    axis.set_yticks(range(len(next(iter(groups.values())))),
-                    [row["setting"] for row in next(iter(groups.values()))])  # fmt: skip
-    axis.invert_yaxis()
-    axis.set(xscale="log", xlim=(0.5 * LEAST, 6.0))
-    axis.set_xlabel("energy coefficient to the best posterior ± 2 s.e.\n"
-                    "(open: not told apart; 1: both are points)")  # fmt: skip
+        axis.plot(shown[~passed], place[~passed], **look)
+        axis.plot(shown[passed], place[passed], markerfacecolor="white", **look)
+        axis.plot([], [], label=SHOWN[name], **look)
+    floors = [abs(row["floor"]) for row in rows if row["floor"] is not None]
+    axis.axvspan(
+        0.5 * LEAST, max(floors, default=LEAST), color=plotting.GREY, alpha=0.2, linewidth=0,
+        label="two halves of draws",
+    )  # fmt: skip
+    _name_rows(axis, [row["setting"] for row in next(iter(groups.values()))], above=2.2)
+    axis.set(xscale="log", xlim=(0.5 * LEAST, 1.0))
+    axis.set_xlabel(
+        "energy coefficient to the best posterior, ± 2 s.e.\n(open: not told apart from its draws)"
+    )
     axis.set_title("How far SGD is from the posterior\nthat fits it best, in function space")
-    axis.legend(fontsize=7, loc="upper right", handlelength=1.2)
+    axis.legend(fontsize=7, loc="upper center", handlelength=1.2, ncols=4, columnspacing=1.0)
 
 
 def _beta_panel(axis: plotting.Axes, rows: Rows) -> None:
-    shown = []
-    for i, (name, each) in enumerate(_by(rows, "problem").items()):
-        known = [row for row in each if row["predicted_beta"] is not None and
-                 row["beta"] is not None]  # fmt: skip
-        x = np.array([row["predicted_beta"] for row in known])
+    groups = _by(rows, "problem")
+    for i, (name, each) in enumerate(groups.items()):
+        place = np.arange(len(each)) + SPREAD * (i - 1)
         axis.plot(
-            x * 1.12 ** (i - 1), [row["beta"] for row in known], color=COLOURS[i],
-            marker=MARKERS[i], markerfacecolor="white", linestyle="none", label=SHOWN[name],
+            [_number(row["beta"]) for row in each], place, color=COLOURS[i], marker=MARKERS[i],
+            linestyle="none", label=SHOWN[name],
         )  # fmt: skip
-        shown += x.tolist()
-        exact = sorted((row["predicted_beta"], row["exact_beta"]) for row in known
-                       if row["exact_beta"] is not None)  # fmt: skip
-        if exact:
-            axis.plot(*zip(*exact, strict=True), color=plotting.GREY, marker="+", markersize=9,
-                      linestyle="none", label=f"{SHOWN[name]}, exact moments")  # fmt: skip
-    ends = np.array([min(shown) / 2, 2 * max(shown)]) if shown else np.array([0.1, 10.0])
-    axis.plot(ends, ends, color=plotting.GREY, linewidth=0.8, label="small steps, white inputs")
-    axis.set(xscale="log", yscale="log", xlabel=r"theory's $\beta = 2b(1-\mu)(n-1)/[n\eta(n-b)]$")
-    axis.set_ylabel(r"likeliest $\beta$ of the endpoints")
-    axis.set_title("The temperature that fits follows theory in the\nregular model, not in "
-                   "singular ones")  # fmt: skip
-    axis.legend(fontsize=7, loc="best")
+        exact = [_number(row["exact_beta"]) for row in each]
+        if np.isfinite(exact).any():
+            axis.plot(
+                exact, place, color=plotting.GREY, marker="+", markersize=9, linestyle="none",
+                label=f"{SHOWN[name]}, exact moments",
+            )  # fmt: skip
+    first = next(iter(groups.values()))
+    axis.plot(
+        [_number(row["predicted_beta"]) for row in first], range(len(first)), color=plotting.RED,
+        marker="|", markersize=12, markeredgewidth=1.6, linestyle="none", zorder=0,
+        label="$2b/n\\eta$ of theory",
+    )  # fmt: skip
+    _name_rows(axis, [row["setting"] for row in first], above=2.2)
+    axis.set(xscale="log", xlabel=r"likeliest $\beta$ of the endpoints")
+    axis.set_title("The temperature that fits is that of theory\nonly in the regular model")
+    axis.legend(fontsize=7, loc="upper center", handlelength=1.2, ncols=3, columnspacing=1.0)
 
 
 def _divergence_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
@@ -181,8 +190,7 @@ def _setting_panel(axis: plotting.Axes, rows: Rows) -> None:
               label="slope (same markers)")  # fmt: skip
     axis.axvline(1.0, color=plotting.GREY, linewidth=0.8)
     names = [row["setting"] for row in next(iter(groups.values()))]
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -2.6)
+    _name_rows(axis, names, above=2.6)
     axis.set_xlabel("correlation ρ and slope of log $P_{SGD}$ on log $P_{Bayes}$, 95 %")
     axis.set_title("How much of $P_{Bayes}$ is in $P_{SGD}$\nmoves with step, start and optimiser")
     axis.legend(fontsize=7, loc="upper left", ncols=2)
