@@ -24,6 +24,7 @@ MOMENTUM = 0.9
 EARLY, LATE = 20, 10
 POINTS = 16
 MIN_ENDPOINTS = 40
+AT_ZERO = 1e-3
 
 
 def settings_of(n: int, slowness: int) -> dict[str, TrainingSettings]:
@@ -76,6 +77,25 @@ def inputs_of(problem: Problem, key: Array) -> Floats:
     """Draw the inputs at which functions are compared, from their law."""
     model: Any = problem.model
     return np.asarray(jax.vmap(model.sample_input)(jax.random.split(key, POINTS)), float)
+
+
+def growth_at_zero(data: Data, settings: TrainingSettings) -> float:
+    """Compute the rate at which SGD leaves w = 0 of y = w₁w₂x or a tanh(bx), per step, exactly.
+
+    There w₁ ± w₂ is multiplied by 1 ± ηxy at each step, so that the rate is the larger of the means
+    of log|1 ± ηxy| over the data: below 0 the singularity attracts, noise and all. NaN unless SGD
+    takes independent single data without momentum.
+    """
+    plain = settings.optimiser == "sgd" and settings.momentum == 0
+    if not plain or settings.batch_size != 1 or not settings.independent_batches:
+        return math.nan
+    moves = settings.step_size * np.ravel(np.asarray(data.x, float)) * np.ravel(data.y)
+    return float(max(np.mean(np.log(np.abs(1 + sign * moves))) for sign in (1, -1)))
+
+
+def share_at_zero(w: Floats, n: int) -> float:
+    """Compute the share of w [K, 2] whose slope at 0, w₁w₂, is below a thousandth of 1/√n."""
+    return float(np.mean(np.abs(w[:, 0] * w[:, 1]) * math.sqrt(n) < AT_ZERO))
 
 
 class Distance(NamedTuple):

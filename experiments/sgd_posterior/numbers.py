@@ -34,7 +34,7 @@ def numbers_of_posteriors(dataset: xr.Dataset) -> dict[str, Any]:
                 row[key] = known(np.exp(_mean(np.log(at[key].to_numpy()))))
             for key in (
                 "coefficient", "own_coefficient", "floor", "accuracy", "floor_accuracy",
-                "exact_divergence", "diverged",
+                "exact_divergence", "diverged", "growth", "at_zero", "own_at_zero",
             ):  # fmt: skip
                 row[key] = known(_mean(at[key].to_numpy()))
                 row[f"{key}_se"] = known(_error(at[key].to_numpy()))

@@ -24,6 +24,9 @@ QUANTITIES = {
     "exact_beta": Quantity("β of the posterior that is likeliest under exact moments", ONE),
     "exact_prior_width": Quantity("prior width that is likeliest under exact moments", ONE),
     "exact_divergence": Quantity("KL of SGD from that posterior, from exact moments", NATS),
+    "growth": Quantity("rate at which SGD leaves w = 0, per step, exact", ONE),
+    "at_zero": Quantity("share of endpoints with |w₁w₂|√n below 1/1000", ONE),
+    "own_at_zero": Quantity("share of posterior draws at β = 1 with |w₁w₂|√n below 1/1000", ONE),
     # Learning curves.
     "sgd_error": Quantity("n(E[L(w)] − L(w₀)) of SGD", NATS),
     "sgd_exact_error": Quantity("n(E[L(w)] − L(w₀)) of SGD from exact moments", NATS),

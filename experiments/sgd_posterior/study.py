@@ -27,14 +27,17 @@ from .ensembles import (
     REFERENCE,
     distance,
     endpoints_of,
+    growth_at_zero,
     inputs_of,
     settings_of,
+    share_at_zero,
 )
 from .families import family_of, fitted
 from .measures import compared
 from .moments import best_fit, limiting_divergence, predicted_beta, sgd_moments
 
-PROBLEMS = ("linear_3", "monomial_1_1", "tanh_1")
+REGULAR = "linear_3"
+PROBLEMS = (REGULAR, "monomial_1_1", "tanh_1")
 # Standard deviations of the inputs of linear regression: white, and not.
 DESIGNS = {"deviations 1, 1, 1": (1.0, 1.0, 1.0), "deviations ½, 1, 2": (0.5, 1.0, 2.0)}
 ERRORS = ("sgd_error", "gibbs_error", "bayes_error", "sgd_exact_error")
@@ -43,7 +46,7 @@ FEWEST = 19
 COMPARED = (
     "beta", "prior_width", "at_edge", "diverged", "coefficient", "accuracy", "energy_p",
     "classifier_p", "own_coefficient", "floor", "floor_accuracy", "exact_beta",
-    "exact_prior_width", "exact_divergence",
+    "exact_prior_width", "exact_divergence", "growth", "at_zero", "own_at_zero",
 )  # fmt: skip
 
 
@@ -74,7 +77,9 @@ def endpoints(config: Config, name: str) -> xr.Dataset:
     and draws of that posterior, ``accuracy`` of the classifier, and both p-values;
     ``own_coefficient`` with the posterior at β = 1 under the problem's prior; ``floor`` and
     ``floor_accuracy`` of two halves of draws. Of linear regression under independent batches the
-    ``exact_`` fit and its ``exact_divergence`` in nats, else NaN. ``predicted_beta`` [setting].
+    ``exact_`` fit and its ``exact_divergence`` in nats, else NaN. Of the singular problems
+    ``growth`` at w = 0, and the share of endpoints and of draws at β = 1 that are ``at_zero``.
+    ``predicted_beta`` [setting].
     """
     (problem,) = problems_of([name])
     data_key, run_key, input_key = jax.random.split(problem_key(config.seed, problem), 3)
@@ -89,10 +94,12 @@ def endpoints(config: Config, name: str) -> xr.Dataset:
         for j, one in enumerate(data):
             finite = ends[i, j][~diverged[i, j]]
             found: dict[str, float] = {"diverged": float(diverged[i, j].mean())}
+            if name != REGULAR:
+                found["growth"] = growth_at_zero(one, each)
             if len(finite) >= MIN_ENDPOINTS:
                 seed = [config.seed, i, j]
                 found |= _held_to_posterior(config, problem, one, finite, inputs, seed)
-            if name == "linear_3" and each.independent_batches and each.optimiser == "sgd":
+            if name == REGULAR and each.independent_batches and each.optimiser == "sgd":
                 found |= _exact(one, each)
             for key, value in found.items():
                 values[key][i, j] = value
@@ -127,12 +134,18 @@ def _held_to_posterior(
     after = distance(problem, inputs, tested, first, config.permutations)
     floor = distance(problem, inputs, first, second, FEWEST)
     before = distance(problem, inputs, tested, own, FEWEST)
+    near = {}
+    if problem.name != REGULAR:
+        near = {
+            "at_zero": share_at_zero(w, len(data.y)),
+            "own_at_zero": share_at_zero(own, len(data.y)),
+        }
     return {
         "beta": fit.beta, "prior_width": fit.scale, "at_edge": float(fit.at_edge),
         "coefficient": after.coefficient, "accuracy": after.accuracy,
         "energy_p": after.energy_p, "classifier_p": after.classifier_p,
         "own_coefficient": before.coefficient,
-        "floor": floor.coefficient, "floor_accuracy": floor.accuracy,
+        "floor": floor.coefficient, "floor_accuracy": floor.accuracy, **near,
     }  # fmt: skip
 
 
@@ -189,7 +202,7 @@ def curve(config: Config, name: str) -> xr.Dataset:
         rows["bayes_error"].append([n * float(e.bayes_generalisation_error.value) for e in errors])
         rows["sgd_exact_error"].append(
             [n * _exact_error(problem, one, settings) for one in data]
-            if name == "linear_3" else [math.nan] * len(data)
+            if name == REGULAR else [math.nan] * len(data)
         )  # fmt: skip
     arrays = {key: np.array(value, float) for key, value in rows.items()}
     arrays["sgd_excess"] = arrays["sgd_error"] - arrays["gibbs_error"]

@@ -156,10 +156,33 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     return (
         f"Diverged in part: {_grouped(diverged) or 'none'}; no likeliest β or width: "
         f"{_grouped(edge) or 'none'}; nets without all labels right that were given up: {lost}.",
+        *_collapsed(found),
         f"n times the generalisation error of SGD at n = {curves[-1]['n']}, at the step for which "
         f"theory says β = 1: {errors}.",
         *_broken(numbers["functions"]["rows"]),
     )
+
+
+def _collapsed(rows: Rows) -> tuple[str, ...]:
+    """Say where endpoints gather at the singularity, where the noise of SGD vanishes."""
+    known = [row for row in rows if row["at_zero"] is not None]
+    if not known:
+        return ()
+    most = max(known, key=lambda row: row["at_zero"])
+    rates = [row for row in known if row["growth"] is not None]
+    least = min(rates, key=lambda row: row["growth"], default=None)
+    line = (
+        f"At w = 0 the noise of SGD vanishes: {most['at_zero']:.3f} of the endpoints of "
+        f"{most['problem']} under “{most['setting']}” have |w₁w₂|√n < 0.001, against "
+        f"{most['own_at_zero']:.3f} of posterior draws"
+    )
+    if least is not None:
+        line += (
+            f"; the exact rate at which SGD leaves w = 0 is least, "
+            f"{plus_minus(least['growth'], least['growth_se'], 4)} per step over data sets, for "
+            f"{least['problem']} under “{least['setting']}”, and below 0 it would stay there"
+        )
+    return (f"{line}.",)
 
 
 def _broken(rows: Rows) -> tuple[str, ...]:

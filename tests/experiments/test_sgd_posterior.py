@@ -21,7 +21,13 @@ from experiments.sgd_posterior.boolean import (
     problem_of,
     targets,
 )
-from experiments.sgd_posterior.ensembles import REFERENCE, endpoints_of, settings_of
+from experiments.sgd_posterior.ensembles import (
+    REFERENCE,
+    endpoints_of,
+    growth_at_zero,
+    settings_of,
+    share_at_zero,
+)
 from experiments.sgd_posterior.families import family_of, fitted
 from experiments.sgd_posterior.figure import figure
 from experiments.sgd_posterior.measures import chi_square, compared, z_scores
@@ -202,6 +208,26 @@ def test_all_data_stopped_early_are_a_tempered_posterior() -> None:
     assert fit.beta == pytest.approx((0.9**-10 - 0.9**-5) / 4, rel=1e-2)
 
 
+def test_the_singularity_attracts_large_steps_and_not_small_ones() -> None:
+    """SGD from nearby by hand, at twice and half the step at which the rate is 0."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 40))
+    given = slt.Data(jnp.asarray(x[:, None]), jnp.asarray(y[:, None]))
+    base = settings_of(40, 2)[REFERENCE]
+    critical = 2 * np.abs(np.mean(x * y)) / np.mean((x * y) ** 2)
+    small, large = (base._replace(step_size=f * critical) for f in (0.3, 3.0))
+    assert growth_at_zero(given, small) > 0 > growth_at_zero(given, large)
+    assert np.isnan(growth_at_zero(given, base._replace(batch_size=2)))
+    for settings in (small, large):
+        w = np.tile([1e-30, 1e-30 * np.sign(np.mean(x * y))], (500, 1))
+        for row in rng.integers(40, size=(400, 500)):
+            residual = (y[row] - w[:, 0] * w[:, 1] * x[row]) * x[row]
+            w = w + settings.step_size * residual[:, None] * w[:, ::-1]
+        grown = np.log(np.abs(w).sum(axis=1) / 2e-30).mean() / 400
+        assert grown == pytest.approx(growth_at_zero(given, settings), rel=0.2)
+    assert share_at_zero(np.array([[1e-3, 1e-3], [1.0, 1.0]]), 100) == 0.5
+
+
 # --- Boolean functions ------------------------------------------------------------------------
 
 
@@ -270,7 +296,8 @@ def made_up(
         for key, value in {
             "beta": 1.0, "prior_width": 1.0, "coefficient": 0.02, "own_coefficient": 0.1,
             "floor": 0.001, "accuracy": 0.6, "floor_accuracy": 0.5, "exact_beta": 1.0,
-            "exact_prior_width": 1.0, "exact_divergence": 0.1,
+            "exact_prior_width": 1.0, "exact_divergence": 0.1, "growth": -0.01,
+            "at_zero": 0.3, "own_at_zero": 0.05,
         }.items()
     }  # fmt: skip
     curves = {
@@ -343,9 +370,11 @@ def test_a_verdict_names_functions_and_what_diverged() -> None:
     dataset = made_up()
     dataset["diverged"][1, 3] = 0.25
     dataset["unfinished"][0, 0] = 7
+    dataset["at_zero"][0] = np.nan
     said = verdict(dataset).statement
     assert "Diverged in part: monomial_1_1 (batch 10)" in said
     assert "given up: 7" in said
+    assert "0.315 of the endpoints of monomial_1_1 under “reference”" in said
     assert "Learning x₁ ⊕ x₂, SGD finds 0101 too often" in said
 
 
