@@ -51,6 +51,7 @@ def numbers_of_posteriors(dataset: xr.Dataset) -> dict[str, Any]:
     return {
         "n": int(dataset["endpoint_n"]),
         "data_sets": count,
+        "endpoints": int(dataset["tested"]),
         "rows": rows,
         "tested": len(tested),
         "rejected": sum(row["rejected"] for row in rows),

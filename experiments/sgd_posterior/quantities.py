@@ -18,6 +18,7 @@ QUANTITIES = {
     "floor": Quantity("energy coefficient of two halves of posterior draws", ONE),
     "accuracy": Quantity("balanced accuracy of the classifier, ½ for equal laws", ONE),
     "floor_accuracy": Quantity("balanced accuracy on two halves of posterior draws", ONE),
+    "tested": Quantity("endpoints that are tested, for each data set and setting", ONE),
     "least_p": Quantity("least p-value that the permutations allow", ONE),
     "energy_p": Quantity("p-value of the energy distance", ONE),
     "classifier_p": Quantity("p-value of the classifier", ONE),

@@ -329,7 +329,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     limits = [float(each.learning_coefficient) if each else math.nan for each in theory]
     known = {"learning_coefficient": ("problem", limits)}
     least = 1 / (config.permutations + 1)
-    size = {"endpoint_n": config.size, "least_p": least}
+    size = {"endpoint_n": config.size, "least_p": least, "tested": config.endpoints // 2}
     return xr.merge(parts).assign(known).assign(size)
 
 

@@ -59,7 +59,11 @@ def judge_posterior(numbers: Numbers) -> Finding:
     elif len(passed) == len(tested):
         outcome = "holds"
     else:
-        outcome = f"holds only if the optimiser is one of these: {_grouped(passed)}"
+        outcome = (
+            f"holds only if it is read as what {found['endpoints']} endpoints on each of "
+            f"{found['data_sets']} data sets do not refute, and then for {len(passed)} of "
+            f"{len(tested)}: {_grouped(passed)}"
+        )
     measured = [row for row in tested if row["coefficient"] is not None]
     largest = max(measured, key=lambda row: row["coefficient"], default=None)
     white, other = far["rows"].values()
