@@ -10,6 +10,7 @@ from slt_jax.report import plotting
 from slt_jax.report.verdict import Verdict
 
 from .boolean import REFERENCE
+from .measures import MIN_EXPECTED
 
 COLOURS = (plotting.BLACK, plotting.BLUE, plotting.ORANGE)
 MARKERS = "osD"
@@ -104,7 +105,9 @@ def _beta_panel(axis: plotting.Axes, rows: Rows) -> None:
     )  # fmt: skip
     _name_rows(axis, [row["setting"] for row in first], above=2.2)
     axis.set(xscale="log", xlabel=r"likeliest $\beta$ of the endpoints")
-    axis.set_title("The temperature that fits is that of theory\nonly in the regular model")
+    axis.set_title(
+        "The inverse temperature that fits best:\nepochs are far colder than independent batches"
+    )
     axis.legend(fontsize=7, loc="upper center", handlelength=1.2, ncols=3, columnspacing=1.0)
 
 
@@ -139,7 +142,7 @@ def _curve_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.plot([], [], color=plotting.GREY, linestyle="-", label="exact Gibbs error")
     axis.plot([], [], color=plotting.GREY, linestyle="--", label="exact Bayes error")
     top = float(dataset[["sgd_error", "gibbs_error"]].to_array().max())
-    axis.set(xscale="log", ylim=(0, 1.75 * top), xlabel="sample size $n$")
+    axis.set(xscale="log", ylim=(0, 1.6 * top), xlabel="sample size $n$")
     axis.set_ylabel("$n$ × generalisation error  [nats]")
     axis.set_title("Generalisation at the step where theory has\n$\\beta=1$: SGD against the exact "
                    "posterior")  # fmt: skip
@@ -151,9 +154,9 @@ def _function_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     for i, name in enumerate(dataset["target"].to_numpy()):
         at = dataset.sel(target=name, net_setting=REFERENCE)
         trained, drawn = at["trained_count"].to_numpy(), at["drawn_count"].to_numpy()
-        if not trained.sum() or not drawn.sum():
+        seen = (trained > 0) & (drawn * trained.sum() >= MIN_EXPECTED * drawn.sum())
+        if not seen.any():
             continue
-        seen = (trained > 0) & (drawn > 0)
         x, y = drawn[seen] / drawn.sum(), trained[seen] / trained.sum()
         axis.errorbar(
             x, y, xerr=x / np.sqrt(drawn[seen]), yerr=y / np.sqrt(trained[seen]),
@@ -168,7 +171,9 @@ def _function_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
     axis.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
     axis.set_xlabel("$P_{Bayes}(f)$: drawn until the labels are right")
     axis.set_ylabel("$P_{SGD}(f)$: trained until they are")
-    axis.set_title("Functions that SGD finds, and that draws of its\nstart find: alike, not equal")
+    axis.set_title(
+        "Functions that SGD finds, and that draws of its\nstart find: correlated, not equal"
+    )
     axis.legend(fontsize=7, loc="upper left")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
@@ -33,6 +34,7 @@ def verdict(dataset: xr.Dataset) -> Verdict:
     numbers: dict[str, Any] = {
         "posteriors": numbers_of_posteriors(dataset),
         "divergences": numbers_of_divergences(dataset),
+        "collapse": numbers_of_collapse(dataset),
         "curves": numbers_of_curves(dataset),
         "functions": numbers_of_functions(dataset),
     }
@@ -72,14 +74,22 @@ def judge_posterior(numbers: Numbers) -> Finding:
         if largest is None
         else f", the farthest {largest['problem']} under “{largest['setting']}” with an energy "
         f"coefficient of {plus_minus(largest['coefficient'], largest['coefficient_se'])} of at "
-        f"most 1 (two halves of draws: {largest['floor']:.4f})"
+        f"most 1 (at β = 1 and the problem's own prior {largest['own_coefficient']:.3f}, two "
+        f"halves of draws {largest['floor']:.4f})"
+    )
+    exact = [row["exact_divergence"] for row in passed if row["exact_divergence"] is not None]
+    lacking = (
+        f"; of linear regression, where it passes, the exact KL is {min(exact):.3f} to "
+        f"{max(exact):.3f} nats, and more endpoints would refute it"
+        if exact
+        else ""
     )
     why = (
         "Read as: at the likeliest β and Gaussian prior width, fitted to each data set by itself, "
         "held-out endpoints of SGD and posterior draws have one law as functions; with priors that "
         "may depend on the data in any way it would be empty, as each law is then the posterior of "
         f"a prior. At n = {found['n']} {found['rejected']} of {found['tested']} pairs of a problem "
-        f"and a setting are rejected at p < {found['threshold']:.1e}{worst}. "
+        f"and a setting are rejected at p < {found['threshold']:.1e}{worst}{lacking}. "
         "In the regular model SGD's law for small steps is isotropic while the posterior's is the "
         "inverse curvature, so that they can only agree where the curvature is a multiple of I: "
         f"the exact KL goes from {_shown(white['first'])} at n = {far['first_n']} to "
@@ -128,7 +138,10 @@ def judge_drawing(numbers: Numbers) -> Finding:
         f"{MIN_WITHIN_TWO:.0%} of functions within a factor of two. "
         f"Under the reference setting {_range(reference, 'correlation', 'ρ')} and "
         f"{_range(reference, 'slope', 'the slope')}, under all of them "
-        f"{_range(known, 'correlation', 'ρ')} and {_range(known, 'slope', 'the slope')}."
+        f"{_range(known, 'correlation', 'ρ')} and {_range(known, 'slope', 'the slope')}: "
+        f"{sum(row['slope_high'] < 1 for row in known)} are below 1, where SGD is flatter than the "
+        f"prior and finds likely functions too rarely, and "
+        f"{sum(row['slope_low'] > 1 for row in known)} above."
     )
     return Finding("E12", DRAWING, outcome, why)
 
@@ -160,33 +173,47 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     return (
         f"Diverged in part: {_grouped(diverged) or 'none'}; no likeliest β or width: "
         f"{_grouped(edge) or 'none'}; nets without all labels right that were given up: {lost}.",
-        *_collapsed(found),
+        *_collapsed(numbers["collapse"]),
         f"n times the generalisation error of SGD at n = {curves[-1]['n']}, at the step for which "
         f"theory says β = 1: {errors}.",
         *_broken(numbers["functions"]["rows"]),
     )
 
 
-def _collapsed(rows: Rows) -> tuple[str, ...]:
+def numbers_of_collapse(dataset: xr.Dataset) -> dict[str, Any] | None:
+    """Collect where the singularity attracts, and the share of endpoints that are there.
+
+    Of all pairs of a singular problem and a setting, and of all data sets, those with a negative
+    rate, and those with a positive one; None where no rate is known.
+    """
+    rate, share = (dataset[key].to_numpy().ravel() for key in ("growth", "at_zero"))
+    known = np.isfinite(rate) & np.isfinite(share)
+    if not known.any():
+        return None
+    attracts = known & (rate < 0)
+    return {
+        "known": int(known.sum()),
+        "attracted": int(attracts.sum()),
+        "least_rate": float(rate[known].min()),
+        "shares_where_attracted": share[attracts].tolist(),
+        "share_elsewhere": float(share[known & ~attracts].max(initial=0.0)),
+        "share_of_draws": float(np.nanmax(dataset["own_at_zero"].to_numpy())),
+    }
+
+
+def _collapsed(found: Numbers | None) -> tuple[str, ...]:
     """Say where endpoints gather at the singularity, where the noise of SGD vanishes."""
-    known = [row for row in rows if row["at_zero"] is not None]
-    if not known:
+    if found is None:
         return ()
-    most = max(known, key=lambda row: row["at_zero"])
-    rates = [row for row in known if row["growth"] is not None]
-    least = min(rates, key=lambda row: row["growth"], default=None)
-    line = (
-        f"At w = 0 the noise of SGD vanishes: {most['at_zero']:.3f} of the endpoints of "
-        f"{most['problem']} under “{most['setting']}” have |w₁w₂|√n < 0.001, against "
-        f"{most['own_at_zero']:.3f} of posterior draws"
+    shares = ", ".join(f"{share:.2f}" for share in found["shares_where_attracted"]) or "none"
+    return (
+        "At the singularity w = 0 the noise of SGD vanishes, and a step that is large enough makes "
+        f"it attract: of {found['known']} singular cases (problem, setting, data set) the exact "
+        f"rate of leaving it is negative in {found['attracted']}, least {found['least_rate']:.4f} "
+        f"per step, and the share of endpoints with |w₁w₂|√n < 0.001 is {shares} there, at most "
+        f"{found['share_elsewhere']:.2f} elsewhere, and at most {found['share_of_draws']:.3f} of "
+        "posterior draws.",
     )
-    if least is not None:
-        line += (
-            f"; the exact rate at which SGD leaves w = 0 is least, "
-            f"{plus_minus(least['growth'], least['growth_se'], 4)} per step over data sets, for "
-            f"{least['problem']} under “{least['setting']}”, and below 0 it would stay there"
-        )
-    return (f"{line}.",)
 
 
 def _broken(rows: Rows) -> tuple[str, ...]:

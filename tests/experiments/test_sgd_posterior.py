@@ -372,10 +372,14 @@ def test_a_verdict_names_functions_and_what_diverged() -> None:
     dataset["diverged"][1, 3] = 0.25
     dataset["unfinished"][0, 0] = 7
     dataset["at_zero"][0] = np.nan
+    dataset["growth"][1:, 1:] = 0.01
+    dataset["growth"][2] = 0.01
     said = verdict(dataset).statement
     assert "Diverged in part: monomial_1_1 (batch 10)" in said
     assert "given up: 7" in said
-    assert "0.315 of the endpoints of monomial_1_1 under “reference”" in said
+    assert "of 88 singular cases" in said
+    assert "negative in 1, " in said
+    assert "is 0.30 there, at most 0.33 elsewhere" in said
     assert "Learning x₁ ⊕ x₂, SGD finds 0101 too often" in said
 
 
