@@ -173,10 +173,22 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     return (
         f"Diverged in part: {_grouped(diverged) or 'none'}; no likeliest β or width: "
         f"{_grouped(edge) or 'none'}; nets without all labels right that were given up: {lost}.",
+        "The noise of an epoch adds up to nothing at first order in the step, that of independent "
+        f"batches does not: the likeliest β of the two is {_epochs(found)}.",
         *_collapsed(numbers["collapse"]),
         f"n times the generalisation error of SGD at n = {curves[-1]['n']}, at the step for which "
         f"theory says β = 1: {errors}.",
         *_broken(numbers["functions"]["rows"]),
+    )
+
+
+def _epochs(rows: Rows) -> str:
+    """Give the fitted β under epochs and under independent batches, for each problem."""
+    fits = {(row["problem"], row["setting"]): row["beta"] for row in rows}
+    return ", ".join(
+        f"{_shown(fits[problem, 'epochs'], 2)} and {_shown(fits[problem, REFERENCE], 2)} "
+        f"({problem})"
+        for problem in dict.fromkeys(row["problem"] for row in rows)
     )
 
 

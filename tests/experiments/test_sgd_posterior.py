@@ -96,7 +96,7 @@ def test_the_density_of_a_linear_function_is_that_of_scipy() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.false_alarm(probability=1e-7)
 def test_draws_have_the_density(name: str) -> None:
-    """Of a unit, |b| against its distribution function; of the others, of the first direction."""
+    """Draws of w, of the slope u and of b are held to distribution functions from the density."""
     family = family_of(name, data(name))
     w = family.draw(np.random.default_rng(0), 4000, 0.8, 0.9)
     if name == "linear_3":
@@ -377,6 +377,7 @@ def test_a_verdict_names_functions_and_what_diverged() -> None:
     said = verdict(dataset).statement
     assert "Diverged in part: monomial_1_1 (batch 10)" in said
     assert "given up: 7" in said
+    assert "is 1.01 and 1.01 (linear_3), " in said
     assert "of 88 singular cases" in said
     assert "negative in 1, " in said
     assert "is 0.30 there, at most 0.33 elsewhere" in said
