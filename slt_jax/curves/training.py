@@ -58,8 +58,10 @@ class TrainingSettings(NamedTuple):
     ``warmup`` steps and then falls to 0 at ``steps``, linearly or as a half cosine, or stays.
 
     Batches of ``batch_size`` data are taken from a new order of all n in every epoch, the last of
-    which is what is left over; n or more is the gradient of all data. A step costs the gradients of
-    as many data as the largest batch of all runs that are compiled together.
+    which is what is left over; n or more is the gradient of all data. ``independent_batches`` are
+    the first of a new order at every step instead, as theories of SGD have them: the noise of an
+    epoch adds up to nothing at first order in η, that of independent batches does not. A step costs
+    the gradients of as many data as the largest batch of all runs that are compiled together.
 
     ``weight_decay`` is a penalty in the loss, whose minimum is the posterior mode of a prior
     N(0, 1/(n·weight_decay)) of each real coordinate, for any optimiser; at inverse temperature β of
@@ -100,6 +102,7 @@ class TrainingSettings(NamedTuple):
     stop_at_worst_loss: Number | None = None
     patience: Count | None = None
     largest_loss: Positive = 1e6
+    independent_batches: bool = False
 
     @classmethod
     def grid(cls, **fields: Any) -> list["TrainingSettings"]:
@@ -153,6 +156,7 @@ class Run(NamedTuple):
     stop_at_worst_loss: Numbers
     patience: Numbers
     largest_loss: Numbers
+    independent_batches: Numbers
 
 
 class RunState(NamedTuple):
@@ -325,7 +329,7 @@ def schedule_factor(run: Run, step: Array) -> Array:
 def _batch(run: Run, n: Array, step: Array, width: int) -> tuple[Array, Array]:
     """Return the rows of a step's batch [width], and which of these places it has."""
     size = jnp.minimum(run.batch_size, n)
-    steps_of_epoch = -(-n // size)
+    steps_of_epoch = jnp.where(run.independent_batches, 1, -(-n // size))
     places = step % steps_of_epoch * size + jnp.arange(width)
     is_row = (jnp.arange(width) < size) & (places < n)
     rows = shuffled(jnp.where(is_row, places, 0), n, run.words, step // steps_of_epoch)

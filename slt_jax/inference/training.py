@@ -334,6 +334,6 @@ def _numbers(name: str, settings: list[TrainingSettings], dtype: Any) -> np.ndar
         return np.array([SCHEDULES.index(value) for value in values], np.int32)
     if name in ("batch_size", "steps", "warmup", "patience"):
         return np.array([value or 0 for value in values], np.int32)
-    if name == "decoupled":
+    if name in ("decoupled", "independent_batches"):
         return np.array(values, bool)
     return np.array([-np.inf if value is None else value for value in values], dtype)

@@ -116,6 +116,19 @@ def test_a_run_is_that_of_optax(side_by_side, case):
         assert np.linalg.norm(end - start) > 0.1
 
 
+def test_independent_batches_are_of_a_new_order_at_every_step():
+    runs = train(TrainingSettings(batch_size=4, steps=20, independent_batches=True))
+    for replicate, n in enumerate(SIZES):
+        x, y = (part.astype(np.float32) for part in SETS[replicate])
+        w = start_of(replicate)
+        for step in range(20):
+            order = order_of(np.arange(12), np.int32(n), words_of(replicate, 1), np.int32(step))
+            rows = np.asarray(order)[:4]
+            w = w + 0.1 * x[rows].T @ (y[rows, 0] - x[rows] @ w) / 4
+        run = runs.isel(setting=0, replicate=replicate, seed=1)
+        np.testing.assert_allclose(run["position"], w, atol=2e-5)
+
+
 def start_of(replicate):
     key = jax.random.fold_in(jax.random.fold_in(KEY, replicate), 1)
     return np.asarray(LINEAR.model.sample_prior(jax.random.fold_in(key, 0))["w"])
