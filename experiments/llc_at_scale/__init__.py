@@ -52,7 +52,7 @@ class Config(ExperimentConfig):
     """work that a held-out net may take, in 10⁹ floating-point operations"""
     tuning_gigaflops: Annotated[float, Above(0.001)] = 200.0
     """the same of a tuning net at one γ"""
-    large_gigaflops: Annotated[float, Above(0.001)] = 7000.0
+    large_gigaflops: Annotated[float, Above(0.001)] = 30000.0
     """the same of a large net"""
     solved_nets: Annotated[int, Within(1, 2)] = 2
     """nets that an oracle solves: 2-3-3, and 2-2-2-2 with m = 3"""
