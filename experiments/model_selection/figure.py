@@ -11,9 +11,9 @@ from slt_jax.report.verdict import Verdict
 
 GIBBS, BAYES, FREE_ENERGY, OWN = "Gibbs G_g", "Bayes B_g", "F_n", "loss of runs"
 LOOKS = {
-    "mean": (plotting.BLUE, "o", "-", "mean (protocol B)"),
-    "best": (plotting.ORANGE, "s", "--", "best (protocol A)"),
-    "validated": (plotting.GREEN, "^", ":", "chosen by validation"),
+    "mean": (plotting.BLUE, "o", "-", "B, mean"),
+    "best": (plotting.ORANGE, "s", "--", "A, best"),
+    "validated": (plotting.GREEN, "^", ":", "validated"),
 }
 MARKERS, LINES = ("o", "s", "^", "D", "v", "P"), ("-", "--", ":", "-.", "-", "--")
 SYMBOLS = {
@@ -62,9 +62,8 @@ def _run_panel(axis: plotting.Axes, runs: Mapping[str, Any], source: str, title:
     axis.set_xticks(counts, [f"{int(count)}" for count in counts])
     axis.set(xlabel="number of runs $s$", ylabel=r"Kendall's $\tau_b$ to the ranking by $G_g$")
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.55 * (high - low))
-    axis.axhline(0.0, color=plotting.GREY, linewidth=0.6)
-    axis.legend(fontsize=7, loc="upper center", ncols=2, handlelength=3.0)
+    axis.set_ylim(low, high + 0.3 * (high - low))
+    axis.legend(fontsize=7, loc="upper center", ncols=2, handlelength=3.0, borderpad=0.0)
     axis.set_title(title)
 
 
@@ -123,7 +122,7 @@ def _criteria_panel(
             markerfacecolor="white" if i == 1 else colour,
             label=("to Gibbs $G_g$", "to Bayes $B_g$", "to the true loss of other runs")[i],
         )  # fmt: skip
-    axis.set_xticks(range(len(labels)), labels, rotation=30)
+    axis.set_xticks(range(len(labels)), labels, rotation=30, ha="right", rotation_mode="anchor")
     axis.set_ylabel(r"Kendall's $\tau_b$")
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + 0.3 * (high - low))
@@ -168,8 +167,9 @@ def _luck_panel(axis: plotting.Axes, dataset: xr.Dataset) -> None:
             )  # fmt: skip
     axis.axhline(0.5, color=plotting.GREY, linewidth=0.6)
     axis.set_xscale("log", base=2)
-    axis.set(ylim=(-0.03, 1.45), xlabel="number of runs $s$")
+    axis.set_xticks(counts, [f"{count}" for count in counts])
+    axis.set(ylim=(-0.03, 1.25), xlabel="number of runs $s$")
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     axis.set_ylabel("share of data sets on which\nthe worse model looks better")
-    axis.legend(fontsize=7, loc="upper center", ncols=2, handlelength=3.0)
+    axis.legend(fontsize=7, loc="upper center", ncols=3, handlelength=2.6)
     axis.set_title("The best run misleads: draws of the posteriors\nof degree 3 and degree 8")

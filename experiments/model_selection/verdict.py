@@ -342,6 +342,11 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         sum(CONFIDENT[kind_of(gain)] == sign for cell in runs["cells"] for gain in cell["gains"])
         for sign in (1, -1)
     ]
+    own = ", ".join(
+        f"{_shown(row[OWN]['gain'])} at T = {row['test_size']}"
+        for row in runs["rows"]
+        if (row["source"], row["runs"]) == ("SGD", runs["counts"][-1])
+    )
     expected = ", ".join(
         f"10^{row['log_crossing']:.1f} at T = {row['test_size']} (seen from "
         + (f"{row['crossing']})" if row["crossing"] else f"more than {luck['runs']})")
@@ -349,6 +354,7 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     )
     return (
         f"From which s on B ranks better by G_g than A: {first}.",
+        f"To the true loss of other SGD runs τ of B exceeds that of A by {own}.",
         f"Of single families, noises, n and T, B is better in {signs[0]} and A in {signs[1]} "
         f"of {sum(len(cell['gains']) for cell in runs['cells'])} (each at 95 %).",
         f"The worse model is expected to have the best of s runs from s = {expected}.",

@@ -308,7 +308,7 @@ def test_what_is_missing_is_told_and_drawn() -> None:
     judged = verdict(dataset)
     assert "1 of 48 data sets" in judged.notes[-1]
     assert judged.numbers["criteria"]["tau"]["F_n"]["sBIC"]["value"] is None
-    assert "from s = 10^0.5 at T = 10 (seen from 4)" in judged.notes[2]
+    assert "from s = 10^0.5 at T = 10 (seen from 4)" in judged.notes[3]
     assert set(figure(dataset, judged)) == {"model_selection"}
 
 
