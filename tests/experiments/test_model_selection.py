@@ -41,6 +41,7 @@ from experiments.model_selection.study import (
     run_counts,
 )
 from experiments.model_selection.verdict import kind_of, outcome_of_runs, verdict
+from slt_jax.curves.held_out import held_out_points
 from slt_jax.model import Regression
 from slt_jax.models.polynomial import PolynomialRegression
 from slt_jax.problem import Problem, Truth
@@ -121,6 +122,12 @@ def test_quasi_random_latents_agree_with_the_oracle(name: str) -> None:
     training = slt.training_criteria(oracle, given)
     assert found["waic"][0, 0] == pytest.approx(float(training.waic_error.value), abs=2e-3)
     assert found["loo"][0, 0] == pytest.approx(float(training.loo_error.value), abs=2e-3)
+    errors = slt.generalisation_errors(oracle, given, held_out_points(problem))
+    for part, value in (
+        ("bayes_error", errors.bayes_generalisation_error.value),
+        ("gibbs_error", errors.gibbs_generalisation_error.value),
+    ):
+        assert found[part][0, 0] == pytest.approx(float(value), rel=0.02), part
     assert found["free_energy_se"][0, 0] < 0.01
 
 
