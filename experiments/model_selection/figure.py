@@ -9,16 +9,20 @@ import xarray as xr
 from slt_jax.report import plotting
 from slt_jax.report.verdict import Verdict
 
-GIBBS, BAYES, FREE_ENERGY, OWN = "Gibbs G_g", "Bayes B_g", "F_n", "loss of runs"
+GIBBS, BAYES, OWN = "Gibbs G_g", "Bayes B_g", "loss of runs"
 LOOKS = {
     "mean": (plotting.BLUE, "o", "-", "B, mean"),
     "best": (plotting.ORANGE, "s", "--", "A, best"),
     "validated": (plotting.GREEN, "^", ":", "validated"),
 }
 MARKERS, LINES = ("o", "s", "^", "D", "v", "P"), ("-", "--", ":", "-.", "-", "--")
-SYMBOLS = {
-    "F_n": "$F_n$", GIBBS: "Gibbs $G_g$", BAYES: "Bayes $B_g$", FREE_ENERGY: "$F_n$",
-}  # fmt: skip
+SYMBOLS = {"F_n": "$F_n$", "sBIC": "sBIC ($\\lambda$ known)"}
+OPEN = "which protocol ranks as $G_g$ is open"
+MESSAGES = {
+    "better": "the mean ranks as $G_g$ more closely than the best",
+    "worse": "the best ranks as $G_g$ more closely than the mean",
+    "equal": "mean and best rank alike",
+}
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -27,10 +31,8 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
     """Draw τ against s, differences by family, τ of criteria, and shares of data sets misled."""
     runs, criteria = verdict.numbers["runs"], verdict.numbers["criteria"]
     with plotting.panels(2, 3, (13.0, 8.2)) as (page, axes):
-        _run_panel(axes[0, 0], runs, "SGD", "SGD: the protocols against the ranking by $G_g$")
-        _run_panel(
-            axes[0, 1], runs, "posterior", "Draws of the posterior instead: the same protocols"
-        )
+        _run_panel(axes[0, 0], runs, "SGD", "Runs of SGD")
+        _run_panel(axes[0, 1], runs, "posterior", "Runs that are draws of the posterior")
         _gain_panel(axes[0, 2], runs)
         _criteria_panel(axes[1, 0], runs, criteria)
         _agreement_panel(axes[1, 1], criteria)
@@ -60,11 +62,17 @@ def _run_panel(axis: plotting.Axes, runs: Mapping[str, Any], source: str, title:
             )  # fmt: skip
     axis.set_xscale("log", base=2)
     axis.set_xticks(counts, [f"{int(count)}" for count in counts])
-    axis.set(xlabel="number of runs $s$", ylabel=r"Kendall's $\tau_b$ to the ranking by $G_g$")
+    axis.set(
+        xlabel="number of runs $s$ (bars: 95 % intervals)",
+        ylabel=r"Kendall's $\tau_b$ to the ranking by $G_g$",
+    )
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + 0.3 * (high - low))
     axis.legend(fontsize=7, loc="upper center", ncols=2, handlelength=3.0, borderpad=0.0)
-    axis.set_title(title)
+    last = [r for r in runs["rows"] if (r["source"], r["runs"]) == (source, runs["counts"][-1])]
+    kinds = {row[GIBBS]["gain"]["kind"] for row in last}
+    message = MESSAGES.get(kinds.pop(), OPEN) if len(kinds) == 1 else OPEN
+    axis.set_title(f"{title}:\n{message}")
 
 
 def _gain_panel(axis: plotting.Axes, runs: Mapping[str, Any]) -> None:
@@ -93,7 +101,7 @@ def _gain_panel(axis: plotting.Axes, runs: Mapping[str, Any]) -> None:
     axis.set_xlabel(
         rf"$\tau_b$ of B less that of A, $s={runs['counts'][-1]}$, $T={runs['sizes'][0]}$"
     )
-    axis.set_title("Mean less best by family\n(each point one noise and $n$, in the order of (e))")
+    axis.set_title("Mean less best by family\n(each point one noise and $n$)")
     axis.legend(fontsize=7, loc="upper center", ncols=2)
 
 
@@ -134,22 +142,22 @@ def _criteria_panel(
 
 
 def _agreement_panel(axis: plotting.Axes, criteria: Mapping[str, Any]) -> None:
-    cells = criteria["cells"]
-    names = [name for name in cells[0] if name not in ("noise", "n")]
+    families = criteria["families"]
+    names = list(next(iter(families.values()))["to F_n"])
     for i, name in enumerate(names):
         _errorbar(
-            axis, np.arange(len(cells)) + 0.12 * (i - (len(names) - 1) / 2),
-            [cell[name] for cell in cells], color=plotting.COLOURS[i], marker=MARKERS[i],
+            axis, np.arange(len(families)) + 0.12 * (i - (len(names) - 1) / 2),
+            [by["to F_n"][name] for by in families.values()], color=plotting.COLOURS[i],
+            marker=MARKERS[i],
             linestyle="none", markerfacecolor="white" if i % 2 else plotting.COLOURS[i],
             label=name,
         )  # fmt: skip
     axis.axhline(0.8, color=plotting.GREY, linestyle="--", linewidth=0.8)
-    axis.set_xticks(
-        range(len(cells)), [f"noise {c['noise']:g}\n$n={c['n']}$" for c in cells], fontsize=8
-    )
+    axis.set_xticks(range(len(families)), [name.replace("_", "\n") for name in families])
     axis.set_ylabel(r"Kendall's $\tau_b$ to the ranking by $F_n$")
     low, _ = axis.get_ylim()
-    axis.set_ylim(low, 1.0 + 0.35 * (1.0 - low))
+    axis.set_ylim(low, 1.0 + 0.25 * (1.0 - low))
+    axis.set_yticks([tick for tick in np.arange(-1, 1.1, 0.5) if tick >= low])
     axis.legend(fontsize=7, loc="upper center", ncols=3)
     axis.set_title("Which criterion ranks as the exact $F_n$\n(dashed: nine of ten pairs)")
 

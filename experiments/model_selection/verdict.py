@@ -1,6 +1,6 @@
 """The verdict on rankings by runs (N4) and by evidence (N2), from the dataset alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ MIN_DATA_SETS = 8
 
 Numbers = Mapping[str, Any]
 Floats = NDArray[np.float64]
-CONFIDENT = {"better": 1, "worse": -1, "equal": 0, "unresolved": 0}
 
 
 def verdict(dataset: xr.Dataset) -> Verdict:
@@ -122,10 +121,8 @@ def _gain(tau: xr.DataArray) -> xr.DataArray:
 def _first(rows: Sequence[Numbers], source: str, size: int) -> int | None:
     """Return the least s from which on B ranks better by G_g than A, None where it never does."""
     first = None
-    for row in rows:
-        if (row["source"], row["test_size"]) == (source, size):
-            better = row[GIBBS]["gain"]["kind"] == "better"
-            first = (first or row["runs"]) if better else None
+    for row in (row for row in rows if (row["source"], row["test_size"]) == (source, size)):
+        first = (first or row["runs"]) if row[GIBBS]["gain"]["kind"] == "better" else None
     return first
 
 
@@ -161,44 +158,46 @@ def numbers_of_criteria(dataset: xr.Dataset) -> dict[str, Any]:
         reference: {name: pooled(tau.sel(reference=reference, criterion=name)) for name in names}
         for reference in (GIBBS, BAYES, FREE_ENERGY)
     }
-    cells = []
-    for cell in dataset["cell"].to_numpy().tolist():
-        at = tau.sel(cell=cell)
-        to_evidence = at.sel(reference=FREE_ENERGY)
-        row: dict[str, Any] = {
+    to_evidence, comparisons = tau.sel(reference=FREE_ENERGY), dataset.sizes["cell"]
+    cells = [
+        {
             "noise": float(dataset["noise"].sel(cell=cell)),
             "n": int(dataset["sample_size"].sel(cell=cell)),
+            **{
+                name: pooled(to_evidence.sel(cell=cell, criterion=name), comparisons)
+                for name in names[1:]
+            },
         }
-        for name in names[1:]:
-            row[name] = pooled(to_evidence.sel(criterion=name), dataset.sizes["cell"])
-        cells.append(row)
-    versus = {
-        name: pooled(_difference(tau.sel(reference=FREE_ENERGY), "WBIC", name))
-        for name in names[2:]
+        for cell in dataset["cell"].to_numpy()
+    ]
+    by_family = {
+        family: {
+            "to F_n": {
+                name: pooled(to_evidence.sel(family=family, criterion=name), tau.sizes["family"])
+                for name in names[1:]
+            },
+            "to B_g": {
+                name: pooled(tau.sel(reference=BAYES, family=family, criterion=name))
+                for name in ("F_n", "WAIC")
+            },
+        }
+        for family in dataset["family"].to_numpy().tolist()
     }
-    ahead = {name: pooled(_difference(tau.sel(reference=BAYES), name, "F_n")) for name in names[1:]}
     return {
         "tau": whole,
         "cells": cells,
-        "wbic_less": {name: one | {"kind": kind_of(one)} for name, one in versus.items()},
-        "less_evidence": {name: one | {"kind": kind_of(one)} for name, one in ahead.items()},
+        "families": by_family,
         "regret": {name: pooled(dataset["regret"].sel(criterion=name)) for name in names},
     }
 
 
-def _difference(tau: xr.DataArray, name: str, other: str) -> xr.DataArray:
-    return tau.sel(criterion=name, drop=True) - tau.sel(criterion=other, drop=True)
-
-
 def numbers_of_luck(dataset: xr.Dataset) -> dict[str, Any]:
     """Collect how often the worse model looks better, and from how many runs on."""
-    rows = []
-    counts = dataset["luck_run"].to_numpy()
+    rows, counts, names = [], dataset["luck_run"].to_numpy(), ("mean", "best")
     for size in dataset["luck_test"].to_numpy().tolist():
         at = dataset.sel(luck_test=size)
-        misled = {
-            name: at["misled"].sel(luck_protocol=name).to_numpy() for name in ("mean", "best")
-        }
+        misled = {name: at["misled"].sel(luck_protocol=name).to_numpy() for name in names}
+        last = at["misled_se"].isel(luck_run=-1)
         over = np.flatnonzero(misled["best"] > 0.5)
         rows.append(
             {
@@ -206,17 +205,13 @@ def numbers_of_luck(dataset: xr.Dataset) -> dict[str, Any]:
                 "log_crossing": float(at["log_crossing"]),
                 "crossing": int(counts[over[0]]) if len(over) else None,
                 "misled": {name: [float(v[0]), float(v[-1])] for name, v in misled.items()},
-                "misled_se": {
-                    name: float(at["misled_se"].sel(luck_protocol=name)[-1])
-                    for name in ("mean", "best")
-                },
+                "misled_se": {name: float(last.sel(luck_protocol=name)) for name in names},
             }
         )
     return {
         "rows": rows,
         "runs": int(counts[-1]),
         "gibbs": dataset["luck_gibbs"].to_numpy().tolist(),
-        "models": dataset["luck_model"].to_numpy().tolist(),
     }
 
 
@@ -236,23 +231,23 @@ def judge_runs(numbers: Numbers) -> Finding:
         source: [last[source, size][GIBBS]["gain"]["kind"] for size in sizes]
         for source in ("SGD", "posterior")
     }
-    outcome = outcome_of_runs(kinds, sizes)
+    own_kinds = [last["SGD", size][OWN]["gain"]["kind"] for size in sizes]
+    outcome = outcome_of_runs(kinds, own_kinds, sizes)
     gains = {
         source: ", ".join(
             f"{_shown(last[source, size][GIBBS]['gain'])} at T = {size}" for size in sizes
         )
         for source in ("SGD", "posterior")
     }
-    row = luck["rows"][0]
-    own = last["SGD", sizes[-1]]
+    row, own = luck["rows"][0], last["SGD", sizes[-1]]
     why = (
         f"Read as: with s = {runs['counts'][-1]} runs, Kendall's τ to the ranking by the exact "
         "G_g of the posterior is larger for protocol B than for A by more than the interval of the "
         f"difference over data sets, which is {gains['SGD']} for SGD and {gains['posterior']} for "
         "runs that are draws of the posterior. "
         f"SGD is no draw of it: at T = {sizes[-1]} its mean test loss has τ = "
-        f"{_shown(own[OWN]['mean'])} to the true loss of other runs but only "
-        f"{_shown(own[GIBBS]['mean'])} to G_g. "
+        f"{_shown(own[OWN]['mean'])} to the true loss of other SGD runs, where B gains "
+        f"{_shown(own[OWN]['gain'])}, but {_shown(own[GIBBS]['mean'])} to G_g. "
         "The best run misleads where runs scatter and test sets are small: of two posteriors with "
         f"G_g = {luck['gibbs'][0]:.3f} and {luck['gibbs'][1]:.3f} the worse has the best of "
         f"{luck['runs']} runs on T = {row['test_size']} data in {row['misled']['best'][1]:.0%} of "
@@ -261,44 +256,50 @@ def judge_runs(numbers: Numbers) -> Finding:
     return Finding("N4", PRACTICE, outcome, f"{why}.")
 
 
-def outcome_of_runs(kinds: Mapping[str, Sequence[str]], sizes: Sequence[int]) -> str:
-    """Say the outcome from how B compares with A at each T, for SGD and for posterior draws."""
+def outcome_of_runs(
+    kinds: Mapping[str, Sequence[str]], own: Sequence[str], sizes: Sequence[int]
+) -> str:
+    """Say the outcome from how B compares with A at each T.
+
+    To the G_g of the posterior, for runs of SGD and for draws of it, and to SGD's ``own`` loss.
+    """
     sgd, drawn = kinds["SGD"], kinds["posterior"]
     if all(kind == "better" for kind in sgd):
         return "holds"
     better = [size for size, kind in zip(sizes, sgd, strict=True) if kind == "better"]
     if better:
         return f"holds only if the test set has T = {_listed(better)} data, of {_listed(sizes)}"
-    if "unresolved" in sgd and "worse" not in sgd:
-        return "is undecided"
+    unresolved = "unresolved" in sgd and "worse" not in sgd
+    if all(kind == "better" for kind in (*own, *drawn)):
+        rest = "it is undecided" if unresolved else "it fails"
+        return (
+            "holds only if G_g is the mean true loss of the runs themselves; of SGD and the G_g of "
+            f"the posterior {rest}"
+        )
     of_draws = [size for size, kind in zip(sizes, drawn, strict=True) if kind == "better"]
-    if of_draws:
+    if of_draws and not unresolved:
         return (
             "holds only if runs are draws of the posterior and the test set has T = "
             f"{_listed(of_draws)} data, of {_listed(sizes)}"
         )
-    return "fails"
+    return "is undecided" if unresolved else "fails"
 
 
 def judge_criteria(numbers: Numbers) -> Finding:
-    """N2 holds where WBIC has at least nine of ten pairs as F_n in each cell of noise and n."""
-    cells = numbers["cells"]
-    known = [
-        cell for cell in cells
-        if cell["WBIC"]["value"] is not None and cell["WBIC"]["data_sets"] >= MIN_DATA_SETS
-    ]  # fmt: skip
-    above = [c for c in known if c["WBIC"]["value"] - c["WBIC"]["half_width"] >= MIN_AGREEMENT]
-    below = [c for c in known if c["WBIC"]["value"] + c["WBIC"]["half_width"] < MIN_AGREEMENT]
-    if known and len(above) == len(cells):
+    """N2 holds where WBIC has at least nine of ten pairs in the order of F_n in each family."""
+    by_family = {family: by["to F_n"]["WBIC"] for family, by in numbers["families"].items()}
+    known = {
+        family: one for family, one in by_family.items()
+        if one["value"] is not None and one["data_sets"] >= MIN_DATA_SETS
+    }  # fmt: skip
+    above = [f for f, one in known.items() if one["value"] - one["half_width"] >= MIN_AGREEMENT]
+    below = [f for f, one in known.items() if one["value"] + one["half_width"] < MIN_AGREEMENT]
+    if above and len(above) == len(by_family):
         outcome = "holds"
-    elif above:
-        outcome = "holds only if " + " or ".join(
-            f"n = {c['n']} at noise {c['noise']:g}" for c in above
-        )
-    elif known and len(below) == len(cells):
-        outcome = "fails"
+    elif above and below:
+        outcome = f"holds only if the family is {_listed(above)}, of {_listed(by_family)}"
     else:
-        outcome = "is undecided"
+        outcome = "fails" if below else "is undecided"
     tau = numbers["tau"]
     others = ", ".join(
         f"{name} {_shown(tau[FREE_ENERGY][name])}" for name in ("WAIC", "LOO", "BIC", "sBIC")
@@ -306,11 +307,12 @@ def judge_criteria(numbers: Numbers) -> Finding:
     bayes = ", ".join(
         f"{name} {_shown(tau[BAYES][name])}" for name in ("F_n", "WBIC", "WAIC", "LOO", "BIC")
     )
-    least = min((c["WBIC"]["value"] for c in known), default=float("nan"))
+    each = ", ".join(f"{_shown(one)} for {family}" for family, one in by_family.items())
     why = (
         "Read as: WBIC has nine of ten pairs of models in the order of the exact F_n, τ ≥ "
-        f"{MIN_AGREEMENT:g}, at each noise and n; its τ is {_shown(tau[FREE_ENERGY]['WBIC'])} over "
-        f"all and {least:.2f} at the worst, against {others} (sBIC where λ is known). "
+        f"{MIN_AGREEMENT:g}, in each family over all noises and n; its τ is {each}, as models "
+        "whose F_n differ by less than its own fluctuation, of order √log n, are out of reach, and "
+        f"over all {_shown(tau[FREE_ENERGY]['WBIC'])} against {others} (sBIC where λ is known). "
         f"Whether F_n ranks by generalisation is another question: to the exact B_g τ is {bayes}. "
         f"Choosing by F_n costs {_shown(numbers['regret']['F_n'])} nats of nG_g, by WAIC "
         f"{_shown(numbers['regret']['WAIC'])}"
@@ -321,7 +323,7 @@ def judge_criteria(numbers: Numbers) -> Finding:
 # --- words ------------------------------------------------------------------------------------
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _listed(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values))
 
 
@@ -339,14 +341,19 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"{at}: {'never' if s is None else f's ≥ {s}'}" for at, s in runs["first"].items()
     )
     signs = [
-        sum(CONFIDENT[kind_of(gain)] == sign for cell in runs["cells"] for gain in cell["gains"])
-        for sign in (1, -1)
+        sum(kind_of(gain) == kind for cell in runs["cells"] for gain in cell["gains"])
+        for kind in ("better", "worse")
     ]
     own = ", ".join(
         f"{_shown(row[OWN]['gain'])} at T = {row['test_size']}"
         for row in runs["rows"]
         if (row["source"], row["runs"]) == ("SGD", runs["counts"][-1])
     )
+    stuck = [
+        f"{cell['family']} at noise {cell['noise']:g}, n = {cell['n']}"
+        for cell in runs["cells"]
+        if cell["source"] == "SGD" and all(kind_of(gain) == "worse" for gain in cell["gains"])
+    ]
     expected = ", ".join(
         f"10^{row['log_crossing']:.1f} at T = {row['test_size']} (seen from "
         + (f"{row['crossing']})" if row["crossing"] else f"more than {luck['runs']})")
@@ -356,7 +363,8 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
         f"From which s on B ranks better by G_g than A: {first}.",
         f"To the true loss of other SGD runs τ of B exceeds that of A by {own}.",
         f"Of single families, noises, n and T, B is better in {signs[0]} and A in {signs[1]} "
-        f"of {sum(len(cell['gains']) for cell in runs['cells'])} (each at 95 %).",
+        f"of {sum(len(cell['gains']) for cell in runs['cells'])} (each at 95 %); "
+        f"of SGD runs A is better at every T in {_listed(stuck) or 'none'}.",
         f"The worse model is expected to have the best of s runs from s = {expected}.",
         f"All errors are half-widths of 95 % intervals over {runs['data_sets']} data sets; pairs "
         "whose losses differ by less than 0.05 nats over all n data, or two standard errors, tie.",
@@ -404,13 +412,17 @@ def table_of_cells(numbers: Numbers) -> str:
 
 
 def table_of_agreement(numbers: Numbers) -> str:
-    """Tabulate τ of the criteria to F_n by noise and n."""
+    """Tabulate τ of the criteria to F_n, and of F_n and WAIC to B_g, by noise and n, by family."""
     names = [name for name in numbers["cells"][0] if name not in ("noise", "n")]
     rows = [
-        [f"{cell['noise']:g}", str(cell["n"]), *(_shown(cell[name]) for name in names)]
+        [f"noise {cell['noise']:g}, n = {cell['n']}", *(_shown(cell[name]) for name in names)]
         for cell in numbers["cells"]
     ]
-    return aligned(("noise", "n", *(f"τ({name}, F_n)" for name in names)), rows)
+    for family, by in numbers["families"].items():
+        rows.append([family, *(_shown(one) for part in by.values() for one in part.values())])
+    rows = [row + ["–"] * (len(names) + 3 - len(row)) for row in rows]
+    head = (*(f"τ({name}, F_n)" for name in names), "τ(F_n, B_g)", "τ(WAIC, B_g)")
+    return aligned(("of", *head), rows)
 
 
 def table_of_luck(numbers: Numbers) -> str:

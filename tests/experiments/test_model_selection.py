@@ -223,7 +223,7 @@ def test_the_mean_of_lucky_runs_is_steady_and_the_best_is_not() -> None:
 
 
 def made(
-    mean: float = 0.6, best: float = 0.3, drawn: float = 0.3, wbic: float = 0.95
+    mean: float = 0.6, best: float = 0.3, drawn: float = 0.3, wbic: float = 0.95, own: float = 0.0
 ) -> xr.Dataset:
     """Make a dataset of 12 data sets whose τ are these, give or take a little."""
     rng = np.random.default_rng(1)
@@ -236,6 +236,7 @@ def made(
     shape = (2, cells, replicates)
     run_tau = near((2, 4, 3, 2, 2, *shape))
     run_tau[0, :, 0] += mean
+    run_tau[0, 3, 0] += own
     run_tau[:, :, 1] += best
     run_tau[1, :, 0] += drawn
     taus = 0.5 + near((len(REFERENCES), len(CRITERIA), *shape))
@@ -283,9 +284,17 @@ def test_every_outcome_of_protocols() -> None:
     assert outcomes(made(mean=0.3, drawn=0.6))["N4"].startswith(only)
     assert outcomes(made().isel(replicate=slice(4)))["N4"] == "is undecided"
     of_kinds = functools.partial(outcome_of_runs, sizes=(20, 1000))
-    mixed = of_kinds({"SGD": ("better", "equal"), "posterior": ("equal", "equal")})
+    themselves = "holds only if G_g is the mean true loss of the runs themselves; of SGD and the"
+    both = outcomes(made(mean=0.3, drawn=0.6, own=0.3))["N4"]
+    assert both == f"{themselves} G_g of the posterior it fails"
+    open_ = of_kinds(
+        {"SGD": ("unresolved", "equal"), "posterior": ("better", "better")}, ("better", "better")
+    )
+    assert open_ == f"{themselves} G_g of the posterior it is undecided"
+    none = ("equal", "equal")
+    mixed = of_kinds({"SGD": ("better", "equal"), "posterior": none}, none)
     assert mixed == "holds only if the test set has T = 20 data, of 20, 1000"
-    unresolved = of_kinds({"SGD": ("unresolved", "equal"), "posterior": ("better", "better")})
+    unresolved = of_kinds({"SGD": ("unresolved", "equal"), "posterior": ("better", "better")}, none)
     assert unresolved == "is undecided"
 
 
@@ -293,10 +302,13 @@ def test_every_outcome_of_criteria() -> None:
     assert outcomes(made())["N2"] == "holds"
     assert outcomes(made(wbic=0.5))["N2"] == "fails"
     assert outcomes(made(wbic=0.8))["N2"] == "is undecided"
+    worst = made(wbic=0.8)
+    worst["tau"].loc[{"criterion": "WBIC", "reference": "F_n", "family": "widths"}] -= 0.5
+    assert outcomes(worst)["N2"] == "fails"
     assert outcomes(made().isel(replicate=slice(4)))["N2"] == "is undecided"
     part = made()
-    part["tau"].loc[{"criterion": "WBIC", "reference": "F_n", "cell": 1}] -= 0.5
-    assert outcomes(part)["N2"] == "holds only if n = 20 at noise 0.7"
+    part["tau"].loc[{"criterion": "WBIC", "reference": "F_n", "family": "widths"}] -= 0.5
+    assert outcomes(part)["N2"] == "holds only if the family is degrees, of degrees, widths"
 
 
 def test_kinds_of_differences() -> None:
