@@ -68,6 +68,25 @@ def _at(block: _Block, phi: Array) -> tuple[Array, Array]:
     return phi @ block.mean, jnp.sum((phi @ block.covariance) * phi, axis=-1)
 
 
+def _errors(
+    block: _Block, log_weights: Array, at_points: Array, points: Points, scale: Array
+) -> tuple[Array, Array]:
+    """Compute B_g and G_g, the excess over the truth's loss of the mixture over latents."""
+    q = points.truth.shape[1]
+    f, v = _at(block, at_points)
+    gap = jnp.sum((f - scale * points.truth) ** 2, axis=-1)
+    gibbs = points.weights @ (jnp.exp(log_weights) @ (gap + q * v)) / 2
+    offset = log_weights[:, None] - q / 2 * jnp.log1p(v)
+
+    def loss_at(noise: Array) -> Array:
+        distance = gap + 2 * (scale * points.truth - f) @ noise + noise @ noise
+        density = logsumexp(offset - distance / (2 * (1 + v)), axis=0)
+        return -density - noise @ noise / 2
+
+    bayes = points.noise_weights @ jax.lax.map(loss_at, points.noise) @ points.weights
+    return bayes, gibbs
+
+
 def _quantities(
     phi: Array, at_points: Array, points: Points, scale: Array, data: tuple[Array, Array, Array],
     keys: Array,
@@ -105,18 +124,7 @@ def _quantities(
     cold_weights = jax.nn.softmax(cold.log_evidence)
     best = jnp.argmax(block.log_peak)
 
-    f, v = _at(block, at_points)
-    gap = jnp.sum((f - scale * points.truth) ** 2, axis=-1)
-    gibbs = points.weights @ (weights @ (gap + q * v)) / 2
-
-    offset = log_weights[:, None] - q / 2 * jnp.log1p(v)
-
-    def loss_at(noise: Array) -> Array:
-        distance = gap + 2 * (scale * points.truth - f) @ noise + noise @ noise
-        density = logsumexp(offset - distance / (2 * (1 + v)), axis=0)
-        return -density - noise @ noise / 2
-
-    bayes = points.noise_weights @ jax.lax.map(loss_at, points.noise) @ points.weights
+    bayes, gibbs = _errors(block, log_weights, at_points, points, scale)
 
     def draw(key: Array) -> tuple[Array, Array]:
         latent_key, outer_key = jax.random.split(key)
