@@ -42,6 +42,40 @@ class _Block(NamedTuple):
     log_peak: Array
 
 
+def _factor(matrix: Array) -> Array:
+    """Return the Cholesky factor L [..., p, p] of matrices LLᵀ, written out.
+
+    The batched calls of LAPACK wait inside a thread of a pool for others of it: two at a time on a
+    pool of two wait for ever.
+    """
+    size = matrix.shape[-1]
+    rows: list[list[Array]] = [[] for _ in range(size)]
+    for i in range(size):
+        for j in range(i):
+            known = sum((rows[i][k] * rows[j][k] for k in range(j)), jnp.zeros(()))
+            rows[i].append((matrix[..., i, j] - known) / rows[j][j])
+        rows[i].append(jnp.sqrt(matrix[..., i, i] - sum((x**2 for x in rows[i]), jnp.zeros(()))))
+    return _lower(rows)
+
+
+def _inverse(factor: Array) -> Array:
+    """Return the inverse [..., p, p] of lower triangular matrices, written out."""
+    size = factor.shape[-1]
+    rows: list[list[Array]] = [[] for _ in range(size)]
+    for i in range(size):
+        for j in range(i):
+            known = sum((factor[..., i, k] * rows[k][j] for k in range(j, i)), jnp.zeros(()))
+            rows[i].append(-known / factor[..., i, i])
+        rows[i].append(1 / factor[..., i, i])
+    return _lower(rows)
+
+
+def _lower(rows: list[list[Array]]) -> Array:
+    zero = jnp.zeros_like(rows[0][0])
+    full = [jnp.stack([*row, *[zero] * (len(rows) - len(row))], axis=-1) for row in rows]
+    return jnp.stack(full, axis=-2)
+
+
 def _block(phi: Array, y: Array, weights: Array) -> _Block:
     """Integrate the outer weights for features [N, n, p], outputs [n, q] and weights [n].
 
@@ -51,10 +85,8 @@ def _block(phi: Array, y: Array, weights: Array) -> _Block:
     weighted = phi * weights[None, :, None]
     p = phi.shape[-1]
     precision = jnp.eye(p) + jnp.swapaxes(weighted, 1, 2) @ phi
-    factor = jnp.linalg.cholesky(precision)
-    inverse = jax.scipy.linalg.solve_triangular(
-        factor, jnp.broadcast_to(jnp.eye(p), factor.shape), lower=True
-    )
+    factor = _factor(precision)
+    inverse = _inverse(factor)
     covariance = jnp.swapaxes(inverse, 1, 2) @ inverse
     cross = jnp.einsum("nip,iq->npq", weighted, y)
     mean = covariance @ cross
@@ -130,7 +162,7 @@ def _quantities(
         latent_key, outer_key = jax.random.split(key)
         which = jax.random.categorical(latent_key, block.log_evidence)
         normal = jax.random.normal(outer_key, block.mean.shape[1:])
-        return which, block.mean[which] + jnp.linalg.cholesky(block.covariance[which]) @ normal
+        return which, block.mean[which] + _factor(block.covariance[which]) @ normal
 
     which, outer = jax.vmap(draw)(keys)
     return {

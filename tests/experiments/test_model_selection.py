@@ -23,7 +23,7 @@ from experiments.model_selection.families import (
 )
 from experiments.model_selection.figure import figure
 from experiments.model_selection.luck import Luck, crossing, draw_luck
-from experiments.model_selection.posterior import outputs, posteriors
+from experiments.model_selection.posterior import _factor, _inverse, outputs, posteriors
 from experiments.model_selection.ranking import (
     PROTOCOLS,
     pairs,
@@ -142,6 +142,16 @@ def test_draws_of_the_posterior_have_its_loss() -> None:
     error = losses.std(ddof=1) / math.sqrt(len(losses))
     assert abs(losses.mean() - found["gibbs_error"][0, 1]) < 6 * error
     assert error < 0.1 * found["gibbs_error"][0, 1]
+
+
+def test_factors_written_out_are_those_of_lapack() -> None:
+    root = np.random.default_rng(0).normal(size=(7, 5, 5))
+    matrix = root @ np.swapaxes(root, 1, 2) + np.eye(5)
+    with jax.enable_x64(True):
+        factor = np.asarray(_factor(jax.numpy.asarray(matrix)))
+        inverse = np.asarray(_inverse(jax.numpy.asarray(factor)))
+    np.testing.assert_allclose(factor, np.linalg.cholesky(matrix), atol=1e-12)
+    np.testing.assert_allclose(inverse @ factor, np.broadcast_to(np.eye(5), (7, 5, 5)), atol=1e-12)
 
 
 def test_truths_are_of_unit_size_and_data_are_nested() -> None:
