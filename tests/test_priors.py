@@ -14,7 +14,13 @@ from scipy import stats
 from slt_jax.curves.jobs import ravelled, target_of, unravelled
 from slt_jax.model import Model
 from slt_jax.models import named_problems
-from slt_jax.priors import constrained, coordinate_shapes, parameter_shapes, unconstrained
+from slt_jax.priors import (
+    constrained,
+    coordinate_shapes,
+    parameter_shapes,
+    unconstrained,
+    visited,
+)
 from slt_jax.problem import Problem
 from slt_jax.shapes import datum_of
 
@@ -154,3 +160,27 @@ def test_other_priors_are_refused(prior, message):
             door()
         assert str(error.value) == message
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_number_beside_an_array_has_the_precision_of_each_caller(first: bool) -> None:
+    """JAX keeps one program for numpyro's doubles, as of this scale, under both precisions."""
+    jax.clear_caches()
+    prior = {"w": dist.Normal(jnp.zeros(3), 1.0).to_event(1)}
+
+    def log_prior(w: jax.Array) -> jax.Array:
+        terms: list[jax.Array] = []
+
+        def value_of(_: str, distribution: dist.Distribution) -> jax.Array:
+            terms.append(distribution.log_prob(w))
+            return w
+
+        visited(prior, value_of)
+        return jnp.sum(jnp.stack(terms))
+
+    with jax.enable_x64(first):
+        jax.jit(log_prior)(jnp.ones(3))
+    with jax.enable_x64(not first):
+        slope = jax.jit(jax.grad(log_prior))(jnp.ones(3))
+    assert slope.dtype == (np.float32 if first else np.float64)
+    np.testing.assert_array_equal(slope, -1.0)
