@@ -94,7 +94,7 @@ def test_the_density_of_a_linear_function_is_that_of_scipy() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.false_alarm(probability=1e-7)
+@pytest.mark.false_alarm(comparisons=2, probability=1e-7)
 def test_draws_have_the_density(name: str) -> None:
     """Draws of w, of the slope u and of b are held to distribution functions from the density."""
     family = family_of(name, data(name))
@@ -122,7 +122,7 @@ def test_draws_have_the_density(name: str) -> None:
     assert kstest(drawn, lambda z: np.interp(z, grid, below / below[-1])).pvalue > 1e-7
 
 
-@pytest.mark.false_alarm(probability=1e-8)
+@pytest.mark.false_alarm(comparisons=2, probability=1e-8)
 def test_a_fit_finds_the_posterior_that_draws_are_of() -> None:
     family = family_of("linear_3", data("linear_3"))
     fit = fitted(family, family.draw(np.random.default_rng(3), 20000, 0.5, 0.6))
