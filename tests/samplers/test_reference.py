@@ -15,6 +15,7 @@ from slt_jax.oracles.oracle import oracle_for
 from slt_jax.samplers.nuts import NUTSSettings, nuts
 
 
+@pytest.mark.slow
 @pytest.mark.false_alarm(comparisons=1, standard_errors=5)
 def test_nuts_agrees_with_the_oracle_on_a_singular_model():
     """E_β[nL_n] of y = w₁w₂x at β = 1/log n: R̂ and ESS first, then 5 standard errors (10⁻⁶)."""

@@ -33,6 +33,7 @@ def by_grid(inputs: np.ndarray, y: np.ndarray) -> float:
     return float(np.log(np.sum(np.exp(log_density) * prior)) + constant)
 
 
+@pytest.mark.slow
 def test_two_inputs_agree_with_a_grid():
     model = ShallowNet(input_dim=2, hidden_dim=1, activation="relu")
     optimum = {key: np.ones(prior.shape()) for key, prior in model.priors().items()}
