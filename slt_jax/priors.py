@@ -22,6 +22,8 @@ from jax import Array
 from numpyro.distributions import Delta, Distribution, ImproperUniform, biject_to
 from numpyro.distributions.transforms import IdentityTransform, IndependentTransform
 
+from slt_jax.run.precision import without_numpy_doubles
+
 Shape = tuple[int, ...]
 Priors = Mapping[str, Any]
 
@@ -43,18 +45,8 @@ def visited(priors: Priors, value_of: Callable[[str, Any], Array]) -> dict[str, 
         is_conditional = callable(prior) and not isinstance(prior, Distribution)
         distribution = prior(dict(params)) if is_conditional else prior
         _check(name, distribution)
-        params[name] = value_of(name, jax.tree.map(_of_jax, distribution))
+        params[name] = value_of(name, without_numpy_doubles(distribution))
     return params
-
-
-def _of_jax(leaf: Any) -> Any:
-    """Return doubles of NumPy as those of JAX, in its default precision, and the rest as it is.
-
-    numpyro makes them of Python's numbers beside an array. JAX keeps one program for NumPy's
-    doubles, whether it was traced with 64-bit types or without, and fails where it needs the other.
-    """
-    is_numpy = isinstance(leaf, np.ndarray | np.floating) and leaf.dtype == np.float64
-    return jnp.asarray(leaf, float) if is_numpy else leaf
 
 
 def _check(name: str, distribution: Any) -> None:

@@ -6,9 +6,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def in_float64(function: Callable[P, R]) -> Callable[P, R]:
@@ -33,3 +35,16 @@ def in_default_precision(params: Mapping[str, Any]) -> dict[str, Any]:
     was traced with 64-bit types or without, and fails where it was traced with the others.
     """
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(params))
+
+
+def without_numpy_doubles(tree: T) -> T:
+    """Return a tree whose NumPy doubles are of JAX's default float type, and the rest as it is.
+
+    numpyro makes such doubles of Python's numbers beside an array.
+    """
+
+    def of_jax(leaf: Any) -> Any:
+        is_numpy = isinstance(leaf, np.ndarray | np.floating) and leaf.dtype == np.float64
+        return jnp.asarray(leaf, float) if is_numpy else leaf
+
+    return jax.tree.map(of_jax, tree)
