@@ -52,6 +52,10 @@ class FlatLoss:
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return self.loss(jax.tree.unflatten(self.structure, leaves), others, batch)
 
+    def total(self, flat: Array, others: Any, batch: Any, weights: Array) -> Array:
+        """Sum of the losses of all data, each with its weight, in total nats."""
+        return jnp.sum(weights * self(flat, others, batch))
+
     def gain(self, flat: Array, fixed: tuple[Array, Any], batch: Any, weights: Array) -> Array:
         """Sum of how much lower the loss of each datum is than at the centre, in total nats.
 
@@ -163,22 +167,6 @@ def _local_data(
     return LocalData(batch, weights, checkpoint.centre, sampled, checkpoint.others, radius)
 
 
-def _mean_loss(flat_loss: FlatLoss, data: LocalData) -> Array:
-    """Return L_n(w*) in nats per datum."""
-
-    def loss_of(block: Any) -> Array:
-        return flat_loss(data.centre, data.others, block)
-
-    n = len(data.weights)
-    rows = min(n, ROWS_AT_ONCE)
-    split = n - n % rows
-    whole = jax.tree.map(lambda leaf: leaf[:split].reshape(-1, rows, *leaf.shape[1:]), data.batch)
-    total = jnp.sum(jax.lax.map(lambda block: jnp.sum(loss_of(block)), whole))
-    if split < n:
-        total += jnp.sum(loss_of(jax.tree.map(lambda leaf: leaf[split:], data.batch)))
-    return total / n
-
-
 def pilot_batch(
     flat_loss: FlatLoss,
     settings: SGLDSettings,
@@ -215,9 +203,10 @@ def pilot_batch(
             steepest, _ = largest_precision(target, data, beta, weakest, centre, positions, vectors)
             step = 1 / jnp.sqrt(jnp.max(steepest))
         lowest = posterior_mode(target, data, centre)
+        total = sum_over_data(flat_loss.total, data.centre, data.others, data.batch, data.weights)
         norm, noise = _gradient(target, data, group_key)
         return Pilot(
-            loss=_mean_loss(flat_loss, data),
+            loss=total / len(data.weights),
             radius=radius,
             step_size=step,
             positions=positions,
