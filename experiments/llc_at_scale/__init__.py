@@ -5,7 +5,7 @@ singular true parameter by a rule that looks at the chains alone. The interval o
 to the exact λ, the cost to the number of parameters, and SGLD to its own bias.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from slt_jax.run.config import ExperimentConfig
@@ -82,49 +82,32 @@ class Config(ExperimentConfig):
     """steps of its chains that are dropped, and twice as many are kept"""
 
 
+SMOKE = Config(
+    preset="smoke",
+    held_out_sizes=(100, 150),
+    large_sizes=(300,),
+    tuning_sizes=(100,),
+    localisations=(1.0,),
+    gigaflops=20.0,
+    tuning_gigaflops=20.0,
+    large_gigaflops=20.0,
+    solved_nets=1,
+    oracle_steps=2000,
+    step_shares=(0.1, 0.4),
+    bias_chains=16,
+    bias_draws=8,
+    hidden=2,
+    dynamics=("underdamped",),
+    training_steps=(10,),
+    digits=100,
+    digit_warmup=20,
+)
+
 PRESETS = {
     "laptop": Config(),
-    "smoke": Config(
-        preset="smoke",
-        held_out_sizes=(100, 150),
-        large_sizes=(300,),
-        tuning_sizes=(100,),
-        localisations=(1.0,),
-        gigaflops=20.0,
-        tuning_gigaflops=20.0,
-        large_gigaflops=20.0,
-        solved_nets=1,
-        oracle_steps=2000,
-        step_shares=(0.1, 0.4),
-        bias_chains=16,
-        bias_draws=8,
-        hidden=2,
-        dynamics=("underdamped",),
-        training_steps=(10,),
-        digits=100,
-        digit_warmup=20,
-    ),
+    "smoke": SMOKE,
     # Only a net of ten million parameters beside the nets of the smoke preset.
-    "huge": Config(
-        preset="huge",
-        held_out_sizes=(100, 150),
-        large_sizes=(10_000_000,),
-        tuning_sizes=(100,),
-        localisations=(1.0,),
-        gigaflops=20.0,
-        tuning_gigaflops=20.0,
-        large_gigaflops=100_000.0,
-        solved_nets=1,
-        oracle_steps=2000,
-        step_shares=(0.1, 0.4),
-        bias_chains=16,
-        bias_draws=8,
-        hidden=2,
-        dynamics=("underdamped",),
-        training_steps=(10,),
-        digits=100,
-        digit_warmup=20,
-    ),
+    "huge": replace(SMOKE, preset="huge", large_sizes=(10_000_000,), large_gigaflops=100_000.0),
     # Sized for one accelerator at 20 TFlop/s of single precision; it has never been run.
     "paper": Config(
         preset="paper",

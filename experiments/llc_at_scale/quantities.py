@@ -2,6 +2,8 @@
 
 from slt_jax.run.quantities import ONE, PER_DATUM, TEXT, Quantity
 
+from .study import TUNED
+
 OF_A_NET = {
     "estimate": Quantity("λ̂ at nβ = ∞", ONE),
     "estimate_se": Quantity("standard error of all parts", ONE),
@@ -28,16 +30,6 @@ OF_A_NET = {
     "depth": Quantity("number of layers L", ONE),
     "rank": Quantity("rank r of the true map", ONE),
 }
-TUNED = (
-    "estimate",
-    "estimate_se",
-    "sampling",
-    "beyond",
-    "bending",
-    "settling",
-    "log_term",
-    "converged",
-)
 
 QUANTITIES = {
     "net": Quantity("widths and true rank of a held-out net", TEXT),

@@ -20,6 +20,10 @@ from .nets import Net, random_net, target_of
 HELD_OUT, LARGE, TUNING = 1, 2, 3
 # Two layers with m = 1, and three with m = 3, both with the truth zero.
 SOLVED = (Net((2, 3, 3), ()), Net((2, 2, 2, 2), ()))
+# Variables of a net that are kept of each tuning net and γ.
+TUNED = (
+    "estimate", "estimate_se", "sampling", "beyond", "bending", "settling", "log_term", "converged",
+)  # fmt: skip
 NORMAL_QUANTILE = 1.96
 
 
@@ -150,18 +154,8 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         random_net((config.seed, TUNING, i), size) for i, size in enumerate(config.tuning_sizes)
     ]
     labels = xr.Variable("tuning_net", [net.label for net in nets])
-    kept = [
-        "estimate",
-        "estimate_se",
-        "sampling",
-        "beyond",
-        "bending",
-        "settling",
-        "log_term",
-        "converged",
-    ]
-    scan = xr.concat(tuned, dim=labels)[kept]
-    parts.append(scan.rename({name: f"tuning_{name}" for name in kept}))
+    scan = xr.concat(tuned, dim=labels)[list(TUNED)]
+    parts.append(scan.rename({name: f"tuning_{name}" for name in TUNED}))
     known_nets = SOLVED[: config.solved_nets]
     solved = [results[f"oracle.{i}"].drop_attrs() for i in range(len(known_nets))]
     solved_axis = xr.Variable("solved", [net.label for net in known_nets])
