@@ -227,7 +227,7 @@ def posteriors(
     found = jax.tree.map(np.asarray, _program(model, *arrays, keys))
 
     def by_run(name: str) -> np.ndarray:
-        """Of [R, S, cell, k, …] make [cell, R, run, …]."""
+        """Bring values [R, S, cell, k, …] into the order [cell, R, run, …]."""
         values = np.moveaxis(found.pop(name), 2, 0)
         return values.reshape(*values.shape[:2], -1, *values.shape[4:])[:, :, :runs]
 

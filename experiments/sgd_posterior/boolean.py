@@ -134,7 +134,7 @@ def place_in(functions: Integers, every: Integers) -> Integers:
 
 
 class Trained(NamedTuple):
-    """How often each completion was found [completion], how many runs were given up, and steps."""
+    """Counts of the completions that were found [completion], of runs given up, and of steps."""
 
     counts: Integers
     unfinished: int

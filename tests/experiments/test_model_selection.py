@@ -83,7 +83,7 @@ def truth_log_likelihoods(problem: Problem, data: Data) -> jax.Array:
 
 
 def test_polynomials_agree_with_the_oracle() -> None:
-    """Of a truth that the model has, at the beginning of a longer data set."""
+    """The truth is in the model, and the data begin a longer data set."""
     model = PolynomialRegression(functions="legendre", powers=(1, 1, 1, 1))
     (family,) = families(dataclasses.replace(CONFIG, families=("degrees",)))
     data = sample(family, 0, TRAINING, 2, 30)
