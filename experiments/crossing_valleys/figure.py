@@ -38,8 +38,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _exit_panel(axes[1, 0], dataset, looks)
         _ten_panel(axes[1, 1], dataset)
         _fall_panel(axes[1, 2], dataset)
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"crossing_valleys": page}
 
 

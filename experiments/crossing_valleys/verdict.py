@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import stdtr
 
-from slt_jax.estimators import in_standard_errors
+from slt_jax.estimators import in_standard_errors, p_value_of_largest
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
 CROSSING = (
@@ -114,9 +113,8 @@ def numbers_of_samples(dataset: xr.Dataset) -> dict[str, Any]:
                 rows.append(row)
     compared = [row for row in rows if row["converged"] and row["z_score"] is not None]
     largest = max((abs(row["z_score"]) for row in compared), default=None)
-    # Of the largest of all, by Bonferroni.
-    tail = 2 * float(stdtr(float(dataset["num_runs"].max()) - 1, -(largest or 0.0)))
-    p_value = min(1.0, max(len(compared), 1) * tail)
+    freedom = float(dataset["num_runs"].max()) - 1
+    p_value = p_value_of_largest(largest, len(compared), freedom)
     return {
         "radius": float(dataset["radius"][-1]),
         "rows": rows,

@@ -28,9 +28,10 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
             _descent_panel, _gain_panel, _monomial_panel, _tame_panel, _evidence_panel, _beta_panel,
         )  # fmt: skip
         titles = _titles(dataset, verdict)
-        for draw, title, label, axis in zip(drawn, titles, "abcdef", axes.ravel(), strict=True):
+        for draw, title, axis in zip(drawn, titles, axes.ravel(), strict=True):
             draw(axis, dataset)
-            axis.set_title(f"({label}) {title}")
+            axis.set_title(title)
+        plotting.letter(axes)
     return {"double_descent": page}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from slt_jax.report.verdict import Finding, Verdict
+from slt_jax.report.verdict import Finding, Verdict, known
 
 from .tables import interval, tables
 
@@ -42,16 +42,7 @@ def verdict(dataset: xr.Dataset) -> Verdict:
     }
     numbers["descending"] = descending_families(numbers["descents"])
     findings = (judge_descent(numbers), judge_phases(numbers))
-    return Verdict(findings, tables(numbers), _known(numbers), notes(numbers))
-
-
-def _known(value: Any) -> Any:
-    """Put None, which JSON has, in the place of every NaN."""
-    if isinstance(value, dict):
-        return {key: _known(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_known(each) for each in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return Verdict(findings, tables(numbers), known(numbers), notes(numbers))
 
 
 # --- numbers ----------------------------------------------------------------------------------

@@ -38,8 +38,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _error_panel(axes[1, 0], dataset, bool(verdict.numbers["chance_is_small"]))
         _bias_panel(axes[1, 1], dataset)
         _digits_panel(axes[1, 2], dataset, verdict.numbers["digits"])
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"llc_at_scale": page}
 
 

@@ -8,7 +8,8 @@ import xarray as xr
 from scipy.stats import beta as beta_law
 from scipy.stats import norm
 
-from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
+from slt_jax.estimators import p_value_of_largest
+from slt_jax.report.verdict import Finding, Verdict, aligned, known, plus_minus
 
 CLAIM = "estimating λ at scale is impractical"
 # Fewer nets cannot tell nine covered of ten from fewer.
@@ -75,9 +76,9 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
         {
             "net": str(dataset[axis].to_numpy()[i]), "dimension": int(of["dimension"][i]),
             "exact": float(exact[i]), "multiplicity": int(of["true_multiplicity"][i]),
-            "estimate": _finite(of["estimate"][i]), "half_width": _finite(QUANTILE * error[i]),
-            "last": _finite(of["last_estimate"][i]),
-            "log_beta": float(np.log10(of["last_beta"][i])), "z_score": _finite(z[i]),
+            "estimate": known(of["estimate"][i]), "half_width": known(QUANTILE * error[i]),
+            "last": known(of["last_estimate"][i]),
+            "log_beta": float(np.log10(of["last_beta"][i])), "z_score": known(z[i]),
             "chains": int(of["num_chains"][i]),
             "steps": int(of["steps"][i]), "seconds": float(of["wall"][i]),
             "gigaflops": float(of["work"][i]), "covered": bool(covered[i]),
@@ -95,9 +96,9 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
         ],
         "sampling_covered": int(last.sum()),
         "converged": int(of["converged"].sum()),
-        "spread": _finite(np.sqrt(np.mean(z**2))) or 0.0,
+        "spread": known(np.sqrt(np.mean(z**2))) or 0.0,
         "median_error": _median(np.abs(of["estimate"] / exact - 1)),
-        "largest_error": _finite(np.max(np.abs(of["estimate"] / exact - 1))),
+        "largest_error": known(np.max(np.abs(of["estimate"] / exact - 1))),
         "median_last_error": _median(np.abs(of["last_estimate"] / exact - 1)),
         "median_half_width": _median(QUANTILE * relative),
         "parts": {
@@ -105,7 +106,7 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
             for name in ("sampling", *FINITE_SIZE)
         },
         "seconds": float(of["wall"].sum()),
-        "seconds_per_digit": [_finite(each) for each in cost],
+        "seconds_per_digit": [known(each) for each in cost],
         "exponent": _slope(of["dimension"], cost),
         "seconds_per_digit_by_depth": {
             str(int(depth)): _median(cost[of["depth"] == depth]) for depth in np.unique(of["depth"])
@@ -115,7 +116,7 @@ def numbers_of_nets(dataset: xr.Dataset, prefix: str = "") -> dict[str, Any]:
 
 def _median(values: np.ndarray) -> float | None:
     """Take the median with NaN as the worst, None where it is not finite."""
-    return _finite(np.median(np.where(np.isnan(values), np.inf, values)))
+    return known(np.median(np.where(np.isnan(values), np.inf, values)))
 
 
 def _slope(dimension: np.ndarray, cost: np.ndarray) -> float | None:
@@ -136,8 +137,8 @@ def numbers_of_tuning(dataset: xr.Dataset) -> dict[str, Any]:
         "rows": [
             {
                 "localisation": float(factor),
-                "median_error": _finite(median[i]),
-                "largest_error": _finite(largest[i]),
+                "median_error": known(median[i]),
+                "largest_error": known(largest[i]),
                 "converged": int(converged[i]),
             }
             for i, factor in enumerate(factors)
@@ -155,7 +156,7 @@ def numbers_of_oracle(dataset: xr.Dataset) -> dict[str, Any]:
     )
     compared = z.to_numpy()[dataset["solved_settled"].to_numpy().astype(bool)]
     largest = float(np.max(np.abs(compared), initial=0.0))
-    p_value = min(1.0, max(len(compared), 1) * 2 * float(norm.sf(largest)))
+    p_value = p_value_of_largest(largest, len(compared))
     return {
         "compared": len(compared),
         "largest_z_score": largest,
@@ -174,7 +175,7 @@ def numbers_of_bias(dataset: xr.Dataset) -> dict[str, Any]:
         rows += [
             {
                 "method": str(method), "share": float(share),
-                "bias": _finite(value / exact - 1), "standard_error": _finite(error / exact),
+                "bias": known(value / exact - 1), "standard_error": known(error / exact),
             }
             for share, value, error in zip(
                 at["step_share"].to_numpy(), at["biased_coefficient"].to_numpy(),
@@ -201,21 +202,16 @@ def numbers_of_digits(dataset: xr.Dataset) -> dict[str, Any]:
             rows.append(
                 {
                     "dynamics": str(dynamics), "step": int(step),
-                    "estimate": _finite(at["digit_coefficient"]),
-                    "standard_error": _finite(at["digit_coefficient_se"]),
+                    "estimate": known(at["digit_coefficient"]),
+                    "standard_error": known(at["digit_coefficient_se"]),
                     "minimum": bool(at["digit_minimum"]), "converged": bool(at["digit_converged"]),
-                    "train_loss": float(at["train_loss"]), "test_error": _finite(at["test_error"]),
-                    "r_hat": _finite(at["digit_r_hat"]),
+                    "train_loss": float(at["train_loss"]), "test_error": known(at["test_error"]),
+                    "r_hat": known(at["digit_r_hat"]),
                     "settled": "settled" not in str(at["digit_reason"].item()),
                     "reason": str(at["digit_reason"].item()),
                 }
             )  # fmt: skip
     return {"rows": rows, "dimension": int(dataset["digit_dimension"])}
-
-
-def _finite(value: Any) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None
 
 
 # --- words ------------------------------------------------------------------------------------

@@ -37,8 +37,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _criteria_panel(axes[1, 0], runs, criteria)
         _agreement_panel(axes[1, 1], criteria)
         _luck_panel(axes[1, 2], dataset)
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"model_selection": page}
 
 

@@ -36,8 +36,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _evidence_panel(axes[1, 0], dataset)
         _advantage_panel(axes[1, 1], dataset)
         _crossing_panel(axes[1, 2], verdict.numbers["transitions"])
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"phase_transitions": page}
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import logit, stdtr
+from scipy.special import logit
 
+from slt_jax.estimators import p_value_of_largest
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
 PASSAGE = "the theory is a good candidate for phase shifts"
@@ -168,9 +169,7 @@ def numbers_of_routes(dataset: xr.Dataset) -> dict[str, Any]:
             largest_n = max(largest_n, int(dataset["n"].to_numpy()[known][-1]))
         scores += [value for value in score.to_numpy().ravel().tolist() if math.isfinite(value)]
     largest = max((abs(score) for score in scores), default=None)
-    freedom = float(dataset["num_runs"]) - 1
-    tail = 2 * float(stdtr(freedom, -(largest or 0.0)))
-    p_value = min(1.0, max(len(scores), 1) * tail)
+    p_value = p_value_of_largest(largest, len(scores), float(dataset["num_runs"]) - 1)
     return {
         "compared": len(scores),
         "largest_n": largest_n,

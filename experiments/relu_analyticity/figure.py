@@ -34,8 +34,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
                              "at $n\\sim k^3$ for $\\lambda=1$")  # fmt: skip
         axes[0, 1].set_title("SiLU leaves it at $n\\sim k^3$ too, and comes\nto its own "
                              "$\\lambda=3/4$ at $n\\sim k^8$ only")  # fmt: skip
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"relu_analyticity": page}
 
 

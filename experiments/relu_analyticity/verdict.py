@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from scipy.special import stdtr
 
-from slt_jax.estimators import in_standard_errors, mean_over_seeds
-from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
+from slt_jax.estimators import in_standard_errors, mean_over_seeds, p_value_of_largest
+from slt_jax.report.verdict import Finding, Verdict, aligned, known, plus_minus
 
 PASSAGE = "that ReLU nets are not analytic is relatively unimportant"
 ONE_UNIT, TWO_UNITS, KINK = "truth 0, one unit", "truth 0, two units", "one kink, one unit"
@@ -53,11 +53,6 @@ def verdict(dataset: xr.Dataset) -> Verdict:
 
 
 # --- numbers ----------------------------------------------------------------------------------
-
-
-def or_none(values: Any) -> Any:
-    """Write NaN as None, which JSON has."""
-    return [None if not math.isfinite(v) else float(v) for v in np.atleast_1d(values)]
 
 
 def numbers_of_theory(dataset: xr.Dataset) -> dict[str, Any]:
@@ -112,7 +107,7 @@ def numbers_of_crossovers(dataset: xr.Dataset) -> dict[str, Any]:
         local = np.diff(np.log(size[used])) / np.diff(np.log(k[used]))
         power = float(local[-1]) if local.size else None
         found = {
-            "sharpness": k.tolist(), "size": or_none(size), "points": int(used.sum()),
+            "sharpness": k.tolist(), "size": known(size), "points": int(used.sum()),
             "local_powers": local.tolist(), "power": power,
             "derived": derived_power(setting, activation, criterion, float(at["threshold"])),
         }  # fmt: skip
@@ -179,9 +174,9 @@ def numbers_of_what_is_beyond(dataset: xr.Dataset) -> dict[str, Any]:
         at_last = curves.isel(n=-1)
         last[setting] = {
             "n": float(at_last["n"]),
-            "largest": {str(a): or_none(curves.sel(activation=a).max("n")) for a in SHOWN
+            "largest": {str(a): known(curves.sel(activation=a).max("n")) for a in SHOWN
                         if a != "relu"},
-            "coefficient": {str(a): or_none(at_last.sel(activation=a)) for a in SHOWN
+            "coefficient": {str(a): known(at_last.sel(activation=a)) for a in SHOWN
                             if a != "relu"},
         }  # fmt: skip
     size = dataset["return_size"].sel(activation="silu").to_numpy()
@@ -193,14 +188,12 @@ def numbers_of_what_is_beyond(dataset: xr.Dataset) -> dict[str, Any]:
     return {
         "sharpness": k.tolist(),
         "last": last,
-        "return_size": or_none(size),
+        "return_size": known(size),
         "return_powers": powers.tolist(),
         "return_derived": returning_powers(k[used], size[used]).tolist(),
-        "kink_ratio": {
-            a: or_none(ratio.sel(activation=a).isel(n=-1)) for a in SHOWN if a != "relu"
-        },
+        "kink_ratio": {a: known(ratio.sel(activation=a).isel(n=-1)) for a in SHOWN if a != "relu"},
         "kink_growth": {
-            a: or_none(growth.sel(activation=a).isel(n=-1)) for a in SHOWN if a != "relu"
+            a: known(growth.sel(activation=a).isel(n=-1)) for a in SHOWN if a != "relu"
         },
     }
 
@@ -223,8 +216,7 @@ def numbers_of_agreement(dataset: xr.Dataset) -> dict[str, Any]:
         mean = mean_over_seeds(gap.transpose(..., "replicate").to_numpy())
         scores.append(np.abs(in_standard_errors(mean.value, mean.standard_error)).ravel())
     largest, count = float(np.max(np.concatenate(scores))), sum(map(len, scores))
-    # Of the largest of all, by Bonferroni.
-    p_value = min(1.0, 2 * count * float(stdtr(dataset.sizes["replicate"] - 1, -largest)))
+    p_value = p_value_of_largest(largest, count, dataset.sizes["replicate"] - 1)
     return {
         "largest_z_score": largest, "compared": count, "p_value": p_value,
         "agrees": p_value >= MIN_P_VALUE,

@@ -38,8 +38,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _posterior_panel(axes[1, 0], dataset, agrees)
         _coefficient_panel(axes[1, 1], dataset)
         _degeneracy_panel(axes[1, 2], dataset)
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"relu_boundaries": page}
 
 

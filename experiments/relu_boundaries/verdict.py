@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import stdtr
 
-from slt_jax.estimators import in_standard_errors
-from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
+from slt_jax.estimators import in_standard_errors, p_value_of_largest
+from slt_jax.report.verdict import Finding, Verdict, aligned, known, plus_minus
 
 PASSAGE = (
     "ReLU boundary annihilation is a local symmetry; simpler functions have more local degeneracies"
@@ -87,15 +86,15 @@ def numbers_of_crossovers(dataset: xr.Dataset) -> dict[str, Any]:
         nearest = dataset["nearest_loss"].sel(kind=kind).to_numpy()[1:]
         value, half_width, local = exponent(gaps, n, error)
         derived = int(at["level_exponent"])
-        known = math.isfinite(value)
+        is_finite = math.isfinite(value)
         rows[name] = {
             "derived": derived,
-            "exponent": value if known else None,
-            "half_width": half_width if known else None,
-            "agrees": abs(value - derived) <= half_width if known else None,
-            "local_exponents": [each if math.isfinite(each) else None for each in local],
-            "sizes": [each if math.isfinite(each) else None for each in n.tolist()],
-            "nearest_loss_times_n": float(n[0] * nearest[0]) if known and not place else None,
+            "exponent": value if is_finite else None,
+            "half_width": half_width if is_finite else None,
+            "agrees": abs(value - derived) <= half_width if is_finite else None,
+            "local_exponents": known(local),
+            "sizes": known(n),
+            "nearest_loss_times_n": float(n[0] * nearest[0]) if is_finite and not place else None,
         }
     return {"gaps": gaps.tolist(), "rows": rows}
 
@@ -204,7 +203,7 @@ def agreement(numbers: Numbers, runs: int) -> dict[str, Any]:
     ]  # fmt: skip
     scores += [s for row in numbers["posterior"]["rows"] if row["converged"] for s in row["scores"]]
     farthest = max(map(abs, scores), default=0.0)
-    p_value = min(1.0, max(len(scores), 1) * 2 * float(stdtr(runs - 1, -farthest)))
+    p_value = p_value_of_largest(farthest, len(scores), runs - 1)
     return {
         "compared": len(scores),
         "farthest": farthest,

@@ -22,6 +22,7 @@ from slt_jax.run.compilation import jit_at_first_call
 from slt_jax.statistics import Data
 
 from . import BLOCK
+from .ensembles import REFERENCE
 
 Integers = NDArray[np.int64]
 
@@ -31,7 +32,6 @@ WRONG = -1
 CHECKED_EVERY = 10
 # Trained together: endpoints and what optimisers remember stay in memory.
 TRAINED_AT_ONCE = 50000
-REFERENCE = "reference"
 
 
 class Target(NamedTuple):

@@ -9,7 +9,7 @@ import xarray as xr
 from slt_jax.report import plotting
 from slt_jax.report.verdict import Verdict
 
-from .boolean import REFERENCE
+from .ensembles import REFERENCE
 from .measures import MIN_EXPECTED
 
 COLOURS = (plotting.BLACK, plotting.BLUE, plotting.ORANGE)
@@ -33,9 +33,9 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _curve_panel(axes[1, 0], dataset)
         _function_panel(axes[1, 1], dataset)
         _setting_panel(axes[1, 2], numbers["functions"]["rows"])
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
+        for axis in axes.ravel():
             axis.xaxis.set_minor_formatter(plotting.NullFormatter())
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"sgd_posterior": page}
 
 

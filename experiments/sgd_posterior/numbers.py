@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chi2
 
+from slt_jax.report.verdict import known
+
 from .measures import z_scores
 
 Numbers = Mapping[str, Any]
@@ -65,11 +67,6 @@ def fisher(p_values: np.ndarray) -> float:
     if not np.isfinite(p_values).all():
         return float("nan")
     return float(chi2.sf(-2 * np.log(p_values).sum(), 2 * p_values.size))
-
-
-def known(value: float) -> float | None:
-    """Return a number for JSON, None where it is not known."""
-    return float(value) if np.isfinite(value) else None
 
 
 def _mean(values: np.ndarray) -> float:

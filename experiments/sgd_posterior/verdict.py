@@ -8,7 +8,7 @@ import xarray as xr
 
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
-from .boolean import REFERENCE
+from .ensembles import REFERENCE
 from .numbers import (
     NAMED,
     numbers_of_curves,
@@ -19,7 +19,6 @@ from .numbers import (
 
 POSTERIOR = "the SGD posterior equals the Bayesian posterior for some prior"
 DRAWING = "training is like drawing nets at random until one fits"
-REGULAR = "linear_3"
 # Nine tenths of the variance of log P_SGD would be explained at 0.95, four fifths at 0.9.
 MIN_CORRELATION = 0.9
 # Share of functions whose two probabilities agree within a factor of two.

@@ -49,7 +49,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
             _plane_panel(axis, dataset, name, rows[name])
         _distance_panel(axes[1, 1], dataset, rows)
         _empty_panel(axes[1, 2], verdict.numbers["priors"])
-        _letters(axes)
+        plotting.letter(axes)
     with plotting.panels(2, 3, (12.6, 7.6)) as (parameters, axes):
         _bits_panel(axes[0, 0], dataset)
         _growth_panel(axes[0, 1], dataset)
@@ -57,13 +57,8 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _error_panel(axes[1, 0], verdict.numbers["digits"], outcomes["E13"])
         _width_panel(axes[1, 1], verdict.numbers["digits"])
         _gamma_panel(axes[1, 2], verdict.numbers["digits"])
-        _letters(axes)
+        plotting.letter(axes)
     return {"simplicity_bias": priors, "simplicity_bias_parameters": parameters}
-
-
-def _letters(axes: Any) -> None:
-    for label, axis in zip("abcdef", axes.ravel(), strict=True):
-        axis.set_title(f"({label}) {axis.get_title()}")
 
 
 # --- priors -----------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import stdtr
 
-from slt_jax.estimators import in_standard_errors, mean_over_seeds
+from slt_jax.estimators import in_standard_errors, mean_over_seeds, p_value_of_largest
+from slt_jax.report.verdict import known
 
 # Growth is that of the limit if it is off by no more.
 MAX_RELATIVE_GAP = 0.05
@@ -63,13 +63,13 @@ def _row_of(dataset: xr.Dataset, name: str) -> dict[str, Any]:
         "excess_at": float(complexity[highest]) if is_seen else None,
         "excess_estimate": float(_distance(best, line, -np.inf).max()) if is_seen else None,
         "excess_of_repeats": _mean(excess) if np.isfinite(excess).all() else None,
-        "gap": _known(gap),
-        "gap_se": _known(gap_se),
+        "gap": known(gap),
+        "gap_se": known(gap_se),
         "gap_is_bound": is_bound,
-        "empty": _known(_empty(at["function_count"].to_numpy() > 0, line, exists, floor)),
+        "empty": known(_empty(at["function_count"].to_numpy() > 0, line, exists, floor)),
         "empty_of_repeats": _mean(empty) if np.isfinite(empty).all() else None,
         "constant": _mean(at["constant_share"].to_numpy()),
-        "exact_constant": _known(float(at["exact_constant"])),
+        "exact_constant": known(float(at["exact_constant"])),
     }
 
 
@@ -116,10 +116,6 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
     return float(estimate.value), float(estimate.standard_error)
 
 
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
 def numbers_of_volumes(dataset: xr.Dataset) -> dict[str, Any]:
     """Hold bits and their growth to λ log₂ n and to λ, and splitting to exact volumes."""
     n = dataset["volume_n"].to_numpy()
@@ -141,10 +137,10 @@ def numbers_of_volumes(dataset: xr.Dataset) -> dict[str, Any]:
             "learning_coefficient": str(at["exact_learning_coefficient"].item()),
             "multiplicity": int(at["multiplicity"]),
             "claimed_bits": limit * float(np.log2(n[-1])),
-            "exact_bits": _known(float(exact[-1])),
-            "bound": _known(float(at["exact_bits_error"].to_numpy().max())),
+            "exact_bits": known(float(exact[-1])),
+            "bound": known(float(at["exact_bits_error"].to_numpy().max())),
             "bits": (float(sampled[-1]), float(at["bits_se"][-1])),
-            "exact_growth": _known(float(at["exact_growth"])),
+            "exact_growth": known(float(at["exact_growth"])),
             "growth": (float(at["growth"]), float(at["growth_se"])),
             "limit": limit,
             "relative_gap": growth / limit - 1,
@@ -154,7 +150,7 @@ def numbers_of_volumes(dataset: xr.Dataset) -> dict[str, Any]:
         }
     every = np.concatenate(scores)
     largest = float(np.abs(every).max()) if every.size else None
-    p_value = min(1.0, every.size * 2 * float(stdtr(freedom, -(largest or 0.0))))
+    p_value = p_value_of_largest(largest, every.size, freedom)
     return {
         "n": float(n[-1]),
         "last_log_size": float(dataset["log_size"][-1]),
@@ -191,7 +187,7 @@ def numbers_of_digits(dataset: xr.Dataset) -> dict[str, Any]:
             ]
             row[label]["converged"] = int(of["settled"].sum())
             for name in ("lambda_hat", "lambda_hat_se"):
-                row[label][name] = [_known(value) for value in of[name].to_numpy().tolist()]
+                row[label][name] = known(of[name].to_numpy().tolist())
         apart = [
             _apart(true, random)
             for true, random in zip(row["true"]["by_gamma"], row["random"]["by_gamma"], strict=True)

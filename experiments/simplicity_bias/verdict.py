@@ -230,14 +230,19 @@ def notes(numbers: Numbers) -> tuple[str, ...]:
     factor = priors["draws"] / priors["draws_of_repeat"]
     grown = ", ".join(f"{name} {rise:+.1f}" for name, rise in _rises(priors).items())
     score = volumes["largest_z_score"]
+    splitting = "No volume by splitting has an exact one beside it."
+    if score is not None:
+        splitting = (
+            f"Volumes by splitting are within {score:.1f} standard errors of the exact ones (p = "
+            f"{volumes['p_value']:.2g} for the farthest of {volumes['compared']}"
+            f"{'' if volumes['agrees'] else ', which is TOO FAR'})."
+        )
     return (
         f"The perceptron's constant 0 has P = {row['exact_constant']:.6f} exactly and "
         f"{_with_error(row['constant'], 6)} in draws.",
         f"With {factor:g} times the draws the largest distance above the line changes by {grown} "
         f"bits; where no constant bounds it, {math.log2(factor):.1f} more come into sight.",
-        f"Volumes by splitting are within {score:.1f} standard errors of the exact ones (p = "
-        f"{volumes['p_value']:.2g} for the farthest of {volumes['compared']}"
-        f"{'' if volumes['agrees'] else ', which is TOO FAR'}).",
+        splitting,
         f"Between the line and what draws resolve {_empty_of(priors)} of the plane is empty.",
         "What is said of P(f) is of functions drawn ten times or more, and of no others; the share "
         f"of the draws that they have is {seen}.",

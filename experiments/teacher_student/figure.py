@@ -37,8 +37,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         for axis, against in zip(axes[1, :2], ("wider teacher", "wider student"), strict=True):
             _gap_panel(axis, numbers["comparisons"], against, spacings, looks)
         _answer_panel(axes[1, 2], numbers["comparisons"], looks)
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"teacher_student": page}
 
 

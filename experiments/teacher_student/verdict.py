@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import stdtr
 
-from slt_jax.estimators import in_standard_errors, mean_over_data_sets
+from slt_jax.estimators import in_standard_errors, mean_over_data_sets, p_value_of_largest
 from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
 
 PASSAGE = (
@@ -212,10 +211,8 @@ def numbers_of_check(dataset: xr.Dataset) -> dict[str, Any]:
                 }
             )  # fmt: skip
     worst = max((row["z_score"] for row in rows), default=None)
-    # Of the largest of all, by Bonferroni.
     fewest = min((row["data_sets"] for row in rows), default=2)
-    tail = 2 * float(stdtr(fewest - 1.0, -(worst or 0.0)))
-    p_value = min(1.0, max(len(rows), 1) * tail)
+    p_value = p_value_of_largest(worst, len(rows), fewest - 1)
     return {
         "rows": rows,
         "largest_z_score": worst,

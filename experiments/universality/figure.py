@@ -31,8 +31,7 @@ def figure(dataset: xr.Dataset, verdict: Verdict) -> dict[str, plotting.Figure]:
         _matrix_panel(axes[1, 0], dataset)
         _intervals_panel(axes[1, 1], dataset, verdict.numbers)
         _maps_panel(axes[1, 2], verdict.numbers)
-        for label, axis in zip("abcdef", axes.ravel(), strict=True):
-            axis.set_title(f"({label}) {axis.get_title()}")
+        plotting.letter(axes)
     return {"universality": page}
 
 

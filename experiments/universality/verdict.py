@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from slt_jax.estimators import in_standard_errors
-from slt_jax.report.verdict import Finding, Verdict, aligned, plus_minus
+from slt_jax.report.verdict import Finding, Verdict, aligned, known, plus_minus
 
 from .pairs import REVERSAL_LEVEL, SMALLEST_REVERSAL
 
@@ -81,11 +81,11 @@ def numbers_of_pairs(dataset: xr.Dataset) -> dict[str, Any]:
         back = dataset.sel(n=n, model_class=b, other_class=a)
         row: dict[str, Any] = {
             "n": n, "classes": [a, b], "varying": a in varying and b in varying,
-            "common": int(at["num_common"]), "rho": number(at["rank_correlation"]),
-            "low": number(at["rank_correlation_low"]), "high": number(at["rank_correlation_high"]),
-            "after": mean_of(at["explained_after"], back["explained_after"]),
-            "ahead": mean_of(at["explained_ahead"], back["explained_ahead"]),
-            "relative_difference": number(at["relative_difference"]), "reversal": None,
+            "common": int(at["num_common"]), "rho": known(at["rank_correlation"]),
+            "low": known(at["rank_correlation_low"]), "high": known(at["rank_correlation_high"]),
+            "after": known((at["explained_after"] + back["explained_after"]) / 2),
+            "ahead": known((at["explained_ahead"] + back["explained_ahead"]) / 2),
+            "relative_difference": known(at["relative_difference"]), "reversal": None,
         }  # fmt: skip
         if np.isfinite(at["reversal"]):
             names = [at[key].item() for key in ("reversal_above", "reversal_below")]
@@ -98,7 +98,7 @@ def numbers_of_pairs(dataset: xr.Dataset) -> dict[str, Any]:
             }  # fmt: skip
         rows.append(row)
     last = [r for r in rows if r["n"] == int(dataset["n"][-1]) and r["varying"]]
-    known = [r for r in last if r["rho"] is not None]
+    ordered = [r for r in last if r["rho"] is not None]
     clearest = max(
         (r for r in last if r["reversal"]), key=lambda r: r["reversal"]["size"], default=None
     )
@@ -106,16 +106,16 @@ def numbers_of_pairs(dataset: xr.Dataset) -> dict[str, Any]:
         "rows": rows,
         "last": {
             "pairs": len(last),
-            "compared": len(known),
-            "reversed": sum(r["reversal"] is not None for r in known),
-            "lowest": min(known, key=lambda r: r["rho"], default=None),
-            "highest": max(known, key=lambda r: r["rho"], default=None),
-            "same_order": bool(known) and all(r["low"] >= MIN_SAME_ORDER for r in known),
+            "compared": len(ordered),
+            "reversed": sum(r["reversal"] is not None for r in ordered),
+            "lowest": min(ordered, key=lambda r: r["rho"], default=None),
+            "highest": max(ordered, key=lambda r: r["rho"], default=None),
+            "same_order": bool(ordered) and all(r["low"] >= MIN_SAME_ORDER for r in ordered),
             "nets": next((r for r in last if tuple(r["classes"]) == NETS), None),
             "clearest": clearest,
-            "after": median([r["after"] for r in known]),
-            "ahead": median([r["ahead"] for r in known]),
-            "relative_difference": median([r["relative_difference"] for r in known]),
+            "after": median([r["after"] for r in ordered]),
+            "ahead": median([r["ahead"] for r in ordered]),
+            "relative_difference": median([r["relative_difference"] for r in ordered]),
         },
     }
 
@@ -124,17 +124,6 @@ def value_of(dataset: xr.Dataset, n: int, name: str, target: str) -> list[float]
     """Return λ(n) of a cell with its standard error."""
     at = dataset.sel(n=n, model_class=name, target=target)
     return [float(at["coefficient"]), float(at["coefficient_se"])]
-
-
-def number(value: xr.DataArray) -> float | None:
-    """Return a number, or None for NaN."""
-    return float(value) if np.isfinite(value) else None
-
-
-def mean_of(*values: xr.DataArray) -> float | None:
-    """Return the mean of numbers, or None if one of them is NaN."""
-    mean = float(np.mean([float(value) for value in values]))
-    return mean if np.isfinite(mean) else None
 
 
 def median(values: Sequence[float | None]) -> float | None:

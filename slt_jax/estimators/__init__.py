@@ -27,6 +27,7 @@ from slt_jax.estimators.estimate import (
     mean_over_data_sets,
     mean_over_seeds,
     monte_carlo_mean,
+    p_value_of_largest,
 )
 from slt_jax.estimators.fluctuations import (
     bayes_fluctuation,
@@ -104,6 +105,7 @@ __all__ = [
     "gibbs_training_loss",
     "growth",
     "in_standard_errors",
+    "p_value_of_largest",
     "integrate_path",
     "ladder_integration",
     "leave_one_out_loss",

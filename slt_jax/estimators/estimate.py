@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, stdtrit
+from scipy.special import logsumexp, ndtr, stdtr, stdtrit
 
 from slt_jax.validation import Probability, check, check_kind, real_array
 
@@ -150,6 +150,23 @@ def in_standard_errors(difference: ArrayLike, error: ArrayLike) -> Floats:
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where((difference == 0) & (error == 0), 0.0, difference / error)
+
+
+def p_value_of_largest(
+    largest: float | None, compared: int, degrees_of_freedom: float = math.inf
+) -> float:
+    """Return a p-value of the largest |t| among so many that are ``compared``, by Bonferroni.
+
+    That of a single one, of both sides, times their number, and 1 at most; 1 where nothing is
+    compared, and NaN of NaN. The t may depend on each other in any way.
+
+    >>> p_value_of_largest(0.0, 3), round(p_value_of_largest(4.0, 100), 4)
+    (1.0, 0.0063)
+    """
+    if largest is None or not compared:
+        return 1.0
+    tail = ndtr(-largest) if math.isinf(degrees_of_freedom) else stdtr(degrees_of_freedom, -largest)
+    return float(np.minimum(1.0, 2 * compared * tail))
 
 
 def mean_over_seeds(draws: ArrayLike) -> Estimate:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ def panels(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple
     """A figure of ``size`` inches and its axes [rows, columns], laid out when the block ends."""
     with page(size) as figure:
         yield figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def letter(axes: Any) -> None:
+    """Put (a), (b), … before the titles of axes, row by row."""
+    for label, axis in zip(string.ascii_lowercase, axes.ravel(), strict=False):
+        axis.set_title(f"({label}) {axis.get_title()}")
 
 
 def _fix_layout(figure: Figure) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Finding(NamedTuple):
@@ -43,6 +46,23 @@ class Verdict(NamedTuple):
         """The verdict as a mapping of plain values."""
         claims = {finding.claim: finding._asdict() for finding in self.findings}
         return {"claims": claims, "statement": self.statement, "numbers": dict(self.numbers)}
+
+
+def known(value: Any) -> Any:
+    """Return a value for JSON, with None in the place of every number that is not finite.
+
+    Mappings and sequences are gone through, and arrays become lists and numbers of Python.
+
+    >>> known({"rho": float("nan"), "ends": [1.0, float("inf")]})
+    {'rho': None, 'ends': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: known(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [known(each) for each in value]
+    if hasattr(value, "__array__"):
+        return known(np.asarray(value).tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

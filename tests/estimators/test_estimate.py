@@ -10,6 +10,7 @@ from slt_jax.estimators import (
     mean_over_data_sets,
     mean_over_seeds,
     monte_carlo_mean,
+    p_value_of_largest,
 )
 
 
@@ -157,3 +158,12 @@ def test_data_sets_and_monte_carlo_are_told_apart() -> None:
     assert noisy.standard_error == pytest.approx(30 / np.sqrt(3))
     assert noisy.degrees_of_freedom == pytest.approx(150)
     assert noisy.sources.between_data_sets == 0
+
+
+def test_the_largest_of_many_is_held_to_their_number() -> None:
+    """Bonferroni's bound of Student's or the normal law; nothing compared is nothing against it."""
+    assert p_value_of_largest(None, 0) == p_value_of_largest(9.0, 0) == 1.0
+    assert p_value_of_largest(3.0, 5, 7) == pytest.approx(5 * 2 * stats.t.sf(3.0, 7), rel=1e-12)
+    assert p_value_of_largest(3.0, 5) == pytest.approx(5 * 2 * stats.norm.sf(3.0), rel=1e-12)
+    assert p_value_of_largest(0.5, 5) == 1.0
+    assert np.isnan(p_value_of_largest(float("nan"), 5))
