@@ -11,7 +11,7 @@ import xarray as xr
 from jax import Array
 
 from slt_jax.estimators import diagnostics, mean_over_seeds
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 from slt_jax.samplers.sampling import Draws, SamplerSettings
 from slt_jax.samplers.sgld import SGLDSettings
 from slt_jax.theory import Theory
@@ -269,11 +269,12 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     landscape = landscapes(config.sharpnesses)
     chosen = sampled_landscapes(config.sharpnesses)
     parts = [
-        _along("landscape", [at.name for at in landscape], "exact", [at.slug for at in landscape],
-               results),
-        _along("sampled_landscape", [at.name for at in chosen], "sampled",
-               [at.slug for at in chosen], results),
-        _along("leaving", [Landscape(kind).name for kind in LEAVING], "exit", LEAVING, results),
+        joined("landscape", [at.name for at in landscape],
+               [results[f"exact.{at.slug}"] for at in landscape]),
+        joined("sampled_landscape", [at.name for at in chosen],
+               [results[f"sampled.{at.slug}"] for at in chosen]),
+        joined("leaving", [Landscape(kind).name for kind in LEAVING],
+               [results[f"exit.{kind}"] for kind in LEAVING]),
         results["local"].drop_attrs(),
     ]  # fmt: skip
     merged = xr.merge(parts, join="outer")
@@ -308,15 +309,3 @@ def theory_of(place: str, known: Sequence[Theory | None]) -> dict[str, tuple[str
         name: ("landscape", list(column))
         for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
-
-
-def _along(
-    axis: str,
-    labels: Sequence[str],
-    group: str,
-    slugs: Sequence[str],
-    results: Mapping[str, xr.Dataset],
-) -> xr.Dataset:
-    """Join the datasets of one group of tasks along a new dimension."""
-    plain = [results[f"{group}.{slug}"].drop_attrs() for slug in slugs]
-    return xr.concat(plain, dim=xr.Variable(axis, list(labels)), join="outer")

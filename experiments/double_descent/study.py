@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 
 from . import Config
 from .exact import (
@@ -255,23 +255,13 @@ def nets_of(config: Config, width: int) -> xr.Dataset:
 
 def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Make one labelled dataset of all results, as ``summarised`` says."""
-    fits = xr.concat(
-        [
-            xr.concat(
-                [results[f"fit.{_slug(family)}.{scale:g}"].drop_attrs() for scale in config.scales],
-                xr.Variable("scale", list(config.scales)),
-            )
-            for family in FAMILIES
-        ],
-        xr.Variable("family", list(FAMILIES)),
-    )
-    tempered = xr.concat(
-        [results[f"tempered.{_slug(family)}"].drop_attrs() for family in FAMILIES],
-        xr.Variable("family", list(FAMILIES)),
-    )
+    by_scale = [
+        joined("scale", config.scales, [results[f"fit.{_slug(f)}.{s:g}"] for s in config.scales])
+        for f in FAMILIES
+    ]
+    fits = joined("family", list(FAMILIES), by_scale)
+    tempered = joined("family", list(FAMILIES), [results[f"tempered.{_slug(f)}"] for f in FAMILIES])
     exact = {scale: results[f"exact.{scale:g}"].drop_attrs() for scale in config.exact_scales}
-    nets = xr.concat(
-        [results[f"net.{width}"].drop_attrs() for width in config.net_widths],
-        xr.Variable("net_parameters", [PARAMETERS_PER_UNIT * h for h in config.net_widths]),
-    )
+    parameters = [PARAMETERS_PER_UNIT * width for width in config.net_widths]
+    nets = joined("net_parameters", parameters, [results[f"net.{w}"] for w in config.net_widths])
     return summarised(config, fits, tempered, exact, results["cutoff"].drop_attrs(), nets)

@@ -28,7 +28,7 @@ from slt_jax.oracles.oracle import oracle_for
 from slt_jax.problem import Problem
 from slt_jax.run.devices import refuse_beyond_memory
 from slt_jax.run.precision import in_float64
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 
 from . import Config
 from .spectrum import PowerLawSpectrum
@@ -217,7 +217,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """
     names = list(location_curves(config))
     exact, measured = (
-        _along("curve", names, [results[_name(name, kind)] for name in names])
+        joined("curve", names, [results[_name(name, kind)] for name in names])
         for kind in ("exact", "measured")
     )
     constants = family_constants(config)
@@ -225,22 +225,17 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     exact["gibbs_limit"] = constants["amplitude"] * exact["n"] ** -constants["exponent"]
     net_names = [net.name for net in problems_of(config.nets)]
     of_nets = [
-        _along(
+        joined(
             "prior_scale",
             config.prior_scales,
             [results[_name(net, f"{scale:g}")] for scale in config.prior_scales],
         )
         for net in net_names
     ]
-    nets = _along("net", net_names, of_nets).rename(design="net_design")
+    nets = joined("net", net_names, of_nets).rename(design="net_design")
     spectral = results["spectra"].drop_attrs()
     parts = [exact, measured, constants, spectral, width_exponents(spectral)]
     return xr.merge([*parts, results["designs"].drop_attrs(), nets, net_errors(nets)])
-
-
-def _along(dimension: str, labels: Sequence[Any], parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    plain = [part.drop_attrs() for part in parts]
-    return xr.concat(plain, dim=xr.Variable(dimension, list(labels)))
 
 
 def family_constants(config: Config) -> xr.Dataset:

@@ -24,7 +24,6 @@ SOLVED = (Net((2, 3, 3), ()), Net((2, 2, 2, 2), ()))
 TUNED = (
     "estimate", "estimate_se", "sampling", "beyond", "bending", "settling", "log_term", "converged",
 )  # fmt: skip
-NORMAL_QUANTILE = 1.96
 
 
 def tasks(config: Config) -> list[Task]:

@@ -12,7 +12,7 @@ from jax import Array
 from scipy.special import expit, softmax
 
 from slt_jax.estimators import log_mean_over_seeds, mean_over_seeds
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 from slt_jax.samplers.smc import SMCSettings
 
 from . import Config
@@ -223,9 +223,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """
     routes = list(REGIONS)
     log_mass = results["regions"]["log_prior_mass"].to_series()
-    by_route = xr.concat(
-        [results[f"path.{name}"].drop_attrs() for name in routes], dim=xr.Variable("route", routes)
-    )
+    by_route = joined("route", routes, [results[f"path.{name}"] for name in routes])
     of_region = [log_mass[REGIONS[r]] if REGIONS[r] != EVERYWHERE else 0.0 for r in routes]
     runs = by_route["path_log_evidence"].transpose("route", "run", "n", "phase").to_numpy()
     runs = runs + np.array(of_region)[:, None, None, None]

@@ -1,7 +1,7 @@
 """The study: exact λ(n) as a gap closes, λ(n) by a function's kinks, and hidden breakpoints."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jax import Array
 from slt_jax.estimators import mean_over_seeds
 from slt_jax.oracles.evaluation import Exact
 from slt_jax.run.precision import in_float64
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 from slt_jax.samplers.smc import SMCSettings
 
 from . import Config
@@ -185,14 +185,14 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     ``nullity`` [units, kinks, way], and ``translation_loss`` [gap] of an annihilating pair that
     moves by half of its box.
     """
-    gaps = _along("kind", list(SLOPES), list(map(_gaps_slug, SLOPES)), results)
+    gaps = joined("kind", list(SLOPES), [results[_gaps_slug(kind)] for kind in SLOPES], "exact")
     # Of each level the kind that it belongs to.
     crossings = gaps[["crossing_size", "crossing_size_error"]].max("kind")
     gaps = gaps.drop_vars(list(crossings.data_vars)).merge(crossings)
     pieces = _on_grid(config, results)
     by_size = [
-        _along("case", [_case(*case) for case in cases(config)],
-               [_posterior_slug(i, n) for i in range(len(cases(config)))], results)
+        joined("case", [_case(*case) for case in cases(config)],
+               [results[_posterior_slug(i, n)] for i in range(len(cases(config)))], "exact")
         for n in config.posterior_sizes
     ]  # fmt: skip
     posteriors = xr.concat(by_size, xr.Variable("posterior_n", list(config.posterior_sizes)))
@@ -268,11 +268,3 @@ def _degeneracies(config: Config) -> xr.Dataset:
 
 def _case(kind: str, gap: float) -> str:
     return f"{kind}, gap {gap:g}"
-
-
-def _along(
-    axis: str, labels: Sequence[str], names: Sequence[str], results: Mapping[str, xr.Dataset]
-) -> xr.Dataset:
-    """Join the datasets of some tasks along a new dimension."""
-    plain = [results[name].drop_attrs() for name in names]
-    return xr.concat(plain, dim=xr.Variable(axis, list(labels)), join="exact")

@@ -11,7 +11,7 @@ from jax import Array
 
 from slt_jax import theory
 from slt_jax.estimators import log_mean_over_seeds, mean_over_seeds
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 
 from . import Config
 from .digits import learnt_digits
@@ -118,7 +118,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     Source: Dingle, Camargo & Louis, Nature Communications 9 (2018) 761.
     """
     known, functions = maps(), targets()
-    priors = _along("map", [at.name for at in known], [f"prior.{at.slug}" for at in known], results)
+    priors = joined("map", [at.name for at in known], [results[f"prior.{at.slug}"] for at in known])
     largest = {
         name: max(
             float(priors["max_complexity"].sel(map=at.name))
@@ -134,7 +134,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         min_count=MIN_COUNT,
     )  # fmt: skip
     names = [at.name for at in functions]
-    volumes = _along("target", names, [f"volume.{i}" for i in range(len(names))], results).assign(
+    volumes = joined("target", names, [results[f"volume.{i}"] for i in range(len(names))]).assign(
         learning_coefficient=(
             "target", [float(at.theory.learning_coefficient) for at in functions],
         ),
@@ -143,15 +143,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         ),
         multiplicity=("target", [at.theory.multiplicity for at in functions]),
     )  # fmt: skip
-    learnt = _along(
-        "width", list(config.widths), [f"digits.{width}" for width in config.widths], results
+    learnt = joined(
+        "width", config.widths, [results[f"digits.{width}"] for width in config.widths]
     ).assign(train_size=config.train_size)
     return xr.merge([priors, volumes, learnt])
-
-
-def _along(
-    axis: str, labels: list[str] | list[int], tasks: list[str], results: Mapping[str, xr.Dataset]
-) -> xr.Dataset:
-    """Join the datasets of several tasks along a new axis."""
-    plain = [results[name].drop_attrs() for name in tasks]
-    return xr.concat(plain, dim=xr.Variable(axis, labels))

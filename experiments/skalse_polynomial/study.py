@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ import xarray as xr
 
 from slt_jax import theory
 from slt_jax.run.devices import refuse_beyond_memory
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 
 from . import Config
 from .posterior_mass import masses
@@ -79,18 +79,18 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     ``masses`` [datum_noise, …] and ``scaled_up`` [degree, noise, pattern, …], those that
     ``with_theory`` adds, and ``degrees_per_datum``.
     """
-    local = _along("truth", TRUTHS, [results[_local_name(truth)] for truth in TRUTHS])
+    local = joined("truth", TRUTHS, [results[_local_name(truth)] for truth in TRUTHS])
     noises = config.datum_noises
-    one_datum = _along("datum_noise", noises, [results[_masses_name(noise)] for noise in noises])
-    scaled = _along(
+    one_datum = joined("datum_noise", noises, [results[_masses_name(noise)] for noise in noises])
+    scaled = joined(
         "degree",
         config.degrees,
         [
-            _along(
+            joined(
                 "noise",
                 config.noises,
                 [
-                    _along("pattern", PATTERNS, [results[_scaled_name(d, s, p)] for p in PATTERNS])
+                    joined("pattern", PATTERNS, [results[_scaled_name(d, s, p)] for p in PATTERNS])
                     for s in config.noises
                 ],
             )
@@ -100,12 +100,6 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     parts = [results["free_energy"].drop_attrs(), local, one_datum, scaled]
     merged = xr.merge(parts, join="outer")
     return with_theory(merged.assign(degrees_per_datum=config.degrees_per_datum))
-
-
-def _along(name: str, labels: Sequence[object], parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join datasets along a new dimension."""
-    plain = [part.drop_attrs() for part in parts]
-    return xr.concat(plain, dim=xr.Variable(name, list(labels)), join="outer")
 
 
 def with_theory(dataset: xr.Dataset) -> xr.Dataset:

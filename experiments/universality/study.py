@@ -9,7 +9,7 @@ import xarray as xr
 
 from slt_jax import theory
 from slt_jax.estimators import Estimate, mean_over_seeds
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 
 from . import Config, conjugate, nets, pairs, ranks
 from .pool import (
@@ -279,10 +279,7 @@ def assemble(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         coords={"n": list(config.sizes), "model_class": list(CLASSES), "target": targets,
                 "origin": ("target", list(pool_of(config).origins))},
     )  # fmt: skip
-    one_unit = xr.concat(
-        [results[f"one_unit.{net}"].drop_attrs() for net in NETS],
-        dim=xr.Variable("net", list(NETS)),
-    )
+    one_unit = joined("net", NETS, [results[f"one_unit.{net}"] for net in NETS])
     of_pairs = pairs.compared(
         config.seed, config.bootstraps, CLASSES, targets, config.sizes, [row[0] for row in rows],
         counted,

@@ -16,7 +16,7 @@ from slt_jax.curves.sampled_curve import errors_by_chains, sampling_by_chains
 from slt_jax.data import refuse_unheld_data, simulate, statistics_along_n
 from slt_jax.oracles.oracle import Oracle, oracle_for
 from slt_jax.problem import Problem
-from slt_jax.run.sweep import Task
+from slt_jax.run.sweep import Task, joined
 from slt_jax.samplers.smc import SMCSettings
 from slt_jax.statistics import Data
 
@@ -116,5 +116,5 @@ def results_along(
     values: Sequence[float],
 ) -> xr.Dataset:
     """Concatenate the results of a problem's tasks of a kind along a new dimension."""
-    parts = [results[task_name(problem, kind, value)].drop_attrs() for value in values]
-    return xr.concat(parts, dim=xr.Variable(dimension, list(values)), join="outer")
+    parts = (results[task_name(problem, kind, value)] for value in values)
+    return joined(dimension, values, parts)

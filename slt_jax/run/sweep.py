@@ -9,8 +9,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import xarray as xr
 
@@ -94,6 +94,26 @@ def run_tasks(
                 "without --worker to do what is missing"
             )
     return {name: done[name] for name in names}
+
+
+def joined(
+    axis: str,
+    labels: Sequence[Any],
+    parts: Iterable[xr.Dataset],
+    join: Literal["outer", "exact"] = "outer",
+) -> xr.Dataset:
+    """Concatenate the results of tasks along a new axis, whose ``labels`` tell them apart.
+
+    What other axes they do not share is filled with NaN, or with ``join`` "exact" refused. Their
+    attributes are left out.
+
+    >>> import xarray as xr
+    >>> parts = [xr.Dataset({"waic": value}) for value in (1.0, 2.0)]
+    >>> joined("n", [10, 20], parts)["waic"].sel(n=20).item()
+    2.0
+    """
+    plain = [part.drop_attrs() for part in parts]
+    return xr.concat(plain, dim=xr.Variable(axis, list(labels)), join=join)
 
 
 def _missing(
